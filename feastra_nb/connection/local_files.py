@@ -1,0 +1,169 @@
+"""Files of the local Cassandra: where the cache is, private atomic writes, locks between processes, sizes.
+
+Standard library and platformdirs only: the watchdog imports this module too.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from feastra_nb.errors import LocalNodeFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LOCK_POLL_S = 0.1
+_BLOCK_BYTES = 512  # st_blocks counts in these, whatever the file system's own block is
+_TAG = "CACHEDIR.TAG"
+# The signature of the Cache Directory Tagging Standard: backup tools leave such a directory out.
+_TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by feastra_nb; `feastra purge` deletes it.\n"
+
+
+def cache_dir() -> Path:
+    """Return the directory of all downloads and local data: ``FEASTRA_CACHE``, else the user's cache directory.
+
+    It need not exist yet.
+
+    Examples
+    --------
+    >>> cache_dir().is_absolute()
+    True
+    """
+    chosen = os.environ.get("FEASTRA_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("feastra_nb"))
+
+
+def nodes_dir() -> Path:
+    """Return the directory that holds one directory for each local node or cluster."""
+    return cache_dir() / "cassandra"
+
+
+def make_cache() -> Path:
+    """Make the cache directory, tagged as one where it is new, and return it.
+
+    Raises
+    ------
+    LocalNodeFailed
+        It cannot be made or written.
+    """
+    root = cache_dir()
+    try:
+        fresh = not root.exists() or not any(root.iterdir())
+        make_private(root)
+        if fresh:
+            write_private(root / _TAG, _TAG_TEXT)
+    except OSError as error:
+        raise LocalNodeFailed(
+            f"the cache directory {root} cannot be written: {error.strerror}",
+            hint="let FEASTRA_CACHE name a directory that can",
+        ) from error
+    return root
+
+
+def owns_cache() -> bool:
+    """Return whether the cache directory holds nothing but ours, so that it may be deleted whole."""
+    return (cache_dir() / _TAG).is_file()
+
+
+def make_private(path: Path) -> Path:
+    """Make a directory that only its owner may enter, with its parents, and return it."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def locked(path: Path, *, timeout_s: float) -> Iterator[None]:
+    """Hold a lock between processes and threads; the system frees it when its holder ends, however it ends.
+
+    Parameters
+    ----------
+    path
+        The lock file; made if it is not there.
+    timeout_s
+        How long to wait for another holder, in seconds; 0 tries once.
+
+    Raises
+    ------
+    LocalNodeFailed
+        Another holder kept the lock for the whole time.
+    """
+    deadline = time.monotonic() + timeout_s
+    make_private(path.parent)
+    while (handle := _try_lock(path)) is None:
+        if time.monotonic() >= deadline:
+            raise LocalNodeFailed(
+                f"another process has been busy with {path.stem!r} for {timeout_s:.0f} s",
+                hint="wait until it is done, or end it",
+            )
+        time.sleep(_LOCK_POLL_S)
+    try:
+        yield
+    finally:
+        os.close(handle)  # closing frees the lock
+
+
+def _try_lock(path: Path) -> int | None:
+    import fcntl  # not on Windows, where LocalCassandra says so before it comes to this
+
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # A purge may have deleted the file between the open and the lock; a lock on a deleted file guards nothing.
+        if path.stat().st_ino == os.fstat(handle).st_ino:
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(handle)
+        raise
+    os.close(handle)
+    return None
+
+
+def size_bytes(path: Path) -> int:
+    """Return what a file or a directory occupies on the disk, in bytes; 0 where there is nothing."""
+    if not path.is_dir() or path.is_symlink():
+        return _occupied_bytes(path)
+    return sum(_occupied_bytes(Path(folder) / file) for folder, _, files in os.walk(path) for file in files)
+
+
+def _occupied_bytes(path: Path) -> int:
+    try:
+        status = path.lstat()
+    except FileNotFoundError:  # a running node comes and goes with its files
+        return 0
+    blocks = getattr(status, "st_blocks", None)
+    return status.st_size if blocks is None else blocks * _BLOCK_BYTES
+
+
+def remove(path: Path) -> int:
+    """Delete a file or a directory with all it holds and return the bytes freed."""
+    freed_bytes = size_bytes(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        with suppress(FileNotFoundError):
+            path.unlink()
+    return freed_bytes

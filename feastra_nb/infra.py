@@ -1,0 +1,71 @@
+"""What the online store needs to know of Feast's objects: a view's specification, a registry's identity, its plan."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feast.infra.infra_object import InfraObject
+from feast.protos.feast.core.InfraObject_pb2 import InfraObject as InfraObjectProto
+
+from feastra_nb.storage.catalog import ViewSpec
+
+if TYPE_CHECKING:
+    from feast import FeatureView
+    from feast.repo_config import RepoConfig
+
+
+def spec_of(project: str, table: FeatureView) -> ViewSpec:
+    """Return what the catalog must follow of a feature view."""
+    features = tuple((field.name, field.dtype.to_value_type().name) for field in table.features)
+    keys = tuple((field.name, field.dtype.to_value_type().name) for field in getattr(table, "entity_columns", ()))
+    ttl = getattr(table, "ttl", None)
+    return ViewSpec(project, table.name, features, keys, ttl // timedelta(microseconds=1) if ttl else None)
+
+
+def registry_identity(config: RepoConfig) -> str | None:
+    """Return where the registry of a configuration lives, without credentials; None where it has none.
+
+    Two registries that write the same tables would undo each other's changes, so the catalog remembers whose a view is.
+    """
+    registry = config.registry
+    path = getattr(registry, "path", None)
+    if not path:
+        return None
+    if "://" in path:
+        return re.sub(r"//[^/@]*@", "//", path)
+    return str((Path(config.repo_path or ".") / path).absolute())
+
+
+class FeastraTable(InfraObject):  # type: ignore[misc]
+    """One feature view's table, as ``feast plan`` lists it; `FeastraOnlineStore.update` is what makes and drops it."""
+
+    def __init__(self, project: str, view: str) -> None:
+        super().__init__(f"{project}/{view}")
+        self.project = project
+        self.view = view
+
+    def to_infra_object_proto(self) -> InfraObjectProto:
+        """Return the protobuf that the registry stores."""
+        return InfraObjectProto(
+            infra_object_class_type="feastra_nb.infra.FeastraTable",
+            custom_infra=InfraObjectProto.CustomInfra(field=self.to_proto()),
+        )
+
+    def to_proto(self) -> bytes:
+        """Return the bytes inside `to_infra_object_proto`."""
+        return json.dumps([self.project, self.view]).encode()
+
+    @staticmethod
+    def from_infra_object_proto(infra_object_proto: InfraObjectProto) -> Any:
+        """Return the table of a stored protobuf."""
+        return FeastraTable(*json.loads(infra_object_proto.custom_infra.field))
+
+    def update(self) -> None:
+        """Do nothing: the online store's own update has made the table."""
+
+    def teardown(self) -> None:
+        """Do nothing: the online store's own update has dropped the table."""

@@ -1,0 +1,357 @@
+"""The few HTML building blocks that every report's ``_repr_html_`` is made of.
+
+A report composes a page from sections, tables, facts, notes, statuses and images. Each helper escapes the plain strings
+it is given and passes :class:`Html` (what another helper returned) through, so that nothing is escaped twice or never.
+No JavaScript, no external resource, no ids: the same report gives the same bytes in every call, so that saved notebooks
+do not differ for nothing.
+
+Examples
+--------
+>>> print(note("fewer than ten samples lie beyond p99.9 & above"))
+<p class="fnb-note">fewer than ten samples lie beyond p99.9 &amp; above</p>
+>>> shown = page("Latency", status("measured", "ok"), note("one node"), text="Latency: one node")
+>>> shown.startswith('<div class="fnb">') and "Latency: one node" in shown
+True
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Tone = Literal["ok", "warn", "bad", "info", "unknown"]
+
+ROW_LIMIT = 50  # rows of a table: about two screens; a report says how many more there are
+MISSING = "\N{EN DASH}"  # what a cell without a value shows
+SIGNIFICANT_DIGITS = 3  # of the smallest number of a column; all its numbers get the same decimals, to align
+MOST_DECIMALS = 6  # beyond this a number is shown as zero rather than as a long row of digits
+
+# A sign beside the word and the colour, for those who see neither red nor green.
+_SIGNS: Mapping[Tone, str] = {
+    "ok": "\N{CHECK MARK}",
+    "warn": "!",
+    "bad": "\N{MULTIPLICATION X}",
+    "info": "i",
+    "unknown": "?",
+}
+
+# Every colour asks JupyterLab's theme first, then VS Code's, and only then the browser's light or dark scheme: a dark
+# desktop with a light notebook must get light colours. A theme's own tones are pale (orange on white: 2.7:1), so a
+# status mixes in some of the text's colour.
+_STYLE = """
+.fnb{--fnb-d-ink:#1f2328;--fnb-d-soft:#626a73;--fnb-d-line:#d5dae0;--fnb-d-ok:#1a7f37;--fnb-d-warn:#9a5b00;
+--fnb-d-bad:#c62828;--fnb-d-info:#0b62c4}
+@media (prefers-color-scheme:dark){.fnb{--fnb-d-ink:#e6e8eb;--fnb-d-soft:#9da5af;--fnb-d-line:#3b424a;
+--fnb-d-ok:#5bc27b;--fnb-d-warn:#e5a13d;--fnb-d-bad:#f2827c;--fnb-d-info:#6cb0ff}}
+.fnb{--fnb-ink:var(--jp-ui-font-color1,var(--vscode-editor-foreground,var(--fnb-d-ink)));
+--fnb-soft:var(--jp-ui-font-color2,var(--vscode-descriptionForeground,var(--fnb-d-soft)));
+--fnb-line:var(--jp-border-color2,var(--vscode-widget-border,var(--fnb-d-line)));
+--fnb-ok:var(--jp-success-color1,var(--vscode-charts-green,var(--fnb-d-ok)));
+--fnb-warn:var(--jp-warn-color1,var(--vscode-charts-orange,var(--fnb-d-warn)));
+--fnb-bad:var(--jp-error-color1,var(--vscode-charts-red,var(--fnb-d-bad)));
+--fnb-info:var(--jp-info-color1,var(--vscode-charts-blue,var(--fnb-d-info)));
+color:var(--fnb-ink);font-family:var(--jp-ui-font-family,system-ui,-apple-system,"Segoe UI",sans-serif);
+font-size:var(--jp-ui-font-size1,13px);line-height:1.45}
+.fnb .fnb-text{display:none}
+.fnb .fnb-page{display:block !important}
+.fnb .fnb-title{font-size:1.25em;font-weight:600;margin:.2em 0 .4em}
+.fnb .fnb-note{color:var(--fnb-soft);margin:.3em 0;max-width:70em}
+.fnb details{margin:.5em 0}
+.fnb summary{cursor:pointer;font-weight:600;padding:.2em 0}
+.fnb .fnb-wide{overflow-x:auto}
+.fnb .fnb-table{border-collapse:collapse;border:0;margin:.3em 0;font-size:1em;color:inherit;table-layout:auto}
+.fnb .fnb-table caption{caption-side:top;color:var(--fnb-soft);text-align:left;padding:.2em 0}
+.fnb .fnb-table th,.fnb .fnb-table td{border:0;padding:.25em .9em .25em 0;text-align:left;vertical-align:baseline;
+background:none;max-width:40em;white-space:nowrap}
+.fnb .fnb-table thead th{border-bottom:1px solid var(--fnb-line);font-weight:600;vertical-align:bottom}
+.fnb .fnb-table tbody tr:nth-child(n){background:none}
+.fnb .fnb-table tbody tr+tr td{border-top:1px solid var(--fnb-line)}
+.fnb .fnb-table .fnb-number{text-align:right;font-variant-numeric:tabular-nums;padding:.25em .9em .25em .4em}
+.fnb .fnb-unit,.fnb .fnb-none{color:var(--fnb-soft);font-weight:400}
+.fnb .fnb-status{font-weight:600;white-space:nowrap;color:color-mix(in srgb,var(--fnb-tone) 70%,var(--fnb-ink))}
+.fnb .fnb-ok{--fnb-tone:var(--fnb-ok)}.fnb .fnb-warn{--fnb-tone:var(--fnb-warn)}
+.fnb .fnb-bad{--fnb-tone:var(--fnb-bad)}.fnb .fnb-info{--fnb-tone:var(--fnb-info)}
+.fnb .fnb-unknown{--fnb-tone:var(--fnb-soft)}
+.fnb .fnb-facts{display:grid;grid-template-columns:max-content auto;gap:.15em 1.2em;margin:.3em 0}
+.fnb .fnb-facts dt{color:var(--fnb-soft);font-weight:400}.fnb .fnb-facts dd{margin:0}
+.fnb img{max-width:100%;height:auto;background:none}
+"""
+
+_DOCUMENT_STYLE = """:root{color-scheme:light dark}
+body{margin:2rem auto;max-width:75rem;padding:0 1.25rem;background:#fff}
+@media (prefers-color-scheme:dark){body{background:#16181b}}"""
+
+
+class Html(str):
+    """Markup that is safe to insert as it is; only the helpers of this module make it.
+
+    In a notebook it shows itself.
+
+    Examples
+    --------
+    >>> escaped(Html("<b>kept</b>")), escaped("<b>escaped</b>")
+    ('<b>kept</b>', '&lt;b&gt;escaped&lt;/b&gt;')
+    """
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
+
+def escaped(value: object) -> Html:
+    """Return a value as markup: :class:`Html` unchanged, everything else as escaped text.
+
+    Examples
+    --------
+    >>> escaped('"a" < b')
+    '&quot;a&quot; &lt; b'
+    """
+    return value if isinstance(value, Html) else Html(html.escape(str(value)))
+
+
+def joined(*parts: object) -> Html:
+    """Return several parts one after another, each escaped unless it is markup.
+
+    Examples
+    --------
+    >>> joined("1 < 2 ", status("true", "ok"))
+    '1 &lt; 2 <span class="fnb-status fnb-ok">✓ true</span>'
+    """
+    return Html("".join(escaped(part) for part in parts))
+
+
+def page(title: str, *parts: object, text: str) -> Html:
+    """Return a report's ``_repr_html_``: style, title and parts, with a text for where styles are stripped.
+
+    Parameters
+    ----------
+    title
+        The report's name, and what it is about.
+    parts
+        What the helpers of this module returned; plain strings are escaped.
+    text
+        The report as text (its ``repr``): what GitHub and untrusted notebooks show, since they drop the style.
+
+    Examples
+    --------
+    >>> "&lt;script&gt;" in page("<script>", text="")
+    True
+    """
+    # A real heading would enter JupyterLab's table of contents.
+    heading = f'<div class="fnb-title" role="heading" aria-level="3">{escaped(title)}</div>'
+    return Html(
+        f'<div class="fnb"><style>{_STYLE}</style><pre class="fnb-text">{escaped(text)}</pre>'
+        # Hidden until the style shows it: without the style the text above stands instead.
+        f'<div class="fnb-page" hidden>{heading}{joined(*parts)}</div></div>'
+    )
+
+
+def document(title: str, fragment: str) -> str:
+    """Return a standalone page around what a ``_repr_html_`` returned.
+
+    Parameters
+    ----------
+    title
+        The page's title, escaped here.
+    fragment
+        The markup of a report, inserted as it is.
+
+    Examples
+    --------
+    >>> document("Skew & co", page("Skew", text="")).splitlines()[0]
+    '<!DOCTYPE html>'
+    """
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escaped(title)}</title>\n'
+        f"<style>{_DOCUMENT_STYLE}</style>\n</head>\n<body>\n{fragment}\n</body>\n</html>\n"
+    )
+
+
+def section(title: str, *parts: object, is_open: bool = True) -> Html:
+    """Return a collapsible section.
+
+    Parameters
+    ----------
+    title
+        What stands in the line that opens and closes it.
+    parts
+        Its content; plain strings are escaped.
+    is_open
+        Whether it starts open.
+
+    Examples
+    --------
+    >>> section("Evidence", "a < b", is_open=False)
+    '<details><summary>Evidence</summary>a &lt; b</details>'
+    """
+    return Html(f"<details{' open' if is_open else ''}><summary>{escaped(title)}</summary>{joined(*parts)}</details>")
+
+
+def status(word: str, tone: Tone) -> Html:
+    """Return a status in a word, a sign and a colour.
+
+    Parameters
+    ----------
+    word
+        The status itself: it has to be understood without the colour.
+    tone
+        ``ok``, ``warn``, ``bad``, ``info`` or ``unknown``.
+
+    Examples
+    --------
+    >>> status("mismatch", "bad")
+    '<span class="fnb-status fnb-bad">✕ mismatch</span>'
+    """
+    return Html(f'<span class="fnb-status fnb-{tone}">{_SIGNS[tone]} {escaped(word)}</span>')
+
+
+def note(*parts: object) -> Html:
+    """Return a quiet paragraph: a condition, a caveat, a reading help.
+
+    Examples
+    --------
+    >>> note("closed loop")
+    '<p class="fnb-note">closed loop</p>'
+    """
+    return Html(f'<p class="fnb-note">{joined(*parts)}</p>')
+
+
+def facts(pairs: Mapping[str, object]) -> Html:
+    """Return names and values as a two-column list.
+
+    Examples
+    --------
+    >>> facts({"python": "3.11"})
+    '<dl class="fnb-facts"><dt>python</dt><dd>3.11</dd></dl>'
+    """
+    items = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd>" for name, value in pairs.items())
+    return Html(f'<dl class="fnb-facts">{items}</dl>')
+
+
+def image(png: bytes, *, alt: str, width_px: int) -> Html:
+    """Return a picture that lies inside the page.
+
+    Parameters
+    ----------
+    png
+        The picture, such as :func:`feastra_nb.notebook.plots.png` returns it.
+    alt
+        What it shows, in words.
+    width_px
+        Its width on the page, in CSS pixels; a picture with more pixels is sharp on dense screens.
+
+    Examples
+    --------
+    >>> image(b"not really", alt="a curve", width_px=10)
+    '<img src="data:image/png;base64,bm90IHJlYWxseQ==" alt="a curve" width="10">'
+    """
+    data = base64.b64encode(png).decode("ascii")
+    return Html(f'<img src="data:image/png;base64,{data}" alt="{escaped(alt)}" width="{width_px}">')
+
+
+def table(
+    frame: pd.DataFrame,
+    *,
+    labels: Mapping[str, str] | None = None,
+    units: Mapping[str, str] | None = None,
+    formats: Mapping[str, str] | None = None,
+    caption: str = "",
+    limit: int = ROW_LIMIT,
+) -> Html:
+    """Return a DataFrame as a table with aligned numbers; its index is not shown.
+
+    Parameters
+    ----------
+    frame
+        The rows. Cells may be :class:`Html`, such as :func:`status` returns.
+    labels
+        Column name → what the header says instead.
+    units
+        Column name → unit, written small in the header.
+    formats
+        Column name → format specification (``".1%"``). By default the numbers of a column get the same decimals, enough
+        for three significant digits of the smallest one.
+    caption
+        A line above the table.
+    limit
+        The most rows to show; a last line says how many more there are.
+
+    Examples
+    --------
+    >>> shown = table(pd.DataFrame({"n": [1200, 7], "p50_ms": [0.5, None]}), units={"p50_ms": "ms"})
+    >>> [cell in shown for cell in (">1,200<", ">0.500<", ">ms<", f">{MISSING}<")]
+    [True, True, True, True]
+    """
+    labels, units, formats = labels or {}, units or {}, formats or {}
+    columns = {str(name): _cells(frame[name].head(limit), formats.get(str(name))) for name in frame.columns}
+    kinds = {str(name): _class(frame[name]) for name in frame.columns}
+    head = "".join(
+        f'<th scope="col"{kinds[name]}>{escaped(labels.get(name, name))}{_unit(units.get(name))}</th>'
+        for name in columns
+    )
+    rows = "".join(
+        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds.values(), row, strict=True)) + "</tr>"
+        for row in zip(*columns.values(), strict=True)
+    )
+    title = f"<caption>{escaped(caption)}</caption>" if caption else ""
+    more = note(f"… and {len(frame) - limit:,} more rows") if len(frame) > limit else ""
+    return Html(
+        f'<div class="fnb-wide"><table class="fnb-table">{title}<thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table>{more}</div>"
+    )
+
+
+def _unit(unit: str | None) -> str:
+    return f' <span class="fnb-unit">{escaped(unit)}</span>' if unit else ""
+
+
+def _is_number(values: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+def _class(values: pd.Series) -> str:
+    return ' class="fnb-number"' if _is_number(values) else ""
+
+
+def _cells(values: pd.Series, spec: str | None) -> list[Html]:
+    """Return the cells of one column, the missing ones as a dash."""
+    if spec is None and _is_number(values):
+        spec = f",.{decimals(values)}f"
+    return [_cell(value, spec) for value in values]
+
+
+def _cell(value: object, spec: str | None) -> Html:
+    if _is_missing(value):
+        return Html(f'<span class="fnb-none">{MISSING}</span>')
+    return escaped(value if spec is None else format(value, spec))
+
+
+def _is_missing(value: Any) -> bool:
+    # A list is no missing value; pandas would answer element by element.
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
+
+
+def decimals(values: pd.Series) -> int:
+    """Return how many decimals show three significant digits of the smallest number of a column.
+
+    Examples
+    --------
+    >>> decimals(pd.Series([1, 2])), decimals(pd.Series([12.3, 4567.8])), decimals(pd.Series([0.512, 12.3]))
+    (0, 1, 3)
+    """
+    if pd.api.types.is_integer_dtype(values):
+        return 0
+    sizes = values.dropna().astype(float).abs()
+    sizes = sizes[(sizes > 0) & (sizes < math.inf)]
+    if sizes.empty:
+        return 0
+    return min(max(SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(sizes.min())), 0), MOST_DECIMALS)

@@ -1,0 +1,279 @@
+"""One quiet plotting style, and the drawing of the reports.
+
+Every ``draw_…`` function takes a report and an ``ax`` and returns the Axes. The style is applied inside a context while
+the axes are made: no global setting of matplotlib is touched and nothing is shown behind the caller's back. Backgrounds
+are transparent and every colour has a contrast of at least three to one on white and on JupyterLab's dark background.
+
+Examples
+--------
+>>> ax = figure_axes(detached_axes())
+>>> percentile_axis(ax, highest=99.9)
+>>> [label.get_text() for label in ax.get_xticklabels()]
+['0 %', '50 %', '90 %', '99 %', '99.9 %']
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from feastra_nb.latency.report import LatencyReport
+
+FIGURE_INCHES = (7.0, 3.8)  # about the width of a notebook's output at 96 pixels an inch
+PNG_DOTS_PER_INCH = 160  # sharp on dense screens, and still about 40 kB
+LOG_RATIO = 5.0  # values that spread further than this are drawn on a log axis
+TICKS = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999)  # percentiles of a nines axis
+LINE_NAMES = ("target", "batch", "consistency", "kind")  # columns that tell the lines of a latency plot apart
+LINE_STYLES = ("-", "--", ":")  # for more lines than colours
+
+INK = "#737a82"  # text and ticks: about 4:1 on white and on #111111
+LINE = "#9aa0a6"  # spines and grid (faint through its alpha)
+# Okabe and Ito's order of hues, which the colour-blind can tell apart, brought to one middling luminance.
+PALETTE = ("#2f81d6", "#d0690a", "#2a9461", "#b45fc0", "#a8820c", "#d4546a")
+OK, WARN, BAD, UNKNOWN = "#2a9461", "#c07806", "#dc4f4a", INK
+
+STYLE: Mapping[str, Any] = {
+    "figure.facecolor": "none",
+    "savefig.facecolor": "auto",
+    "axes.facecolor": "none",
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11.0,
+    "axes.titleweight": "bold",
+    "axes.titlepad": 10.0,
+    "axes.labelsize": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=list(PALETTE)),
+    "grid.color": LINE,
+    "grid.alpha": 0.3,
+    "grid.linewidth": 0.7,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+    "xtick.minor.visible": False,
+    "ytick.minor.visible": False,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "legend.labelcolor": INK,
+    "text.color": INK,
+    "font.size": 10.0,
+    "figure.constrained_layout.use": True,
+}
+
+
+def figure_axes(ax: Axes | None, *, figsize: tuple[float, float] = FIGURE_INCHES) -> Axes:
+    """Return the given Axes, or those of a new figure in the quiet style.
+
+    Parameters
+    ----------
+    ax
+        Where to draw. It keeps the style it was made with.
+    figsize
+        Width and height of a new figure, in inches.
+
+    Examples
+    --------
+    >>> ax = detached_axes()
+    >>> figure_axes(ax) is ax
+    True
+    """
+    if ax is not None:
+        return ax
+    # Imported only here: a figure of pyplot's is what a notebook shows at the end of the cell, and pyplot picks the
+    # backend, which a drawing onto given axes should not.
+    import matplotlib.pyplot as plt
+
+    with mpl.rc_context(dict(STYLE)):
+        axes: Axes = plt.subplots(figsize=figsize)[1]
+    return axes
+
+
+def detached_axes(*, figsize: tuple[float, float] = FIGURE_INCHES) -> Axes:
+    """Return the Axes of a new figure that pyplot does not know: for files and pages, never shown by itself.
+
+    Examples
+    --------
+    >>> detached_axes(figsize=(4, 2)).figure.get_size_inches().tolist()
+    [4.0, 2.0]
+    """
+    with mpl.rc_context(dict(STYLE)):
+        return Figure(figsize=figsize).subplots()
+
+
+def png(plot: Callable[[Axes], object], *, figsize: tuple[float, float] = FIGURE_INCHES) -> bytes:
+    r"""Return what a function draws as PNG, with a transparent background; the same drawing gives the same bytes.
+
+    Parameters
+    ----------
+    plot
+        Draws onto the Axes that it is given, such as ``report.plot``.
+    figsize
+        Width and height, in inches.
+
+    Examples
+    --------
+    >>> png(lambda ax: ax.plot([1, 2]), figsize=(2, 1))[:4]
+    b'\x89PNG'
+    """
+    with mpl.rc_context(dict(STYLE)):
+        figure = Figure(figsize=figsize)
+        plot(figure.subplots())
+        out = io.BytesIO()
+        # Without the version of matplotlib in it, which would make saved notebooks differ.
+        figure.savefig(out, format="png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
+    return out.getvalue()
+
+
+def color(position: int) -> str:
+    """Return the colour of the n-th thing drawn, starting again after the last one.
+
+    Examples
+    --------
+    >>> color(0) == color(len(PALETTE)) == PALETTE[0]
+    True
+    """
+    return PALETTE[position % len(PALETTE)]
+
+
+def nines(percentile: float) -> float:
+    """Return where a percentile stands on a nines axis: ``1 / (1 - p)``, so that each further nine is one decade.
+
+    The axis of HdrHistogram's percentile plots (https://hdrhistogram.github.io/HdrHistogram/plotFiles.html).
+
+    Examples
+    --------
+    >>> [round(nines(percentile), 6) for percentile in (0, 50, 90, 99, 99.9)]
+    [1.0, 2.0, 10.0, 100.0, 1000.0]
+    """
+    return 100.0 / (100.0 - percentile)
+
+
+def percentile_axis(ax: Axes, *, highest: float) -> None:
+    """Make the x axis a nines axis: 0 %, 50 %, 90 %, 99 %, 99.9 % … up to the highest percentile drawn.
+
+    Parameters
+    ----------
+    ax
+        The Axes to change.
+    highest
+        The highest percentile that is drawn, in percent, below 100.
+    """
+    ticks = [percentile for percentile in TICKS if percentile <= highest]
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(FixedLocator([nines(percentile) for percentile in ticks]))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{round(100 - 100 / x, 6):g} %"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlim(1.0, max(nines(highest), nines(50)))
+    ax.set_xlabel("percentile of requests")
+
+
+def value_axis(ax: Axes, *, low: float, high: float) -> None:
+    """Make the y axis plain from zero, or logarithmic where the values spread further than five times.
+
+    Parameters
+    ----------
+    ax
+        The Axes to change.
+    low, high
+        The smallest and the largest value drawn, above zero.
+
+    Examples
+    --------
+    >>> ax = detached_axes()
+    >>> value_axis(ax, low=1, high=3)
+    >>> ax.get_yscale()
+    'linear'
+    >>> value_axis(ax, low=0.5, high=300)
+    >>> ax.get_yscale()
+    'log'
+    """
+    if high <= low * LOG_RATIO:
+        ax.set_ylim(0.0, high * 1.08)
+        return
+    ax.set_yscale("log")
+    ax.set_ylim(low / 1.15, high * 1.15)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def draw_latency(report: LatencyReport, ax: Axes | None = None) -> Axes:
+    """Draw the percentile curves of a latency report: a line per target, batch, consistency level and kind.
+
+    No line goes on to where fewer than ten samples lie beyond it. A run with fewer than twenty samples has no median
+    and no line.
+
+    Parameters
+    ----------
+    report
+        What :meth:`feastra_nb.Workspace.latency` returned.
+    ax
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        x: percentile of requests on a nines axis; y: latency in milliseconds.
+    """
+    ax = figure_axes(ax)
+    curves = report.percentiles
+    ax.set_ylabel("latency (ms)")
+    ax.set_title(_latency_title(report))
+    if curves.empty:
+        percentile_axis(ax, highest=50)
+        ax.set_yticks([])
+        ax.text(0.5, 0.5, "fewer than 20 samples: nothing to draw", transform=ax.transAxes, ha="center", color=INK)
+        return ax
+    names = [name for name in LINE_NAMES if len(curves[name].unique()) > 1]
+    for position, (key, curve) in enumerate(curves.groupby(list(LINE_NAMES), sort=False)):
+        _draw_curve(ax, curve, label=_line_label(names, dict(zip(LINE_NAMES, key, strict=True))), position=position)
+    percentile_axis(ax, highest=float(curves["percentile"].max()))
+    value_axis(ax, low=float(curves["latency_ms"].min()), high=float(curves["latency_ms"].max()))
+    if names:
+        _legend_beside(ax)
+    return ax
+
+
+def _legend_beside(ax: Axes) -> None:
+    """Put the legend to the right of the axes, where it hides no curve, in the order in which the curves end there."""
+    lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
+    lines.sort(key=lambda line: float(line.get_ydata()[-1]), reverse=True)
+    ax.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+
+
+def _draw_curve(ax: Axes, curve: pd.DataFrame, *, label: str, position: int) -> None:
+    """Draw one line, with a dot at each percentile that the table shows too."""
+    line_style = LINE_STYLES[position // len(PALETTE) % len(LINE_STYLES)]
+    x = [nines(percentile) for percentile in curve["percentile"]]
+    ax.plot(x, curve["latency_ms"], color=color(position), linestyle=line_style, label=label)
+    marked = curve[curve["percentile"].isin(TICKS[1:])]  # not the minimum
+    ax.plot([nines(p) for p in marked["percentile"]], marked["latency_ms"], "o", color=color(position), markersize=4)
+
+
+def _line_label(names: list[str], key: Mapping[str, object]) -> str:
+    """Name a line by what differs between the lines."""
+    return ", ".join(f"batch {key[name]}" if name == "batch" else str(key[name]) for name in names)
+
+
+def _latency_title(report: LatencyReport) -> str:
+    closed = set(report.frame["kind"]) == {"service"}
+    return f"Latency by percentile{': service time only (closed loop)' if closed else ''}"

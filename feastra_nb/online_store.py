@@ -1,0 +1,489 @@
+"""The online store that Feast loads: a thin adapter between Feast's interface and `feastra_nb.storage`.
+
+In a ``feature_store.yaml``::
+
+    online_store:
+      type: feastra_nb.online_store.FeastraOnlineStore
+      hosts: [10.0.0.1]
+      keyspace: features
+      username: reader
+      password: ${CASSANDRA_PASSWORD}
+
+Every key of Feast's own ``type: cassandra`` is accepted; the others are documented at `FeastraOnlineStoreConfig`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, Literal
+
+from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.infra.online_stores.online_store import OnlineStore
+from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
+from feast.repo_config import FeastConfigBaseModel
+from feast.utils import _get_entity_key_protos, _get_unique_entities, _populate_response_from_feature_data
+from pydantic import StrictBool, StrictFloat, StrictInt, StrictStr
+
+from feastra_nb.connection import cluster
+from feastra_nb.connection.secrets import secret
+from feastra_nb.connection.targets import DEFAULT_PORT, REQUEST_TIMEOUT_S, ClusterSettings, tls_settings
+from feastra_nb.errors import CatalogConflict, ConfigurationError, InvalidFrame
+from feastra_nb.infra import FeastraTable, registry_identity, spec_of
+from feastra_nb.storage import reader, writer
+from feastra_nb.storage.catalog import Catalog, ViewEntry
+from feastra_nb.storage.journal import DONE, Journal, new_run
+from feastra_nb.storage.retention import row_ttls
+from feastra_nb.storage.rows import Rows, last_of_repeats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from feast import Entity, FeatureView
+    from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
+    from feast.repo_config import RepoConfig
+
+    from feastra_nb.connection.cluster import Database
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+PRECOMPUTED = "__precomputed__"  # Feast's prefix of the views it makes up for `precompute_online`
+
+
+class ConsistencyConfig(FeastConfigBaseModel):
+    """Consistency levels; both ``LOCAL_QUORUM`` unless said otherwise."""
+
+    read: StrictStr = "LOCAL_QUORUM"
+    write: StrictStr = "LOCAL_QUORUM"
+
+
+class DatacenterConfig(FeastConfigBaseModel):
+    """One data centre, as Feast's ``type: cassandra`` describes it."""
+
+    name: StrictStr
+    hosts: list[StrictStr]
+    replication_factor: StrictInt | None = None
+    replication_strategy: StrictStr | None = None
+
+
+class RoutingConfig(FeastConfigBaseModel):
+    """Which data centre to read from and to write to."""
+
+    read_dc: StrictStr | None = None
+    write_dc: StrictStr | None = None
+
+
+class LoadBalancingConfig(FeastConfigBaseModel):
+    """The local data centre; the policy is always token-aware within it, whatever Feast's key says."""
+
+    load_balancing_policy: StrictStr = "TokenAwarePolicy(DCAwareRoundRobinPolicy)"
+    local_dc: StrictStr = "datacenter1"
+
+
+class FeastraOnlineStoreConfig(FeastConfigBaseModel):
+    """Configuration of `FeastraOnlineStore`.
+
+    Exactly one of ``hosts``, ``datacenters``, ``secure_bundle_path`` and ``local`` says where the cluster is.
+    """
+
+    type: Literal["feastra_nb.online_store.FeastraOnlineStore"] = "feastra_nb.online_store.FeastraOnlineStore"
+
+    # What Feast's `type: cassandra` takes.
+    hosts: list[StrictStr] | None = None
+    secure_bundle_path: StrictStr | None = None
+    port: StrictInt | None = None
+    keyspace: StrictStr = "feast_keyspace"
+    username: StrictStr | None = None
+    password: Any = None
+    protocol_version: StrictInt | None = None
+    request_timeout: StrictFloat | StrictInt | None = None
+    datacenters: list[DatacenterConfig] | None = None
+    routing: RoutingConfig | None = None
+    load_balancing: LoadBalancingConfig | None = None
+    read_concurrency: StrictInt | None = None
+    write_concurrency: StrictInt | None = None
+
+    # What is ours.
+    local: StrictBool = False
+    """A Cassandra on this machine, started when it is needed."""
+    consistency: ConsistencyConfig = ConsistencyConfig()
+    retain: StrictStr = "7d"
+    """How much history a view keeps that is applied for the first time: ``7d``, ``all``, ``latest``."""
+    ssl: bool | StrictStr | dict[str, Any] | None = None
+    create_keyspace: StrictBool = False
+    replication: StrictInt | dict[str, int] | None = None
+    astra: dict[str, StrictStr] | None = None
+    adopt_registry: StrictBool = False
+    """Take over views that another Feast registry has applied to the same keyspace and project."""
+
+    def settings(self) -> ClusterSettings:
+        """Return the cluster settings that this configuration stands for, starting a local node where it asks for one."""
+        hosts, port = self._contact_points()
+        local_dc = self.load_balancing.local_dc if self.load_balancing else None
+        routing = self.routing or RoutingConfig()
+        return ClusterSettings(
+            hosts=hosts,
+            port=port,
+            bundle=self.secure_bundle_path,
+            username=self.username,
+            password=secret(self.password),
+            tls=tls_settings(self.ssl),
+            read_dc=routing.read_dc or local_dc,
+            write_dc=routing.write_dc or local_dc,
+            read_consistency=self.consistency.read,
+            write_consistency=self.consistency.write,
+            request_timeout_s=float(self.request_timeout or REQUEST_TIMEOUT_S),
+            protocol_version=self.protocol_version,
+        )
+
+    def _contact_points(self) -> tuple[tuple[str, ...], int]:
+        given = [name for name in ("hosts", "datacenters", "secure_bundle_path", "local") if getattr(self, name)]
+        if len(given) != 1:
+            raise ConfigurationError(
+                f"online_store has {' and '.join(given) or 'no address'}; exactly one of hosts, datacenters, "
+                "secure_bundle_path and local is needed",
+                hint="hosts: [127.0.0.1], or local: true for a Cassandra on this machine",
+            )
+        port = self.port or DEFAULT_PORT
+        if self.local:
+            from feastra_nb.connection.local import start
+
+            node = start()
+            return node.hosts, node.port
+        if self.datacenters:
+            return tuple(host for centre in self.datacenters for host in centre.hosts), port
+        return tuple(self.hosts or ()), port
+
+
+@dataclass(slots=True)
+class _Opened:
+    """A store's connection and what it has learnt through it."""
+
+    settings: ClusterSettings
+    db: Database
+    catalog: Catalog
+    journal: Journal
+    entries: dict[tuple[str, str], ViewEntry] = field(default_factory=dict)
+
+
+class FeastraOnlineStore(OnlineStore):  # type: ignore[misc]
+    """Feast's online store on Cassandra: a log of events that no order of writing can corrupt (see ``docs/storage.md``)."""
+
+    def __init__(self) -> None:
+        self._opened: _Opened | None = None
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        return f"FeastraOnlineStore({self._opened.db if self._opened else 'not connected'})"
+
+    def __getstate__(self) -> dict[str, object]:
+        # A session cannot be pickled and need not be: the copy opens its own when it is first used.
+        return {}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__init__()  # type: ignore[misc]
+
+    # --- connection ---
+
+    def open(self, config: RepoConfig) -> _Opened:
+        """Connect on first use and return the connection; ``config`` counts until `shutdown`."""
+        with self._lock:
+            if self._opened is None:
+                self._opened = _open(config.online_store)
+            return self._opened
+
+    def shutdown(self) -> None:
+        """Give the session back; the process's last user of it closes it."""
+        with self._lock:
+            opened, self._opened = self._opened, None
+        if opened is not None:
+            cluster.pool.release(opened.settings)
+
+    async def initialize(self, config: RepoConfig) -> None:
+        """Connect, as `feast serve` asks at its start."""
+        self.open(config)
+
+    async def close(self) -> None:
+        """Disconnect, as `feast serve` asks at its end."""
+        self.shutdown()
+
+    def entry(self, config: RepoConfig, table: FeatureView, *, reload: bool = False) -> ViewEntry:
+        """Return what the catalog knows of a view.
+
+        Raises
+        ------
+        CatalogConflict
+            The view was never applied to this keyspace, or was dropped.
+        """
+        opened = self.open(config)
+        key = (config.project, table.name)
+        entry = None if reload else opened.entries.get(key)
+        if entry is None:
+            entry = opened.catalog.load(*key)
+            if entry is None and table.name.startswith(PRECOMPUTED):
+                entry = self._ensure(config, table)
+            if entry is None:
+                raise CatalogConflict(
+                    f"view {table.name!r} of project {config.project!r} is not in keyspace {opened.db.keyspace!r}",
+                    hint="run `feast apply`, or ws.materialize a DataFrame into it",
+                )
+            opened.entries[key] = entry
+        return entry
+
+    def forget_entry(self, config: RepoConfig, view: str) -> None:
+        """Make the next use of a view read its catalog entry anew."""
+        self.open(config).entries.pop((config.project, view), None)
+
+    # --- Feast's four methods, and plan ---
+
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Entity],  # noqa: ARG002 - Feast's signature
+        entities_to_keep: Sequence[Entity],  # noqa: ARG002
+        partial: bool,  # noqa: ARG002, FBT001
+    ) -> None:
+        """Create, evolve and drop tables, as ``feast apply`` asks."""
+        opened = self.open(config)
+        opened.catalog.create()
+        for table in tables_to_keep:
+            if getattr(table, "online", True):
+                self._ensure(config, table)
+        for table in tables_to_delete:
+            opened.catalog.drop(config.project, table.name)
+            self.forget_entry(config, table.name)
+
+    def teardown(
+        self,
+        config: RepoConfig,
+        tables: Sequence[FeatureView],
+        entities: Sequence[Entity],  # noqa: ARG002
+    ) -> None:
+        """Drop the tables, as ``feast teardown`` asks."""
+        opened = self.open(config)
+        opened.catalog.create()
+        for table in tables:
+            opened.catalog.drop(config.project, table.name)
+            self.forget_entry(config, table.name)
+
+    def plan(self, config: RepoConfig, desired_registry_proto: RegistryProto) -> list[FeastraTable]:
+        """Return the tables that the desired registry needs."""
+        views = [*desired_registry_proto.feature_views, *desired_registry_proto.stream_feature_views]
+        return [FeastraTable(config.project, view.spec.name) for view in views if view.spec.online]
+
+    def online_write_batch(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        data: list[tuple[EntityKeyProto, dict[str, Value], datetime, datetime | None]],
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """Append rows to a view's log; ``progress`` gets the number of rows of each acknowledged batch.
+
+        Raises
+        ------
+        InvalidFrame
+            An event lies more than five minutes in the future.
+        WriteIncomplete
+            Some rows could not be written; writing all again is safe.
+        """
+        if not data:
+            return
+        entry = self.entry(config, table)
+        began_us = time.time_ns() // 1000
+        rows = _encode(entry, data, arrived_us=began_us)
+        refuse_future(rows.event_us, now_us=began_us, view=table.name)
+        rows = rows.take(last_of_repeats(rows.entity_codes(), rows.event_us, rows.created_us))
+        ttl_s, expired = row_ttls(rows.event_us, now_us=began_us, ttl_us=entry.ttl_us, retain=entry.retention)
+        opened = self.open(config)
+        result = writer.write(opened.db, entry, rows.take(~expired), ttl_s[~expired], on_acknowledged=progress)
+        # Feast's engines pass a progress function and write only the newest event of their interval; pushes pass none.
+        if progress is not None and len(rows):
+            self._record_thinned(config, entry, rows, result.rows, int(expired.sum()), began_us)
+
+    def online_read(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKeyProto],
+        requested_features: list[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
+        """Return the newest row of each entity that the view's ttl still allows, or ``(None, None)``."""
+        return self._begin_read(config, table, entity_keys, requested_features).result()
+
+    def _read_features_per_fv(
+        self,
+        config: RepoConfig,
+        grouped_refs: list[Any],
+        join_key_values: dict[str, Any],
+        entity_name_to_join_key_map: dict[str, str],
+        online_features_response: Any,
+        full_feature_names: bool,  # noqa: FBT001 - Feast's signature
+        include_feature_view_version_metadata: bool,  # noqa: FBT001
+    ) -> None:
+        """Read all views at once: every request is sent before the first answer is awaited."""
+        reads = []
+        for table, features in grouped_refs:
+            values, indexes, length = _get_unique_entities(table, join_key_values, entity_name_to_join_key_map)
+            keys = _get_entity_key_protos(values)
+            reads.append((table, features, indexes, length, self._begin_read(config, table, keys, features)))
+        for table, features, indexes, length, read in reads:
+            _populate_response_from_feature_data(
+                features,
+                read.result(),
+                indexes,
+                online_features_response,
+                full_feature_names,
+                table,
+                length,
+                include_feature_view_version_metadata,
+            )
+
+    def _begin_read(
+        self, config: RepoConfig, table: FeatureView, keys: Sequence[EntityKeyProto], features: list[str] | None
+    ) -> _Read:
+        entry = self.entry(config, table)
+        names = features if features is not None else list(entry.positions)
+        if any(name not in entry.positions for name in names):
+            entry = self.entry(config, table, reload=True)
+        positions = [(name, entry.position(name)) for name in names]
+        blobs = [serialize_entity_key(key, 3) for key in keys]
+        # The view's own ttl, not the catalog's: a ttl that was changed and applied elsewhere counts at once.
+        bounds = reader.serving_bounds(time.time_ns() // 1000, _ttl_us(table))
+        opened = self.open(config)
+        return _Read(reader.NewestRead(opened.db, entry, list(dict.fromkeys(blobs)), bounds), blobs, positions)
+
+    def _ensure(self, config: RepoConfig, table: FeatureView) -> ViewEntry:
+        opened = self.open(config)
+        store = config.online_store
+        entry = opened.catalog.ensure(
+            spec_of(config.project, table),
+            retain=store.retain,
+            registry=registry_identity(config),
+            adopt=store.adopt_registry,
+        )
+        opened.entries[(config.project, table.name)] = entry
+        return entry
+
+    def _record_thinned(
+        self, config: RepoConfig, entry: ViewEntry, rows: Rows, written: int, expired: int, began_us: int
+    ) -> None:
+        from dataclasses import replace
+
+        run = new_run(
+            project=entry.project,
+            view=entry.view,
+            kind="feast",
+            generation=entry.generation,
+            start_us=int(rows.event_us.min()),
+            end_us=int(rows.event_us.max()),
+            began_us=began_us,
+        )
+        ended_us = time.time_ns() // 1000
+        self.open(config).journal.write(
+            replace(run, state=DONE, rows=written, expired=expired, thinned=True, ended_us=ended_us)
+        )
+
+
+@dataclass(slots=True)
+class _Read:
+    """One view's read under way, in Feast's terms."""
+
+    newest: reader.NewestRead
+    blobs: list[bytes]
+    positions: list[tuple[str, int]]
+
+    def result(self) -> list[tuple[datetime | None, dict[str, Value] | None]]:
+        found = {key: self._row(row) for key, row in self.newest.result().items()}
+        return [found.get(blob, (None, None)) for blob in self.blobs]
+
+    def _row(self, row: reader.StoredRow) -> tuple[datetime, dict[str, Value]]:
+        values = RepeatedValue.FromString(row.features).val
+        # A row written before a feature was added has no value for it: absent, not null.
+        known = len(values)
+        features = {name: values[place] for name, place in self.positions if place < known}
+        return EPOCH + timedelta(microseconds=row.event_us), features
+
+
+def _open(config: FeastraOnlineStoreConfig) -> _Opened:
+    from feastra_nb.connection.cluster import Database, ensure_keyspace, pool
+
+    settings = config.settings()
+    session = pool.acquire(settings)
+    try:
+        create = config.create_keyspace or config.local
+        ensure_keyspace(session, config.keyspace, create=create, replication=config.replication)
+        db = Database(session, settings, config.keyspace)
+        db.read_window = config.read_concurrency or db.read_window
+        db.write_window = config.write_concurrency or db.write_window
+        return _Opened(settings, db, Catalog(db), Journal(db))
+    except BaseException:
+        pool.release(settings)
+        raise
+
+
+def _ttl_us(table: FeatureView) -> int | None:
+    ttl = getattr(table, "ttl", None)
+    return ttl // timedelta(microseconds=1) if ttl else None
+
+
+def _encode(
+    entry: ViewEntry,
+    data: Sequence[tuple[EntityKeyProto, dict[str, Value], datetime, datetime | None]],
+    *,
+    arrived_us: int,
+) -> Rows:
+    import numpy as np
+    import pyarrow as pa
+
+    positions = entry.positions
+    null = Value()
+    payloads = []
+    for _key, features, _event, _created in data:
+        values = [null] * len(entry.slots)
+        for name, value in features.items():
+            values[positions[name] if name in positions else entry.position(name)] = value
+        payloads.append(RepeatedValue(val=values).SerializeToString(deterministic=True))
+    return Rows(
+        pa.array([serialize_entity_key(key, 3) for key, *_rest in data], pa.binary()),
+        np.array([epoch_us(event) for _key, _features, event, _created in data], dtype=np.int64),
+        np.array([0 if created is None else epoch_us(created) for *_rest, created in data], dtype=np.int64),
+        np.full(len(data), arrived_us, dtype=np.int64),
+        pa.array(payloads, pa.large_binary()),
+    )
+
+
+def epoch_us(instant: datetime) -> int:
+    """Return microseconds since the epoch; a naive instant is UTC, as everywhere in Feast.
+
+    Examples
+    --------
+    >>> epoch_us(datetime(1970, 1, 1, 0, 0, 1))
+    1000000
+    """
+    aware = instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)
+    return (aware - EPOCH) // timedelta(microseconds=1)
+
+
+def refuse_future(event_us: Any, *, now_us: int, view: str) -> None:
+    """Refuse events more than five minutes ahead of this machine's clock: they would hide what comes until then.
+
+    Raises
+    ------
+    InvalidFrame
+        Names how many, and the first.
+    """
+    import numpy as np
+
+    ahead = np.flatnonzero(event_us > now_us + reader.CLOCK_SKEW_US)
+    if len(ahead):
+        first = EPOCH + timedelta(microseconds=int(event_us[ahead[0]]))
+        raise InvalidFrame(
+            f"{len(ahead):,} of {len(event_us):,} rows for view {view!r} lie in the future; row {ahead[0]} is of "
+            f"{first:%Y-%m-%d %H:%M:%S} UTC",
+            hint="check the timestamp column's unit and time zone; ws.materialize(…, allow_future=True) takes them",
+        )

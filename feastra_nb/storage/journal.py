@@ -1,0 +1,112 @@
+"""The journal of runs: who wrote what into a view's table, over which interval, and how it ended.
+
+`ws.runs()`, incremental materialization, resuming and the causes of skew all read it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import json
+import socket
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from feastra_nb.connection.cluster import READ, WRITE, Database, quoted
+from feastra_nb.storage.catalog import RUNS_TABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run that wrote into a view.
+
+    Instants are microseconds since the epoch, UTC.
+
+    Parameters
+    ----------
+    kind
+        ``"frame"`` (a DataFrame), ``"view"`` (from the offline store by our engine), ``"feast"`` (from another engine).
+    start_us, end_us
+        Interval of event time that the run covers, both inclusive.
+    began_us, ended_us
+        When it ran; ``ended_us`` is None while it runs, or when it was killed.
+    rows, expired
+        Rows acknowledged by the server; rows left out because they were past ttl and retention.
+    thinned
+        Only the newest event of the interval was written, so instants inside it cannot be replayed.
+    """
+
+    project: str
+    view: str
+    run_id: str
+    kind: str
+    who: str
+    generation: int
+    start_us: int
+    end_us: int
+    began_us: int
+    ended_us: int | None = None
+    state: str = RUNNING
+    rows: int = 0
+    expired: int = 0
+    thinned: bool = False
+    error: str | None = None
+
+
+class Journal:
+    """The journal of one keyspace."""
+
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self._table = f"{quoted(db.keyspace)}.{RUNS_TABLE}"
+
+    def write(self, run: Run) -> None:
+        """Write a run's present state; written again, it replaces the former one."""
+        data = dataclasses.asdict(run)
+        key = (data.pop("project"), data.pop("view"), uuid.UUID(data.pop("run_id")))
+        self.db.execute(
+            f"INSERT INTO {self._table} (project, feature_view, run_id, run) VALUES (?, ?, ?, ?)",
+            (*key, json.dumps(data)),
+            profile=WRITE,
+        )
+
+    def runs(self, project: str, view: str | None = None) -> list[Run]:
+        """Return the runs of a project, or of one of its views; by view, newest first."""
+        cql = f"SELECT project, feature_view, run_id, run FROM {self._table} WHERE project = ?"
+        values: Sequence[object] = (project,)
+        if view is not None:
+            cql, values = f"{cql} AND feature_view = ?", (project, view)
+        rows = self.db.execute(cql, values, profile=READ)
+        return [Run(project=p, view=v, run_id=str(run_id), **json.loads(text)) for p, v, run_id, text in rows]
+
+
+def new_run(
+    *, project: str, view: str, kind: str, generation: int, start_us: int, end_us: int, began_us: int
+) -> Run:
+    """Return a run that begins now."""
+    return Run(
+        project=project,
+        view=view,
+        run_id=str(uuid.uuid1()),
+        kind=kind,
+        who=whoami(),
+        generation=generation,
+        start_us=start_us,
+        end_us=end_us,
+        began_us=began_us,
+    )
+
+
+def whoami() -> str:
+    """Return ``user@host`` of this process, as the journal names it."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

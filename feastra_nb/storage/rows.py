@@ -1,0 +1,96 @@
+"""Encoded rows: what the writer sends and what a reader of history gets back. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Rows of one view's log, as columns of equal length n.
+
+    Parameters
+    ----------
+    entity_key
+        Shape (n,), binary: Feast's entity keys.
+    event_us, created_us, arrived_us
+        Shape (n,), microseconds since the epoch, UTC; ``created_us`` is 0 where the source has none.
+    features
+        Shape (n,), binary: `feast.types.RepeatedValue` bytes.
+    """
+
+    entity_key: pa.Array
+    event_us: npt.NDArray[np.int64]
+    created_us: npt.NDArray[np.int64]
+    arrived_us: npt.NDArray[np.int64]
+    features: pa.Array
+
+    def __len__(self) -> int:
+        return len(self.event_us)
+
+    def take(self, index: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Rows:
+        """Return the rows of an index array or a mask, in its order."""
+        where = np.flatnonzero(index) if index.dtype == bool else index
+        return Rows(
+            self.entity_key.take(pa.array(where)),
+            self.event_us[where],
+            self.created_us[where],
+            self.arrived_us[where],
+            self.features.take(pa.array(where)),
+        )
+
+    def entity_codes(self) -> npt.NDArray[np.int64]:
+        """Return for each row the number of its entity, counted in order of appearance."""
+        codes = self.entity_key.dictionary_encode().indices
+        return np.asarray(codes, dtype=np.int64)
+
+
+def last_of_repeats(
+    codes: npt.NDArray[np.int64], event_us: npt.NDArray[np.int64], created_us: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Return a mask that keeps, of rows with the same entity, event and created time, the last.
+
+    Examples
+    --------
+    >>> one = np.array([0, 0, 1])
+    >>> last_of_repeats(one, np.array([5, 5, 5]), np.array([0, 0, 0]))
+    array([False,  True,  True])
+    """
+    order = np.lexsort((np.arange(len(codes)), created_us, event_us, codes))
+    same = (
+        (codes[order][1:] == codes[order][:-1])
+        & (event_us[order][1:] == event_us[order][:-1])
+        & (created_us[order][1:] == created_us[order][:-1])
+    )
+    keep = np.ones(len(codes), dtype=bool)
+    keep[order[:-1][same]] = False
+    return keep
+
+
+def newest_before(
+    codes: npt.NDArray[np.int64],
+    event_us: npt.NDArray[np.int64],
+    created_us: npt.NDArray[np.int64],
+    cut_us: int,
+) -> npt.NDArray[np.bool_]:
+    """Return a mask that keeps every event at or after a cut, and of each entity the newest one before it.
+
+    Examples
+    --------
+    >>> newest_before(np.zeros(3, int), np.array([1, 2, 9]), np.zeros(3, int), cut_us=5)
+    array([False,  True,  True])
+    """
+    keep = event_us >= cut_us
+    old = np.flatnonzero(~keep)
+    order = old[np.lexsort((created_us[old], event_us[old], codes[old]))]
+    last = np.ones(len(order), dtype=bool)
+    last[:-1] = codes[order][1:] != codes[order][:-1]
+    keep[order[last]] = True
+    return keep

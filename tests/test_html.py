@@ -1,0 +1,234 @@
+"""The HTML and plot language that all reports share, and saving."""
+
+import json
+import re
+from dataclasses import dataclass, field
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from feastra_nb.errors import ConfigurationError
+from feastra_nb.notebook import html, plots
+from feastra_nb.notebook.saving import plain, save_report
+
+ATTACK = "<script>alert(1)</script>\"'&"
+RESOURCES = re.compile(r"""https?:|(?:src|href)=["'](?!data:)|url\(|@import|<link|<iframe|<script""")
+
+
+def attacked_page():
+    frame = pd.DataFrame({ATTACK: [ATTACK, None], "n": [1, 2], "shown": [html.status(ATTACK, "bad"), ATTACK]})
+    table = html.table(frame, labels={"n": ATTACK}, units={"n": ATTACK}, caption=ATTACK)
+    picture = html.image(b"png", alt=ATTACK, width_px=1)
+    facts = html.facts({ATTACK: ATTACK})
+    section = html.section(ATTACK, ATTACK, html.note(ATTACK))
+    return html.page(ATTACK, ATTACK, table, picture, facts, section, text=ATTACK)
+
+
+def test_every_string_is_escaped_wherever_it_is_put():
+    document = html.document(ATTACK, attacked_page())
+    assert "alert(1)" in document
+    assert "<script" not in document
+    assert 'alert(1)&lt;/script&gt;"' not in document
+
+
+def test_a_page_needs_nothing_from_outside():
+    assert RESOURCES.search(html.document("Report", attacked_page())) is None
+
+
+def test_the_same_page_has_the_same_bytes():
+    assert attacked_page() == attacked_page()
+
+
+def test_a_page_has_no_ids_to_collide():
+    assert " id=" not in attacked_page()
+
+
+def test_markup_is_not_escaped_twice():
+    assert html.note(html.status("a < b", "ok")).count("&lt;") == 1
+    assert "&amp;" not in html.note(html.status("a < b", "ok"))
+
+
+def test_tags_are_balanced():
+    from html.parser import HTMLParser
+
+    class Balance(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.stack = []
+
+        def handle_starttag(self, tag, attrs):
+            if tag not in {"img", "meta"}:
+                self.stack.append(tag)
+
+        def handle_endtag(self, tag):
+            assert self.stack.pop() == tag
+
+    parser = Balance()
+    parser.feed(html.document("Report", attacked_page()))
+    assert parser.stack == []
+
+
+def test_the_text_stands_in_where_the_style_is_stripped():
+    page = html.page("Latency", html.note("table"), text="plain text")
+    stripped = re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+    assert '<pre class="fnb-text">plain text</pre>' in stripped
+    assert '<div class="fnb-page" hidden>' in stripped
+
+
+def test_a_status_is_told_in_a_word_and_a_sign_beside_the_colour():
+    signs = {html.status("word", tone).split(">")[1].split(" ")[0] for tone in html._SIGNS}
+    assert len(signs) == len(html._SIGNS) == 5
+    assert all("word" in html.status("word", tone) for tone in html._SIGNS)
+
+
+def cells(markup, kind="td"):
+    return [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(rf"<{kind}\b[^>]*>(.*?)</{kind}>", markup)]
+
+
+def test_numbers_of_a_column_get_the_same_decimals():
+    assert cells(html.table(pd.DataFrame({"ms": [0.512, 12.3, 1204.0]}))) == ["0.512", "12.300", "1,204.000"]
+    assert cells(html.table(pd.DataFrame({"ms": [15.24, 1204.0]}))) == ["15.2", "1,204.0"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series([np.nan, np.inf]),
+        pd.Series([pd.NA, 1], dtype="Int64"),
+        pd.Series([pd.NA, 1.5], dtype="Float64"),
+        pd.Series([pd.NaT, pd.Timestamp("2026-01-01", tz="UTC")]),
+        pd.Series([None, "a"]),
+        pd.Series([pd.NA, True], dtype="boolean"),
+        pd.Series([None, [1, None]]),
+    ],
+)
+def test_a_missing_cell_is_a_dash_whatever_the_type(column):
+    missing, present = cells(html.table(pd.DataFrame({"x": column})))
+    assert missing == html.MISSING
+    assert present != html.MISSING
+
+
+def test_numbers_are_right_aligned_and_text_is_not():
+    table = html.table(pd.DataFrame({"word": ["a"], "n": [1], "flag": [True]}))
+    assert re.findall(r"<td([^>]*)>", table) == ["", ' class="fnb-number"', ""]
+
+
+def test_a_long_table_says_how_much_more_there_is():
+    table = html.table(pd.DataFrame({"n": range(2_000)}), limit=20)
+    assert len(cells(table)) == 20
+    assert "1,980 more rows" in table
+
+
+def test_an_empty_table_still_has_its_header():
+    assert cells(html.table(pd.DataFrame({"n": []})), "th") == ["n"]
+
+
+def test_columns_of_one_name_are_all_shown():
+    frame = pd.DataFrame([[1, 2]], columns=["n", "n"])
+    assert cells(html.table(frame)) == ["1", "2"]
+
+
+def luminance(color):
+    parts = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in mpl.colors.to_rgb(color)]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+def contrast(one, other):
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("background", ["#ffffff", "#111111", "#1e1e1e"])
+def test_plot_colours_are_legible_on_light_and_dark(background):
+    for color in (*plots.PALETTE, plots.OK, plots.WARN, plots.BAD):
+        assert contrast(color, background) >= 3, color
+    assert contrast(plots.INK, background) >= 3.8
+
+
+def test_drawing_leaves_matplotlib_as_it_was():
+    before = dict(mpl.rcParams)
+    plots.png(lambda ax: ax.plot([1, 2]))
+    plots.detached_axes()
+    assert dict(mpl.rcParams) == before
+
+
+def test_the_same_drawing_has_the_same_bytes():
+    assert plots.png(lambda ax: ax.plot([1, 3, 2])) == plots.png(lambda ax: ax.plot([1, 3, 2]))
+
+
+def test_a_detached_figure_is_unknown_to_pyplot():
+    import matplotlib.pyplot as plt
+
+    before = plt.get_fignums()
+    plots.detached_axes()
+    assert plt.get_fignums() == before
+
+
+@dataclass(frozen=True, eq=False)
+class SmallReport:
+    frame: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"n": [1], "p99_ms": [np.nan]}))
+
+    def plot(self, ax=None):
+        ax = plots.figure_axes(ax)
+        ax.plot([1, 2])
+        return ax
+
+    def to_dict(self):
+        return {"frame": self.frame}
+
+    def _repr_html_(self):
+        return html.page("Small", html.table(self.frame), text="small")
+
+
+class BrokenReport(SmallReport):
+    def to_dict(self):
+        raise RuntimeError("half-way")
+
+
+def test_a_report_is_saved_by_its_suffix(tmp_path):
+    for suffix in (".html", ".json", ".parquet", ".png", ".HTML"):
+        assert save_report(SmallReport(), tmp_path / f"report{suffix}").stat().st_size > 0
+    assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
+    assert json.loads((tmp_path / "report.json").read_text()) == {"frame": [{"n": 1, "p99_ms": None}]}
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "report.parquet"), SmallReport().frame)
+    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unknown_suffix_names_the_known_ones(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"report\.pdf[\s\S]*\.html, \.json, \.parquet, \.png"):
+        save_report(SmallReport(), tmp_path / "report.pdf")
+    with pytest.raises(ConfigurationError, match="suffixes"):
+        save_report(SmallReport(), str(tmp_path / "report"))
+
+
+def test_a_missing_directory_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        save_report(SmallReport(), tmp_path / "nowhere" / "report.html")
+
+
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "report.json"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="half-way"):
+        save_report(BrokenReport(), path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_holds_what_pandas_and_numpy_hold():
+    frame = pd.DataFrame(
+        {
+            "i": pd.Series([None, 2], dtype="Int64"),
+            "f": np.array([np.inf, 0.5], dtype="float32"),
+            "t": pd.to_datetime([None, "2026-01-02"], utc=True),
+            "l": [np.array([1, 2]), (3, None)],
+            "b": [True, False],
+        }
+    )
+    assert plain(frame) == [
+        {"i": None, "f": None, "t": None, "l": [1, 2], "b": True},
+        {"i": 2, "f": 0.5, "t": "2026-01-02T00:00:00+00:00", "l": [3, None], "b": False},
+    ]
+    json.dumps(plain(frame), allow_nan=False)

@@ -1,0 +1,429 @@
+"""Latency: the closed loop, what it records, and the report, against delays that are known exactly."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from hdrh.histogram import HdrHistogram
+
+from feastra_nb.errors import ConfigurationError, RequestTimedOut, Unavailable
+from feastra_nb.latency.load import closed_loop
+from feastra_nb.latency.recording import Recording, samples_beyond
+from feastra_nb.latency.report import LatencyReport, Run, environment, summarize
+
+MS = 1_000_000  # nanoseconds
+FRAME_COLUMNS = (
+    "target batch consistency kind n errors asked_rate reached_rate p50_ms p90_ms p99_ms p999_ms max_ms".split()
+)
+
+
+class FakeClock:
+    """A clock that moves only when a call takes its time."""
+
+    def __init__(self):
+        self.now_ns = 123_456_789
+
+    def __call__(self):
+        return self.now_ns
+
+
+def timed(clock, delays_ns, failures=None):
+    """Return a call whose i-th request takes the i-th delay, and fails if there is an error for it."""
+    calls = []
+
+    def call(i):
+        calls.append(i)
+        clock.now_ns += int(delays_ns[i % len(delays_ns)])
+        if failures and i in failures:
+            raise failures[i]
+
+    call.calls = calls
+    return call
+
+
+def measure(delays_ns, *, failures=None, **options):
+    clock = FakeClock()
+    call = timed(clock, delays_ns, failures)
+    return closed_loop(call, clock=clock, **({"warmup_s": 0} | options)), call.calls
+
+
+def recorded(delays_ns):
+    recording, at_ns = Recording(), 0
+    for delay_ns in delays_ns:
+        recording.add(int(delay_ns), at_ns=at_ns)
+        at_ns += int(delay_ns)
+    return recording
+
+
+def run(recording, **options):
+    return Run(
+        **({"target": "feast", "batch": 1, "consistency": "LOCAL_QUORUM", "kind": "service"} | options),
+        recording=recording,
+    )
+
+
+def test_percentiles_agree_with_the_truth_to_three_digits():
+    delays_ns = np.random.default_rng(7).lognormal(np.log(2 * MS), 0.8, 20_000).astype(int)
+    recording, calls = measure(delays_ns, seconds=delays_ns.sum() / 1e9)
+    assert recording.n == len(calls) == 20_000
+    ranked_ms = np.sort(delays_ns) / MS
+    for percentile in (50, 90, 99, 99.9):
+        truth_ms = ranked_ms[int(np.ceil(percentile / 100 * 20_000)) - 1]
+        # Three digits, and the microsecond below which a histogram cannot tell values apart.
+        assert recording.percentile_ms(percentile) == pytest.approx(truth_ms, rel=1e-3, abs=1e-3)
+    assert recording.max_us == round(delays_ns.max() / 1_000)
+    assert recording.elapsed_s == pytest.approx(delays_ns.sum() / 1e9)
+    assert recording.answered_per_s == pytest.approx(20_000 / (delays_ns.sum() / 1e9))
+
+
+@pytest.mark.parametrize(("percentile", "enough"), [(50, 20), (90, 100), (99, 1_000), (99.9, 10_000)])
+def test_no_percentile_with_fewer_than_ten_samples_beyond_it(percentile, enough):
+    assert samples_beyond(percentile, enough) == 10
+    assert recorded([MS] * enough).percentile_ms(percentile) == pytest.approx(1.0, rel=1e-3)
+    assert np.isnan(recorded([MS] * (enough - 1)).percentile_ms(percentile))
+
+
+def test_no_percentile_lies_above_the_longest_latency():
+    recording = recorded([50 * MS] * 100)
+    assert recording.percentile_ms(90) == 50.0
+
+
+def test_a_latency_beyond_the_histogram_is_kept():
+    recording = recorded([MS] * 19 + [90_000 * MS])
+    assert recording.n == 20
+    assert recording.max_us == 90_000_000
+
+
+def test_the_warm_up_is_dropped_and_the_rest_is_measured_in_full():
+    slow_start = [700 * MS, 700 * MS] + [10 * MS] * 98
+    recording, calls = measure(slow_start, seconds=0.5, warmup_s=1.0)
+    assert recording.n == 50
+    assert recording.max_us == 10_000
+    assert calls == list(range(52))
+    assert recording.elapsed_s == pytest.approx(0.5)
+
+
+def test_errors_are_counted_by_kind_and_do_not_end_the_run():
+    failures = {3: Unavailable("down"), 4: Unavailable("down"), 7: KeyError("x")}
+    recording, calls = measure([10 * MS], seconds=1, failures=failures)
+    assert recording.errors == {"Unavailable": 2, "KeyError": 1}
+    assert len(calls) == 100
+    assert recording.n == 97
+    assert recording.timeouts == 0
+
+
+def test_a_timeout_is_a_sample_of_at_least_the_timeout():
+    failures = {5: RequestTimedOut("slow"), 6: TimeoutError("slow")}
+    recording, _ = measure([10 * MS], seconds=1, failures=failures, timeout_s=2)
+    assert recording.errors == {"RequestTimedOut": 1, "TimeoutError": 1}
+    assert (recording.n, recording.timeouts, recording.max_us) == (100, 2, 2_000_000)
+    recording, _ = measure([3_000 * MS], seconds=10, failures=failures | {0: RequestTimedOut("late")}, timeout_s=2)
+    assert recording.max_us == 3_000_000
+
+
+def test_timeouts_are_not_answers():
+    recording, _ = measure([10 * MS], seconds=1, failures={5: RequestTimedOut("slow")}, timeout_s=0.01)
+    assert recording.answered_per_s == pytest.approx(99)
+
+
+def test_when_the_first_twenty_calls_fail_the_first_error_is_raised():
+    failures = {i: Unavailable(f"call {i}") for i in range(1_000)}
+    clock = FakeClock()
+    call = timed(clock, [MS], failures)
+    with pytest.raises(Unavailable, match="call 0"):
+        closed_loop(call, seconds=100, warmup_s=0.005, clock=clock)
+    assert len(call.calls) == 20
+
+
+def test_one_success_among_the_first_calls_is_something_to_measure():
+    failures = {i: Unavailable("down") for i in range(1_000) if i != 10}
+    recording, _ = measure([MS], seconds=0.5, failures=failures)
+    assert recording.errors == {"Unavailable": 499}
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_interrupting_returns_what_was_measured(concurrency):
+    def call(i):
+        time.sleep(0.001)
+        if i == 30:
+            raise KeyboardInterrupt
+
+    recording = closed_loop(call, seconds=60, warmup_s=0, concurrency=concurrency)
+    assert recording.interrupted
+    assert 28 <= recording.n <= 33
+
+
+def test_interrupting_the_waiting_thread_ends_the_callers():
+    calls = Counter()
+
+    def call(i):
+        calls[threading.get_ident()] += 1
+        time.sleep(0.001)
+
+    def interrupt(recording):
+        if recording.n > 20 and not recording.interrupted and threading.current_thread() is threading.main_thread():
+            interrupt.times += 1
+            if interrupt.times == 1:
+                raise KeyboardInterrupt
+
+    interrupt.times = 0
+    recording = closed_loop(call, seconds=60, warmup_s=0, concurrency=2, on_progress=interrupt)
+    assert recording.interrupted
+    total = sum(calls.values())
+    time.sleep(0.05)
+    assert sum(calls.values()) == total == recording.n
+
+
+def test_a_caller_that_hangs_cannot_change_what_was_returned():
+    release = threading.Event()
+
+    def call(i):
+        if i == 5:
+            release.wait(10)
+        if i == 40:
+            raise KeyboardInterrupt
+        time.sleep(0.001)
+
+    recording = closed_loop(call, seconds=60, warmup_s=0, concurrency=2, timeout_s=0.05)
+    assert not threading.current_thread().daemon
+    before = recording.n
+    release.set()
+    time.sleep(0.05)
+    assert recording.n == before
+
+
+def test_several_callers_share_the_requests():
+    seen, together, most = [], [0], [0]
+    lock = threading.Lock()
+
+    def call(i):
+        with lock:
+            seen.append(i)
+            together[0] += 1
+            most[0] = max(most[0], together[0])
+        time.sleep(0.002)
+        with lock:
+            together[0] -= 1
+
+    recording = closed_loop(call, seconds=0.2, warmup_s=0.02, concurrency=4)
+    assert most[0] == 4
+    assert sorted(seen) == list(range(len(seen)))
+    assert 20 < recording.n < len(seen)
+    assert recording.percentile_ms(50) >= 2
+
+
+def test_an_error_of_the_first_calls_is_raised_from_threads_too():
+    def call(i):
+        raise Unavailable("down")
+
+    with pytest.raises(Unavailable, match="down"):
+        closed_loop(call, seconds=10, concurrency=4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seconds": 0},
+        {"seconds": -1},
+        {"seconds": float("nan")},
+        {"seconds": 1, "concurrency": 0},
+        {"seconds": 1, "concurrency": 1.5},
+        {"seconds": 1, "warmup_s": -1},
+        {"seconds": 1, "timeout_s": 0},
+    ],
+)
+def test_options_without_sense_are_refused(options):
+    with pytest.raises(ConfigurationError):
+        closed_loop(lambda i: None, **options)
+
+
+def test_progress_shows_the_growing_recording():
+    clock, counts = FakeClock(), []
+    closed_loop(
+        timed(clock, [10 * MS]),
+        seconds=1,
+        warmup_s=0,
+        clock=clock,
+        on_progress=lambda recording: counts.append(recording.n),
+    )
+    assert counts == sorted(counts)
+    assert counts[-1] == 100
+    assert 10 <= len(counts) <= 13
+
+
+def test_the_timeline_shows_a_stall():
+    delays_ns = [10 * MS] * 20 + [500 * MS] + [10 * MS] * 10
+    timeline = recorded(delays_ns).timeline()
+    assert timeline["n"].tolist() == [10, 10, 1, 0, 0, 0, 0, 10]
+    assert timeline["max_ms"].round(1).fillna(-1).tolist() == [10, 10, 500, -1, -1, -1, -1, 10]
+    assert timeline["at_s"].tolist() == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
+    assert Recording().timeline().empty
+
+
+def test_merged_percentiles_are_those_of_all_samples():
+    delays_ns = np.random.default_rng(3).lognormal(np.log(2 * MS), 0.5, 2_000).astype(int)
+    first, second, both = recorded(delays_ns[:500]), recorded(delays_ns[500:]), recorded(delays_ns)
+    second.add_timeout(10_000 * MS, at_ns=0, name="RequestTimedOut")
+    both.add_timeout(10_000 * MS, at_ns=0, name="RequestTimedOut")
+    merged = first.merge(second)
+    assert [merged.percentile_ms(p) for p in (50, 90, 99)] == [both.percentile_ms(p) for p in (50, 90, 99)]
+    assert (merged.n, merged.max_us, merged.timeouts) == (2_001, 10_000_000, 1)
+    assert merged.errors == {"RequestTimedOut": 1}
+    assert (first.n, second.n) == (500, 1_501)
+
+
+def test_merged_rates_are_right_one_after_another_and_at_the_same_time():
+    first, second = recorded([10 * MS] * 100), recorded([10 * MS] * 100)
+    second.started = first.started
+    assert first.merge(second).answered_per_s == pytest.approx(200)
+    assert first.merge(second).timeline()["n"].tolist() == [20] * 10
+    second.started = first.started + pd.Timedelta(seconds=60)
+    assert second.merge(first).answered_per_s == pytest.approx(100)
+    assert second.merge(first).started == first.started
+
+
+@pytest.fixture
+def report():
+    rng = np.random.default_rng(1)
+    slow = recorded(rng.lognormal(np.log(9 * MS), 0.3, 999))
+    slow.add_timeout(10_000 * MS, at_ns=0, name="RequestTimedOut")
+    slow.add_error(MS, at_ns=0, name="<Unavailable>")
+    few = recorded([MS] * 19)
+    runs = [
+        run(recorded(rng.lognormal(np.log(MS), 0.3, 10_000)), batch=1),
+        run(slow, batch=10),
+        run(few, batch=100, target="<redis>"),
+    ]
+    return summarize(runs, {"store": "<one node>"})
+
+
+def test_the_frame_has_a_row_per_target_batch_and_kind(report):
+    assert isinstance(report, LatencyReport)
+    assert list(report.frame.columns) == FRAME_COLUMNS
+    assert report.frame["n"].tolist() == [10_000, 1_000, 19]
+    assert report.frame["errors"].tolist() == [0, 2, 0]
+    assert report.frame["asked_rate"].isna().all()
+    percentiles = report.frame[["p50_ms", "p90_ms", "p99_ms", "p999_ms"]]
+    assert percentiles.notna().to_numpy().tolist() == [[True] * 4, [True] * 3 + [False], [False] * 4]
+    assert report.frame["max_ms"].tolist()[1:] == [10_000.0, 1.0]
+
+
+def test_the_frame_has_the_same_types_with_nothing_measured(report):
+    empty = summarize([], {})
+    assert list(empty.frame.columns) == FRAME_COLUMNS
+    assert empty.frame.dtypes.drop(["target", "consistency", "kind"]).equals(
+        report.frame.dtypes.drop(["target", "consistency", "kind"])
+    )
+    unmeasured = summarize([run(Recording())], {})
+    assert unmeasured.frame[["reached_rate", "p50_ms", "max_ms"]].isna().all(axis=None)
+    assert all("Latency" in text for text in (repr(empty), repr(unmeasured), unmeasured._repr_html_()))
+
+
+def test_runs_of_the_same_thing_are_merged():
+    frame = summarize([run(recorded([MS] * 60)), run(recorded([MS] * 60))], {}).frame
+    assert frame["n"].tolist() == [120]
+    assert frame["p90_ms"].notna().all()
+
+
+def test_the_curves_end_where_fewer_than_ten_samples_lie_beyond(report):
+    curves = report.percentiles
+    assert list(curves.columns) == ["target", "batch", "consistency", "kind", "percentile", "latency_ms"]
+    assert curves.groupby("batch")["percentile"].max().to_dict() == pytest.approx({1: 99.9, 10: 99.0})
+    assert curves["latency_ms"].notna().all()
+    assert all(curve["latency_ms"].is_monotonic_increasing for _, curve in curves.groupby("batch"))
+    at_p99 = curves[(curves["batch"] == 1) & (curves["percentile"] == 99)]["latency_ms"].item()
+    assert at_p99 == report.frame["p99_ms"][0]
+
+
+def test_the_plot_shows_what_the_report_says(report):
+    from feastra_nb.notebook import plots
+
+    ax = plots.detached_axes()
+    assert report.plot(ax) is ax
+    assert "service time only (closed loop)" in ax.get_title(loc="left")
+    assert ax.get_ylabel() == "latency (ms)"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["batch 10", "batch 1"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0 %", "50 %", "90 %", "99 %", "99.9 %"]
+    assert max(line.get_xdata().max() for line in ax.get_lines()) == pytest.approx(1_000)
+
+
+def test_a_plot_without_samples_says_so():
+    from feastra_nb.notebook import plots
+
+    ax = summarize([run(recorded([MS] * 19))], {}).plot(plots.detached_axes())
+    assert ax.get_lines() == []
+    assert "fewer than 20 samples" in ax.texts[0].get_text()
+
+
+def test_plotting_needs_no_display_and_changes_no_setting(tmp_path):
+    code = """
+import matplotlib as mpl
+from feastra_nb.latency.recording import Recording
+from feastra_nb.latency.report import Run, summarize
+recording = Recording()
+for i in range(100):
+    recording.add(1_000_000 + i, at_ns=i)
+report = summarize([Run("feast", 1, "ONE", "service", recording)], {})
+settings = {name: value for name, value in mpl.rcParams.items() if name != "backend"}
+ax = report.plot()
+assert type(ax).__name__ == "Axes", ax
+report._repr_html_()
+import matplotlib.pyplot as plt
+assert plt.get_fignums() == [1], plt.get_fignums()
+assert {name: value for name, value in mpl.rcParams.items() if name != "backend"} == settings
+"""
+    environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}  # no DISPLAY, no MPLBACKEND
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_measuring_loads_no_notebook_room():
+    code = (
+        "import sys, feastra_nb.latency.load, feastra_nb.latency.report as r; r.environment();"
+        "print([m for m in ('matplotlib', 'IPython', 'ipywidgets', 'feast', 'cassandra') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_page_is_escaped_and_the_same_in_every_call(report):
+    page = report._repr_html_()
+    assert page == report._repr_html_()
+    assert "<script" not in page
+    for name in ("redis", "one node", "Unavailable"):
+        assert f"&lt;{name}&gt;" in page
+        assert f"<{name}>" not in page
+
+
+def test_the_text_fits_one_screen_and_says_what_the_numbers_are(report):
+    text = repr(report)
+    assert len(text.splitlines()) <= 24
+    assert max(map(len, text.splitlines())) <= 120
+    for part in ("Closed loop", "at least 10 samples", "1 RequestTimedOut", "1 timed out", "<one node>"):
+        assert part in text
+
+
+def test_a_report_is_saved_with_its_histograms(report, tmp_path):
+    saved = json.loads(report.save(tmp_path / "latency.json").read_text())
+    assert saved["environment"] == {"store": "<one node>"}
+    assert saved["frame"][2]["p50_ms"] is None
+    assert saved["recordings"][1]["errors"] == {"RequestTimedOut": 1, "<Unavailable>": 1}
+    histogram = HdrHistogram.decode(saved["recordings"][0]["histogram_us"])
+    assert histogram.get_total_count() == 10_000
+    assert histogram.get_value_at_percentile(50) / 1_000 == report.frame["p50_ms"][0]
+    pd.testing.assert_frame_equal(pd.read_parquet(report.save(tmp_path / "latency.parquet")), report.frame)
+    assert "data:image/png" in report.save(tmp_path / "latency.html").read_text()
+    assert report.save(tmp_path / "latency.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_environment_names_machine_and_versions():
+    described = environment(store="sqlite", consistency="ONE")
+    assert list(described) == ["machine", "python", "feast", "cassandra-driver", "store", "consistency"]
+    assert "cores" in described["machine"]
+    assert "GiB" in described["machine"]
