@@ -58,7 +58,7 @@ def test_tags_are_balanced():
             super().__init__()
             self.stack = []
 
-        def handle_starttag(self, tag, attrs):
+        def handle_starttag(self, tag, attrs):  # noqa: ARG002 - the base class's signature
             if tag not in {"img", "meta"}:
                 self.stack.append(tag)
 
@@ -152,6 +152,15 @@ def test_drawing_leaves_matplotlib_as_it_was():
     plots.png(lambda ax: ax.plot([1, 2]))
     plots.detached_axes()
     assert dict(mpl.rcParams) == before
+
+
+def test_the_style_holds_when_the_figure_is_drawn_later():
+    ax = plots.figure_axes(plots.detached_axes())
+    ax.plot([1, 2])
+    ax.figure.draw_without_rendering()
+    tick = ax.xaxis.get_major_ticks()[0]
+    assert tick.label1.get_color() == plots.INK
+    assert (tick.gridline.get_color(), tick.gridline.get_alpha()) == (plots.LINE, plots.STYLE["grid.alpha"])
 
 
 def test_the_same_drawing_has_the_same_bytes():

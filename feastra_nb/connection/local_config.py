@@ -216,6 +216,7 @@ def jvm_arguments(directory: Path, *, jars: Sequence[Path], heap_mb: int, nodes:
         f"-Dlogback.configurationFile={(directory / 'logback.xml').as_uri()}",
         f"-Dcassandra.config={(directory / 'cassandra.yaml').as_uri()}",
         f"-Dcassandra.storagedir={directory}",
+        f"-Dcassandra.triggers_dir={directory / 'triggers'}",
         "-Dcassandra-foreground=yes",
         *_quick_start(nodes),
         "-cp",

@@ -157,6 +157,7 @@ def _furnish(directory: Path, state: State, index: int) -> Path:
     home = make_private(node_dir(directory, index))
     shutil.rmtree(home / "tmp", ignore_errors=True)  # unpacked native libraries of a node that was killed
     make_private(home / "tmp")
+    make_private(home / "triggers")  # empty; without it Cassandra warns
     content = cassandra_settings(
         home,
         name=state.name,

@@ -28,8 +28,8 @@ _CHUNK_BYTES = 1 << 16
 _MB = 1_000_000
 _OFFLINE_HINT = (
     "the first start downloads about 100 jars (67 MB) from the Maven Central repository: let this machine reach it "
-    "over HTTPS (HTTPS_PROXY is honoured, so is a mirror in jgo's configuration), or run `feastra fetch` where there is "
-    "a network and copy the cache directory here (FEASTRA_CACHE); what was downloaded already is kept"
+    "over HTTPS (HTTPS_PROXY is honoured, so is a mirror in jgo's configuration), or run `feastra fetch` where there "
+    "is a network and copy the cache directory here (FEASTRA_CACHE); what was downloaded already is kept"
 )
 
 

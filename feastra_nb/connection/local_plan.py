@@ -1,4 +1,4 @@
-"""What a start is asked for: the arguments, checked against this machine, the data that is there and what runs already."""
+"""What a start is asked for: the arguments, checked against this machine, the data that is there and what runs."""
 
 from __future__ import annotations
 

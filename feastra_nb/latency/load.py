@@ -145,7 +145,7 @@ class _Loop:
             thread.start()
         try:
             for thread in threads:
-                while thread.is_alive():
+                while thread.is_alive() and not self._stop.is_set():
                     thread.join(PROGRESS_S)
                     self._show_progress()
         finally:

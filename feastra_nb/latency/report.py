@@ -272,7 +272,7 @@ def _shown(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _curve(key: Key, recording: Recording) -> pd.DataFrame:
-    """Return one percentile curve, evenly spaced on a nines axis, with the percentiles of the table among its points."""
+    """Return one percentile curve, evenly spaced on a nines axis, the percentiles of the table among its points."""
     highest_nines = recording.n / FEWEST_BEYOND
     if highest_nines < 2:  # noqa: PLR2004 - the median
         return _curve_frame([])

@@ -292,15 +292,18 @@ def table(
     [True, True, True, True]
     """
     labels, units, formats = labels or {}, units or {}, formats or {}
-    columns = {str(name): _cells(frame[name].head(limit), formats.get(str(name))) for name in frame.columns}
-    kinds = {str(name): _class(frame[name]) for name in frame.columns}
+    names = [str(name) for name in frame.columns]
+    # By position: a joined frame can hold two columns of one name.
+    columns = [frame.iloc[:, position] for position in range(len(names))]
+    kinds = [' class="fnb-number"' if _is_number(column) else "" for column in columns]
+    cells = [_cells(column.head(limit), formats.get(name)) for name, column in zip(names, columns, strict=True)]
     head = "".join(
-        f'<th scope="col"{kinds[name]}>{escaped(labels.get(name, name))}{_unit(units.get(name))}</th>'
-        for name in columns
+        f'<th scope="col"{kind}>{escaped(labels.get(name, name))}{_unit(units.get(name))}</th>'
+        for name, kind in zip(names, kinds, strict=True)
     )
     rows = "".join(
-        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds.values(), row, strict=True)) + "</tr>"
-        for row in zip(*columns.values(), strict=True)
+        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
+        for row in zip(*cells, strict=True)
     )
     title = f"<caption>{escaped(caption)}</caption>" if caption else ""
     more = note(f"… and {len(frame) - limit:,} more rows") if len(frame) > limit else ""
@@ -316,10 +319,6 @@ def _unit(unit: str | None) -> str:
 
 def _is_number(values: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-
-
-def _class(values: pd.Series) -> str:
-    return ' class="fnb-number"' if _is_number(values) else ""
 
 
 def _cells(values: pd.Series, spec: str | None) -> list[Html]:

@@ -15,6 +15,7 @@ Examples
 from __future__ import annotations
 
 import io
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -23,10 +24,11 @@ from matplotlib.rcsetup import cycler
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
     from feastra_nb.latency.report import LatencyReport
 
@@ -80,6 +82,22 @@ STYLE: Mapping[str, Any] = {
 }
 
 
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in the quiet style inside this context; afterwards matplotlib is as it was.
+
+    Examples
+    --------
+    >>> before = mpl.rcParams["legend.frameon"]
+    >>> with style():
+    ...     inside = mpl.rcParams["legend.frameon"]
+    >>> inside, mpl.rcParams["legend.frameon"] == before
+    (False, True)
+    """
+    with mpl.rc_context(dict(STYLE)):
+        yield
+
+
 def figure_axes(ax: Axes | None, *, figsize: tuple[float, float] = FIGURE_INCHES) -> Axes:
     """Return the given Axes, or those of a new figure in the quiet style.
 
@@ -102,9 +120,8 @@ def figure_axes(ax: Axes | None, *, figsize: tuple[float, float] = FIGURE_INCHES
     # backend, which a drawing onto given axes should not.
     import matplotlib.pyplot as plt
 
-    with mpl.rc_context(dict(STYLE)):
-        axes: Axes = plt.subplots(figsize=figsize)[1]
-    return axes
+    with style():
+        return _quiet(plt.figure(figsize=figsize).subplots())
 
 
 def detached_axes(*, figsize: tuple[float, float] = FIGURE_INCHES) -> Axes:
@@ -115,8 +132,15 @@ def detached_axes(*, figsize: tuple[float, float] = FIGURE_INCHES) -> Axes:
     >>> detached_axes(figsize=(4, 2)).figure.get_size_inches().tolist()
     [4.0, 2.0]
     """
-    with mpl.rc_context(dict(STYLE)):
-        return Figure(figsize=figsize).subplots()
+    with style():
+        return _quiet(Figure(figsize=figsize).subplots())
+
+
+def _quiet(ax: Axes) -> Axes:
+    # Ticks are made when they are first drawn, which is after the style's context.
+    ax.tick_params(which="both", color=LINE, labelcolor=INK, labelsize=STYLE["xtick.labelsize"])
+    ax.tick_params(grid_color=LINE, grid_alpha=STYLE["grid.alpha"], grid_linewidth=STYLE["grid.linewidth"])
+    return ax
 
 
 def png(plot: Callable[[Axes], object], *, figsize: tuple[float, float] = FIGURE_INCHES) -> bytes:
@@ -134,9 +158,9 @@ def png(plot: Callable[[Axes], object], *, figsize: tuple[float, float] = FIGURE
     >>> png(lambda ax: ax.plot([1, 2]), figsize=(2, 1))[:4]
     b'\x89PNG'
     """
-    with mpl.rc_context(dict(STYLE)):
+    with style():
         figure = Figure(figsize=figsize)
-        plot(figure.subplots())
+        plot(_quiet(figure.subplots()))
         out = io.BytesIO()
         # Without the version of matplotlib in it, which would make saved notebooks differ.
         figure.savefig(out, format="png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
@@ -235,38 +259,41 @@ def draw_latency(report: LatencyReport, ax: Axes | None = None) -> Axes:
         x: percentile of requests on a nines axis; y: latency in milliseconds.
     """
     ax = figure_axes(ax)
-    curves = report.percentiles
-    ax.set_ylabel("latency (ms)")
-    ax.set_title(_latency_title(report))
-    if curves.empty:
-        percentile_axis(ax, highest=50)
-        ax.set_yticks([])
-        ax.text(0.5, 0.5, "fewer than 20 samples: nothing to draw", transform=ax.transAxes, ha="center", color=INK)
-        return ax
-    names = [name for name in LINE_NAMES if len(curves[name].unique()) > 1]
-    for position, (key, curve) in enumerate(curves.groupby(list(LINE_NAMES), sort=False)):
-        _draw_curve(ax, curve, label=_line_label(names, dict(zip(LINE_NAMES, key, strict=True))), position=position)
-    percentile_axis(ax, highest=float(curves["percentile"].max()))
-    value_axis(ax, low=float(curves["latency_ms"].min()), high=float(curves["latency_ms"].max()))
-    if names:
-        _legend_beside(ax)
+    with style():
+        ax.set_ylabel("latency (ms)")
+        ax.set_title(_latency_title(report))
+        curves = report.percentiles
+        if curves.empty:
+            percentile_axis(ax, highest=50)
+            ax.set_yticks([])
+            ax.text(0.5, 0.5, "fewer than 20 samples: nothing to draw", transform=ax.transAxes, ha="center", color=INK)
+        else:
+            _draw_curves(ax, curves)
     return ax
 
 
-def _legend_beside(ax: Axes) -> None:
-    """Put the legend to the right of the axes, where it hides no curve, in the order in which the curves end there."""
-    lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
-    lines.sort(key=lambda line: float(line.get_ydata()[-1]), reverse=True)
-    ax.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+def _draw_curves(ax: Axes, curves: pd.DataFrame) -> None:
+    names = [name for name in LINE_NAMES if len(curves[name].unique()) > 1]
+    ends: list[tuple[float, Line2D]] = []
+    for position, (key, curve) in enumerate(curves.groupby(list(LINE_NAMES), sort=False)):
+        label = _line_label(names, dict(zip(LINE_NAMES, key, strict=True)))
+        ends.append((curve["latency_ms"].iloc[-1], _draw_curve(ax, curve, label=label, position=position)))
+    percentile_axis(ax, highest=float(curves["percentile"].max()))
+    value_axis(ax, low=float(curves["latency_ms"].min()), high=float(curves["latency_ms"].max()))
+    if names:
+        # Beside the axes, where it hides no curve, and in the order in which the curves end there.
+        lines = [line for _, line in sorted(ends, key=lambda end: -end[0])]
+        ax.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def _draw_curve(ax: Axes, curve: pd.DataFrame, *, label: str, position: int) -> None:
+def _draw_curve(ax: Axes, curve: pd.DataFrame, *, label: str, position: int) -> Line2D:
     """Draw one line, with a dot at each percentile that the table shows too."""
     line_style = LINE_STYLES[position // len(PALETTE) % len(LINE_STYLES)]
     x = [nines(percentile) for percentile in curve["percentile"]]
-    ax.plot(x, curve["latency_ms"], color=color(position), linestyle=line_style, label=label)
+    line = ax.plot(x, curve["latency_ms"], color=color(position), linestyle=line_style, label=label)[0]
     marked = curve[curve["percentile"].isin(TICKS[1:])]  # not the minimum
     ax.plot([nines(p) for p in marked["percentile"]], marked["latency_ms"], "o", color=color(position), markersize=4)
+    return line
 
 
 def _line_label(names: list[str], key: Mapping[str, object]) -> str:

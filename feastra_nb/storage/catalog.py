@@ -369,4 +369,4 @@ def _with_registry(entry: ViewEntry, registry: str | None, *, adopt: bool) -> Vi
             f"{', '.join(entry.registries)}; this one is {registry}",
             hint="use that registry, another project or keyspace, or take it over with `adopt_registry: true`",
         )
-    return dataclasses.replace(entry, registries=(*entry.registries, registry))
+    return dataclasses.replace(entry, registries=(registry,))

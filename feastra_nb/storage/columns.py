@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     Cast = Callable[[pa.Array], pa.Array]
 
 SHOWN_ROWS = 3  # offending rows named in an error
-_REFUSALS = (ValueError, pa.ArrowNotImplementedError)  # UnsuitableError, ArrowInvalid and JSONDecodeError are ValueErrors
+_REFUSALS = (
+    ValueError,
+    pa.ArrowNotImplementedError,
+)  # UnsuitableError, ArrowInvalid and JSONDecodeError are ValueErrors
 
 
 def ready(column: Column, value_type: ValueType, name: str) -> pa.Array:

@@ -61,7 +61,9 @@ def column_of(tape: Tape, begin: Ints, end: Ints, value_type: ValueType) -> pa.A
         lengths, widths = tape.varints(body)
         require(~present | (body + widths + lengths.view(np.int64) == end), "a value with more than one field")
         inner = np.where(present, body + widths, end)
-        return _collections(tape, inner, end, kind, present) if kind.container else _texts(tape, inner, end, kind, present)
+        return (
+            _collections(tape, inner, end, kind, present) if kind.container else _texts(tape, inner, end, kind, present)
+        )
     if kind.form == "fixed":
         dtype = "<f8" if kind.element is ValueType.DOUBLE else "<f4"
         require(~present | (end - body == np.dtype(dtype).itemsize), "a number of another width")
@@ -96,7 +98,9 @@ def _nulled(strings: pa.LargeBinaryArray, present: Mask) -> pa.LargeBinaryArray:
         return strings
     _, offsets, data = strings.buffers()
     validity = pa.py_buffer(np.packbits(present, bitorder="little"))
-    return pa.LargeBinaryArray.from_buffers(strings.type, len(strings), [validity, offsets, data], offset=strings.offset)
+    return pa.LargeBinaryArray.from_buffers(
+        strings.type, len(strings), [validity, offsets, data], offset=strings.offset
+    )
 
 
 def _collections(tape: Tape, begin: Ints, end: Ints, kind: Kind, present: Mask) -> pa.Array:

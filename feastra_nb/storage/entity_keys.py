@@ -31,9 +31,7 @@ _TYPES = (ValueType.STRING, ValueType.BYTES, *_WIDTHS)
 _SHOWN_ROWS = 5
 
 
-def encode_entity_keys(
-    names: Sequence[str], types: Sequence[ValueType], columns: Sequence[Column]
-) -> pa.BinaryArray:
+def encode_entity_keys(names: Sequence[str], types: Sequence[ValueType], columns: Sequence[Column]) -> pa.BinaryArray:
     """Encode the join keys of n rows.
 
     Parameters

@@ -1,0 +1,78 @@
+"""The compute engine that makes plain ``feast materialize`` fast: Arrow from the offline store to the writer.
+
+In a ``feature_store.yaml``::
+
+    batch_engine:
+      type: feastra_nb.arrow_engine.ArrowComputeEngine
+
+Views that need more than reading and writing (transformations, aggregations, another online store) go to Feast's own
+local engine.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from feast.infra.common.materialization_job import MaterializationJobStatus
+from feast.infra.compute_engines.local.compute import LocalComputeEngine
+from feast.infra.compute_engines.local.job import LocalMaterializationJob
+from feast.repo_config import FeastConfigBaseModel
+from feast.utils import make_tzaware
+from pydantic import StrictFloat, StrictInt
+
+from feastra_nb.materialization import Source, pull, us, write_table
+from feastra_nb.online_store import FeastraOnlineStore
+
+if TYPE_CHECKING:
+    from feast import FeatureView
+    from feast.infra.common.materialization_job import MaterializationTask
+    from feast.infra.registry.base_registry import BaseRegistry
+
+
+class ArrowComputeEngineConfig(FeastConfigBaseModel):
+    """Configuration of `ArrowComputeEngine`."""
+
+    type: Literal["feastra_nb.arrow_engine.ArrowComputeEngine"] = "feastra_nb.arrow_engine.ArrowComputeEngine"
+    lookback_hours: StrictFloat | StrictInt = 24
+    """How far before its start a run looks for rows that arrived late, in hours: Feast's incremental start is the last end."""
+
+
+class ArrowComputeEngine(LocalComputeEngine):  # type: ignore[misc]
+    """Materializes without a Python object a value; everything else is Feast's local engine."""
+
+    def _materialize_one(
+        self, registry: BaseRegistry, task: MaterializationTask, **kwargs: Any
+    ) -> LocalMaterializationJob:
+        view = task.feature_view
+        if not serves(view, self.online_store):
+            return super()._materialize_one(registry, task, **kwargs)
+        job_id = f"{view.name}-{task.start_time}-{task.end_time}"
+        try:
+            self._run(registry, task)
+        except Exception as error:  # noqa: BLE001 - Feast takes a job's error from the job
+            return LocalMaterializationJob(job_id=job_id, status=MaterializationJobStatus.ERROR, error=error)
+        return LocalMaterializationJob(job_id=job_id, status=MaterializationJobStatus.SUCCEEDED)
+
+    def _run(self, registry: BaseRegistry, task: MaterializationTask) -> None:
+        from feastra_nb.frames import epoch_us
+
+        view, config = task.feature_view, self.repo_config
+        start, end = make_tzaware(task.start_time), make_tzaware(task.end_time)
+        early = start - timedelta(hours=float(config.batch_engine.lookback_hours))
+        table = pull(config, self.offline_store, registry, view, early, end)
+        late = epoch_us(table.column(view.batch_source.timestamp_field)) < us(start)
+        write_table(self.online_store, config, view, table, Source("view", us(early), us(end)), check_stored=late)
+
+
+def serves(view: FeatureView, online_store: object) -> bool:
+    """Tell whether a view is plain reading and writing, into our online store."""
+    plain = not getattr(view, "feature_transformation", None) and not getattr(view, "aggregations", None)
+    return (
+        isinstance(online_store, FeastraOnlineStore)
+        and plain
+        and getattr(view, "batch_source", None) is not None
+        and bool(view.online)
+        and not view.offline
+        and not getattr(view, "enable_validation", False)
+    )

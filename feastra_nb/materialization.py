@@ -1,0 +1,372 @@
+"""Materialization: an Arrow table of a feature view's rows into the online store, journalled, with progress.
+
+`ws.materialize(df)`, `ws.materialize(view)` and `feast materialize` through `arrow_engine` all end in `write_table`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from feastra_nb.errors import FeastraError
+from feastra_nb.frames import epoch_us
+from feastra_nb.online_store import EPOCH, refuse_future
+from feastra_nb.progress import acknowledged_rows
+from feastra_nb.storage import codec, reader, writer
+from feastra_nb.storage.journal import DONE, FAILED, INTERRUPTED, Run, new_run
+from feastra_nb.storage.retention import row_ttls
+from feastra_nb.storage.rows import Rows, last_of_repeats, newest_before
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+    import pandas as pd
+    from feast import FeatureStore, FeatureView
+    from feast.repo_config import RepoConfig
+
+    from feastra_nb.online_store import FeastraOnlineStore
+    from feastra_nb.storage.catalog import ViewEntry
+
+# An incremental run looks this far back before the end of the last one, for rows that arrived late.
+LOOKBACK = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Materialization:
+    """What one materialization did. Rows count as written when the server acknowledged them.
+
+    Parameters
+    ----------
+    view
+        The feature view.
+    entities
+        Distinct entities among the rows.
+    rows
+        Rows that the online store now holds: acknowledged in this run, or found stored with the same content.
+    unchanged
+        Those of them that were stored already, and so were not appended again.
+    expired
+        Rows left out because ttl and retention are over for them.
+    superseded
+        Rows left out because they are older than the retention, and not the newest of their entity before it.
+    retries
+        Batches that had to be sent more than once.
+    seconds
+        From the call to the last acknowledgement.
+    """
+
+    view: str
+    entities: int
+    rows: int
+    unchanged: int
+    expired: int
+    superseded: int
+    retries: int
+    seconds: float
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows a second."""
+        return self.rows / self.seconds if self.seconds else 0.0
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The same as a DataFrame of one row."""
+        import pandas as pd
+
+        names = ("view", "entities", "rows", "unchanged", "expired", "superseded", "retries", "seconds", "rows_per_s")
+        return pd.DataFrame([{name: getattr(self, name) for name in names}])
+
+    def __repr__(self) -> str:
+        notes = [
+            f"{count:,} {word}"
+            for count, word in (
+                (self.unchanged, "stored already"),
+                (self.expired, "expired"),
+                (self.superseded, "older than the retention"),
+                (self.retries, "retries"),
+            )
+            if count
+        ]
+        return (
+            f"{self.view}: {self.rows:,} rows of {self.entities:,} entities in {self.seconds:.1f} s "
+            f"({self.rows_per_s:,.0f} rows/s)" + (f"; {', '.join(notes)}" if notes else "")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a table of rows comes from, for the journal.
+
+    ``kind`` as in `storage.journal.Run`; the interval is of event time, in microseconds, both ends inclusive.
+    """
+
+    kind: str
+    start_us: int
+    end_us: int
+
+
+def write_table(
+    store: FeastraOnlineStore,
+    config: RepoConfig,
+    view: FeatureView,
+    table: pa.Table,
+    source: Source,
+    *,
+    check_stored: npt.NDArray[np.bool_] | None = None,
+    allow_future: bool = False,
+    progress: bool | Callable[[int], object] = False,
+) -> Materialization:
+    """Write a view's rows to the online store.
+
+    Parameters
+    ----------
+    table
+        Columns by the names of the view's join keys, features, timestamp and (if it has one) created field.
+    check_stored
+        Shape (n,): rows that may be stored already; those found with the same content are not appended again.
+
+    Raises
+    ------
+    InvalidFrame
+        An event lies in the future, or a value does not fit its feature's type; nothing was written.
+    WriteIncomplete
+        The write stopped part-way; the journal says so, and the same call completes it.
+    """
+    began = time.monotonic()
+    now_us = time.time_ns() // 1000
+    opened = store.open(config)
+    entry = store.entry(config, view)
+    rows = encode(entry, view, table, arrived_us=now_us)
+    if not allow_future:
+        refuse_future(rows.event_us, now_us=now_us, view=view.name)
+    chosen = _choose(entry, rows, now_us)
+    run = new_run(
+        project=entry.project,
+        view=entry.view,
+        kind=source.kind,
+        generation=entry.generation,
+        start_us=source.start_us,
+        end_us=source.end_us,
+        began_us=now_us,
+    )
+    opened.journal.write(run)
+    if chosen.superseded:
+        entry = _move_horizon(store, config, entry, now_us)
+    with _journalled(opened.journal, replace(run, expired=chosen.expired)) as progress_of_run:
+        fresh = chosen.keep
+        if check_stored is not None:
+            fresh = fresh & ~_stored(store, config, entry, rows, fresh & check_stored)
+        unchanged = int((chosen.keep & ~fresh).sum())
+        with acknowledged_rows(int(fresh.sum()), view.name, progress) as report:
+            result = writer.write(
+                opened.db,
+                entry,
+                rows.take(fresh),
+                chosen.ttl_s[fresh],
+                on_acknowledged=lambda count: (progress_of_run.add(count), report(count)),
+            )
+    return Materialization(
+        view=view.name,
+        entities=len(np.unique(rows.entity_codes())),
+        rows=result.rows + unchanged,
+        unchanged=unchanged,
+        expired=chosen.expired,
+        superseded=chosen.superseded,
+        retries=result.retries,
+        seconds=time.monotonic() - began,
+    )
+
+
+def encode(entry: ViewEntry, view: FeatureView, table: pa.Table, *, arrived_us: int) -> Rows:
+    """Return a view's table as rows of its log, in the table's order."""
+    from feast.value_type import ValueType
+
+    keys = [(field.name, field.dtype.to_value_type()) for field in view.entity_columns]
+    key_names = [name for name, _type in keys]
+    slots = entry.slots
+    source = view.batch_source
+    created = source.created_timestamp_column
+    return Rows(
+        codec.encode_entity_keys(key_names, [kind for _name, kind in keys], [table.column(name) for name in key_names]),
+        epoch_us(table.column(source.timestamp_field)),
+        epoch_us(table.column(created)) if created else np.zeros(table.num_rows, dtype=np.int64),
+        np.full(table.num_rows, arrived_us, dtype=np.int64),
+        codec.encode_payloads(
+            [None if slot.dropped else table.column(slot.name) for slot in slots],
+            [None if slot.dropped else ValueType[slot.value_type] for slot in slots],
+            table.num_rows,
+            names=[slot.name for slot in slots],
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Chosen:
+    keep: npt.NDArray[np.bool_]
+    ttl_s: npt.NDArray[np.int64]
+    expired: int
+    superseded: int
+
+
+def _choose(entry: ViewEntry, rows: Rows, now_us: int) -> _Chosen:
+    """Say which rows are to be in the log: no repeats, nothing expired, every event inside retention and the newest before."""
+    codes = rows.entity_codes()
+    once = last_of_repeats(codes, rows.event_us, rows.created_us)
+    ttl_s, expired = row_ttls(rows.event_us, now_us=now_us, ttl_us=entry.ttl_us, retain=entry.retention)
+    keep = once & ~expired
+    superseded = 0
+    if entry.retention.us is not None:
+        current = newest_before(codes, rows.event_us, rows.created_us, now_us - entry.retention.us)
+        superseded = int((keep & ~current).sum())
+        keep &= current
+    return _Chosen(keep, ttl_s, int((once & expired).sum()), superseded)
+
+
+def _stored(
+    store: FeastraOnlineStore, config: RepoConfig, entry: ViewEntry, rows: Rows, candidates: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Return which of the candidates are in the table already, with the same event, created time and content."""
+    found = np.zeros(len(rows), dtype=bool)
+    where = np.flatnonzero(candidates)
+    if not len(where):
+        return found
+    some = rows.take(where)
+    bounds = reader.Bounds(int(some.event_us.min()), int(some.event_us.max()))
+    keys = some.entity_key.unique().to_pylist()
+    history = reader.read_history(store.open(config).db, entry, keys, bounds)
+    stored = set(_contents(history))
+    found[where] = [row in stored for row in _contents(some)]
+    return found
+
+
+def _contents(rows: Rows) -> zip[tuple[Any, ...]]:
+    return zip(
+        rows.entity_key.to_pylist(),
+        rows.event_us.tolist(),
+        rows.created_us.tolist(),
+        rows.features.to_pylist(),
+        strict=True,
+    )
+
+
+def _move_horizon(store: FeastraOnlineStore, config: RepoConfig, entry: ViewEntry, now_us: int) -> ViewEntry:
+    """Note in the catalog that events before the retention are not all there; written before the first row is."""
+    cut_us = now_us - (entry.retention.us or 0)
+
+    def update(old: ViewEntry | None) -> ViewEntry:
+        known = old or entry
+        return replace(known, pruned_to_us=max(known.pruned_to_us or cut_us, cut_us))
+
+    store.open(config).catalog.change(entry.project, entry.view, update)
+    store.forget_entry(config, entry.view)
+    return store.open(config).catalog.load(entry.project, entry.view) or entry
+
+
+class _Acknowledged:
+    """Counts a run's acknowledged rows, so that even an interrupted run's journal entry says how many there were."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def add(self, count: int) -> None:
+        self.rows += count
+
+
+@contextlib.contextmanager
+def _journalled(journal: Any, run: Run) -> Any:
+    """Write into the journal how a run ends, however it does."""
+    acknowledged = _Acknowledged()
+
+    def ended(state: str, error: str | None = None) -> Run:
+        return replace(run, state=state, rows=acknowledged.rows, ended_us=time.time_ns() // 1000, error=error)
+
+    try:
+        yield acknowledged
+    except BaseException as exc:
+        state = FAILED if isinstance(exc, Exception) else INTERRUPTED
+        # The journal lives on the same cluster: where that is what failed, the run stays "running" there.
+        with contextlib.suppress(FeastraError):
+            journal.write(ended(state, str(exc).split("\n")[0]))
+        raise
+    journal.write(ended(DONE))
+
+
+# --- from the offline store ------------------------------------------------------------------------------------------
+
+
+def materialize_view(
+    feature_store: FeatureStore,
+    store: FeastraOnlineStore,
+    view: FeatureView,
+    *,
+    start: datetime | None,
+    end: datetime,
+    check_until: datetime | None = None,
+    progress: bool | Callable[[int], object] = False,
+) -> Materialization:
+    """Read a registered view's rows of an interval from the offline store and write them.
+
+    Parameters
+    ----------
+    start, end
+        Interval of event time, both inclusive; ``start=None`` for everything up to the end.
+    check_until
+        Rows up to this instant may be stored already (the lookback of an incremental run).
+    """
+    table = pull(feature_store.config, feature_store._get_provider().offline_store, feature_store.registry, view, start, end)  # noqa: SLF001 - Feast has no public way to its provider
+    check = None
+    if check_until is not None:
+        check = epoch_us(table.column(view.batch_source.timestamp_field)) <= us(check_until)
+    source = Source("view", us(start) if start else reader.BEGINNING_US, us(end))
+    return write_table(store, feature_store.config, view, table, source, check_stored=check, progress=progress)
+
+
+def pull(
+    config: RepoConfig, offline_store: Any, registry: Any, view: FeatureView, start: datetime | None, end: datetime | None
+) -> pa.Table:
+    """Return a view's offline rows of an interval, with the view's own column names and microsecond timestamps."""
+    from feast.utils import _get_column_names, _run_pyarrow_field_mapping
+
+    entities = [registry.get_entity(name, config.project) for name in view.entities]
+    keys, features, timestamp, created = _get_column_names(view, entities)
+    job = offline_store.pull_all_from_table_or_query(
+        config=config,
+        data_source=view.batch_source,
+        join_key_columns=keys,
+        feature_name_columns=features,
+        timestamp_field=timestamp,
+        created_timestamp_column=created or None,
+        start_date=start,
+        end_date=end,
+    )
+    table = job.to_arrow()
+    return _run_pyarrow_field_mapping(table, dict(view.batch_source.field_mapping or {}))
+
+
+def us(instant: datetime) -> int:
+    """Return microseconds since the epoch of an aware instant."""
+    return (instant - EPOCH) // timedelta(microseconds=1)
+
+
+def instant(at_us: int) -> datetime:
+    """Return the aware instant of microseconds since the epoch.
+
+    Examples
+    --------
+    >>> instant(1_500_000)
+    datetime.datetime(1970, 1, 1, 0, 0, 1, 500000, tzinfo=datetime.timezone.utc)
+    """
+    return EPOCH + timedelta(microseconds=at_us)
+
+
+def utc_now() -> datetime:
+    """Return the present instant."""
+    return datetime.now(tz=timezone.utc)
