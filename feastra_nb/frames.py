@@ -5,7 +5,6 @@ Pure but for a warning about naive timestamps. The offline parquet is `offline_f
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feastra_nb.errors import InvalidFrame, close_names
+from feastra_nb.notices import warn_user
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 CREATED = "feastra_created"  # the column that is added where a frame has no created time of its own
 TIMESTAMP_US = pa.timestamp("us", tz="UTC")
@@ -90,7 +90,7 @@ def _check_names(names: Sequence[Any]) -> None:
         raise InvalidFrame(f"column names occur twice: {', '.join(twice)}", hint="rename or drop one of each")
 
 
-def to_table(frame: Any, roles: Columns) -> pa.Table:
+def to_table(frame: Any, roles: Columns, known_types: Mapping[str, pa.DataType] | None = None) -> pa.Table:
     """Return a frame as an Arrow table of storable columns: keys, features, timestamp, created, in this order.
 
     Event and created time become microseconds in UTC, naive ones being taken for UTC with one warning; int keys become
@@ -100,24 +100,26 @@ def to_table(frame: Any, roles: Columns) -> pa.Table:
     ----------
     frame
         A pandas DataFrame, or anything with ``__arrow_c_stream__`` (polars, Arrow, DuckDB).
+    known_types
+        Types of columns that are known from before; a column that is all null has one of these or none.
 
     Raises
     ------
     InvalidFrame
         Null keys or timestamps, mixed types, or a type that no feature can have; says which column and rows.
     """
-    arrays = {name: _array(frame, name) for name in (*roles.keys, *roles.features)}
-    for key in roles.keys:
-        arrays[key] = _key(arrays[key], key)
+    known = known_types or {}
+    arrays = {key: _key(_array(frame, key), key) for key in roles.keys}
+    arrays |= {name: storable(_typed(_array(frame, name), known.get(name)), name) for name in roles.features}
     times = (roles.timestamp,) if roles.created is None else (roles.timestamp, roles.created)
     naive = []
     for name in times:
-        raw = _array(frame, name)
+        raw = storable(_typed(_array(frame, name), TIMESTAMP_US), name)
         arrays[name] = _instants(raw, name)
         if pa.types.is_timestamp(raw.type) and raw.type.tz is None:
             naive.append(name)
     if naive:
-        warnings.warn(f"{', '.join(naive)}: timestamps without a time zone are taken for UTC", stacklevel=4)
+        warn_user(f"{', '.join(naive)}: timestamps without a time zone are taken for UTC")
     _refuse_nulls(arrays[roles.timestamp], roles.timestamp, "timestamp")
     return pa.table(arrays)
 
@@ -130,13 +132,19 @@ def _array(frame: Any, name: str) -> pa.Array:
             array = pa.Array.from_pandas(_zoned(frame[name]))
         else:
             array = pa.table(frame).column(name)
-        array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+        return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as exc:
         raise InvalidFrame(
             f"column {name!r} mixes types or holds what Arrow cannot: {exc}",
             hint=f'give it one type, for example df["{name}"] = df["{name}"].astype("string")',
         ) from exc
-    return storable(array, name)
+
+
+def _typed(array: pa.Array, known: pa.DataType | None) -> pa.Array:
+    """Return a column without a type of its own in the known one; an empty frame's may as well be text."""
+    if not pa.types.is_null(array.type) or (known is None and len(array)):
+        return array
+    return array.cast(known or pa.string())
 
 
 def _zoned(series: Any) -> Any:
@@ -234,8 +242,9 @@ def _cast(array: pa.Array, target: pa.DataType, name: str) -> pa.Array:
         raise InvalidFrame(f"column {name!r} does not fit {target}: {exc}") from exc
 
 
-def _key(array: pa.Array, name: str) -> pa.Array:
-    _refuse_nulls(array, name, "join key")
+def _key(raw: pa.Array, name: str) -> pa.Array:
+    _refuse_nulls(raw, name, "join key")
+    array = storable(_typed(raw, None), name)
     if pa.types.is_integer(array.type):
         return _cast(array, pa.int64(), name)
     if pa.types.is_string(array.type) or pa.types.is_binary(array.type):

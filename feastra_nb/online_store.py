@@ -106,8 +106,8 @@ class FeastraOnlineStoreConfig(FeastConfigBaseModel):
     write_concurrency: StrictInt | None = None
 
     # What is ours.
-    local: StrictBool = False
-    """A Cassandra on this machine, started when it is needed."""
+    local: StrictBool | StrictStr = False
+    """A Cassandra on this machine, started when it is needed; a string names one other than the default."""
     consistency: ConsistencyConfig = ConsistencyConfig()
     retain: StrictStr = "7d"
     """How much history a view keeps that is applied for the first time: ``7d``, ``all``, ``latest``."""
@@ -150,7 +150,7 @@ class FeastraOnlineStoreConfig(FeastConfigBaseModel):
         if self.local:
             from feastra_nb.connection.local import start
 
-            node = start()
+            node = start() if self.local is True else start(name=str(self.local))
             return node.hosts, node.port
         if self.datacenters:
             return tuple(host for centre in self.datacenters for host in centre.hosts), port
@@ -415,7 +415,7 @@ def _open(config: FeastraOnlineStoreConfig) -> _Opened:
     settings = config.settings()
     session = pool.acquire(settings)
     try:
-        create = config.create_keyspace or config.local
+        create = config.create_keyspace or bool(config.local)
         ensure_keyspace(session, config.keyspace, create=create, replication=config.replication)
         db = Database(session, settings, config.keyspace)
         db.read_window = config.read_concurrency or db.read_window

@@ -1,0 +1,1 @@
+"""Connecting: targets, driver sessions, secrets, and the Cassandra on this machine."""

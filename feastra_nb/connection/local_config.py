@@ -171,6 +171,7 @@ def cassandra_settings(
         "storage_port": storage_port,
         "endpoint_snitch": "SimpleSnitch",
         "hinted_handoff_enabled": True,
+        "block_for_peers_timeout_in_secs": 2,  # the first node of a stopped cluster has none to wait for
         "auto_snapshot": False,
         "memtable_heap_space": f"{heap_mb // 4}MiB",
         "memtable_offheap_space": f"{heap_mb // 4}MiB",
@@ -228,7 +229,7 @@ def jvm_arguments(directory: Path, *, jars: Sequence[Path], heap_mb: int, nodes:
 def _quick_start(nodes: int) -> tuple[str, ...]:
     """Return the waits that a node on its own, or one that joins on the same machine, can do without."""
     # A joining node must have heard from all others by gossip, which speaks once a second; one that leaves tells them.
-    ring_delay_ms, announce_ms = (1_000, 0) if nodes == 1 else (5_000, 2_000)
+    ring_delay_ms, announce_ms = (1_000, 0) if nodes == 1 else (2_000, 1_000)
     return (
         f"-Dcassandra.ring_delay_ms={ring_delay_ms}",
         f"-Dcassandra.shutdown_announce_in_ms={announce_ms}",

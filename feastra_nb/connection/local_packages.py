@@ -57,8 +57,7 @@ def fetch_jars(*, progress: bool = True) -> tuple[Path, ...]:
     with locked(jars_dir() / "fetch.lock", timeout_s=_LOCK_TIMEOUT_S):
         if jars := _jars_of_manifest():  # another process was faster
             return jars
-        for part in jars_dir().rglob("*.part"):  # of a download that was killed
-            part.unlink()
+        _clear_rubbish()
         jars = _download_all(progress=progress)
         sizes = {str(jar.relative_to(jars_dir())): jar.stat().st_size for jar in jars}
         write_private(_manifest_path(), json.dumps({"cassandra": CASSANDRA_VERSION, "size_bytes": sizes}, indent=1))
@@ -71,13 +70,33 @@ def _manifest_path() -> Path:
 
 def _jars_of_manifest() -> tuple[Path, ...]:
     """Return the jars if every one of them is here in its full size, else nothing."""
-    try:
-        sizes: dict[str, int] = json.loads(_manifest_path().read_text("utf-8"))["size_bytes"]
-        if all((jars_dir() / name).stat().st_size == size for name, size in sizes.items()):
-            return tuple(jars_dir() / name for name in sizes)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    sizes = _manifest_sizes()
+    if all(_has_size(jars_dir() / name, size) for name, size in sizes.items()):
+        return tuple(jars_dir() / name for name in sizes)
     return ()
+
+
+def _manifest_sizes() -> dict[str, int]:
+    try:
+        return dict(json.loads(_manifest_path().read_text("utf-8"))["size_bytes"])
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or cut short by a full disk
+        return {}
+
+
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
+
+
+def _clear_rubbish() -> None:
+    """Delete what a killed download left, and jars that were cut since: the resolver takes what is there as whole."""
+    for part in jars_dir().rglob("*.part"):
+        part.unlink()
+    for name, size in _manifest_sizes().items():
+        if not _has_size(jars_dir() / name, size):
+            (jars_dir() / name).unlink(missing_ok=True)
 
 
 def _download_all(*, progress: bool) -> tuple[Path, ...]:

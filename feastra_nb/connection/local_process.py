@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ _TAIL_LINES = 15
 _TAIL_BYTES = 64_000
 # A process that outlives us by half an hour is given nothing it does not need: the environment may hold secrets.
 _ENVIRONMENT = (
-    "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR", "TZ", "USER",
+    "HOME", "LANG", "LD_LIBRARY_PATH", "LOGNAME", "PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR", "TZ", "USER",
 )  # fmt: skip
 # The shell ends at once and leaves the process to the system, which reaps it: no zombie in the notebook's kernel.
 _DETACH = 'umask 077; log=$1; shift; "$@" </dev/null >"$log" 2>&1 & echo $!'
@@ -71,6 +72,8 @@ def launch(command: Sequence[str], *, mark: str, directory: Path, log: Path) -> 
     """Start a process that outlives this one, is not hit by Ctrl-C here, and writes to a log file."""
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     environment["MALLOC_ARENA_MAX"] = "2"  # glibc's many arenas cost a JVM some 100 MB
+    if sys.platform.startswith("linux"):
+        environment["LC_ALL"] = "C.UTF-8"  # in the C locale Java finds no file whose path is not ASCII
     log.touch(mode=0o600)
     answer = subprocess.run(  # noqa: S603  our own command line, no shell expansion in it
         ["/bin/sh", "-c", _DETACH, "sh", str(log), *command],

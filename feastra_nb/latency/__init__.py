@@ -1,0 +1,1 @@
+"""Latency: the load, what it records, the report."""

@@ -1,0 +1,1 @@
+"""The only room that knows notebooks: magics, widgets, HTML, plots."""

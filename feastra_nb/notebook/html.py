@@ -68,12 +68,12 @@ font-size:var(--jp-ui-font-size1,13px);line-height:1.45}
 .fnb .fnb-wide{overflow-x:auto}
 .fnb .fnb-table{border-collapse:collapse;border:0;margin:.3em 0;font-size:1em;color:inherit;table-layout:auto}
 .fnb .fnb-table caption{caption-side:top;color:var(--fnb-soft);text-align:left;padding:.2em 0}
-.fnb .fnb-table th,.fnb .fnb-table td{border:0;padding:.25em .9em .25em 0;text-align:left;vertical-align:baseline;
+.fnb .fnb-table th,.fnb .fnb-table td{border:0;padding:.25em .8em .25em 0;text-align:left;vertical-align:baseline;
 background:none;max-width:40em;white-space:nowrap}
 .fnb .fnb-table thead th{border-bottom:1px solid var(--fnb-line);font-weight:600;vertical-align:bottom}
 .fnb .fnb-table tbody tr:nth-child(n){background:none}
 .fnb .fnb-table tbody tr+tr td{border-top:1px solid var(--fnb-line)}
-.fnb .fnb-table .fnb-number{text-align:right;font-variant-numeric:tabular-nums;padding:.25em .9em .25em .4em}
+.fnb .fnb-table .fnb-number{text-align:right;font-variant-numeric:tabular-nums;padding-left:.1em}
 .fnb .fnb-unit,.fnb .fnb-none{color:var(--fnb-soft);font-weight:400}
 .fnb .fnb-status{font-weight:600;white-space:nowrap;color:color-mix(in srgb,var(--fnb-tone) 70%,var(--fnb-ink))}
 .fnb .fnb-ok{--fnb-tone:var(--fnb-ok)}.fnb .fnb-warn{--fnb-tone:var(--fnb-warn)}

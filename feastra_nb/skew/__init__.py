@@ -1,0 +1,1 @@
+"""Training-serving skew: pairing (I/O), comparison and causes (pure), the report."""

@@ -1,23 +1,23 @@
-"""Arrow columns of any type to the few forms that are stored, by Feast's rules, and never with loss unseen.
+"""Arrow columns of any type to the few forms that are stored: by Feast's rules, and never with a loss unseen.
 
-Feast's rules are those of ``feast.type_map.python_values_to_proto_values`` over ``column.to_numpy()``, which is how Feast 0.67
-itself materializes an Arrow column:
+Feast's rules are those of ``feast.type_map.python_values_to_proto_values`` over ``column.to_numpy()``, which is how
+Feast 0.67 itself materializes an Arrow column:
 
 - a float NaN alone is null; inside a list or set it stays NaN;
 - timestamps are whole seconds, rounded down; inside a list, toward zero (they differ only before 1970);
 - FLOAT rounds to float32 (beyond its range: infinite);
 - a null inside a list becomes 0, NaN, False, an empty text or, among timestamps, Feast's null (-2**63).
 
-Where Feast raises or corrupts (integers with nulls go through float64 there, lists of nanosecond timestamps are stored as
-seconds, a text for an INT64 feature is parsed, ``b"a"`` for a STRING feature becomes ``"b'a'"``, 2 for a BOOL one ``True``)
-the value is converted exactly, or the frame is refused.
+Where Feast raises, or changes the value unseen, the value is converted exactly or the frame is refused. Feast sends
+integers beside nulls through float64, stores lists of nanosecond timestamps as if they were seconds, parses a text for
+an INT64 feature, writes ``b"a"`` for a STRING feature as the text ``b'a'``, takes 2 for ``True``, makes null of empty
+bytes in a batch that holds no others, and of numbers for a UNIX_TIMESTAMP feature beside nulls.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,11 +29,13 @@ from feastra_nb.storage.kinds import NULL_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from decimal import Decimal
+    from typing import TypeAlias
 
     from feastra_nb.storage.kinds import Container
-    from feastra_nb.storage.wire import Ints, Mask
+    from feastra_nb.storage.wire import Mask
 
-    Column = pa.Array | pa.ChunkedArray
+    Column: TypeAlias = pa.Array | pa.ChunkedArray
 
 PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 SECONDS_MAX = (2**63 - 1) // PER_SECOND["us"]  # later instants do not fit Arrow's microseconds (year 294,247)
@@ -144,7 +146,7 @@ def presence(column: pa.Array) -> Mask | None:
 
 
 def text(column: pa.Array) -> pa.Array:
-    """Return large_string as ``str(value)`` gives it; binary must be UTF-8; timestamps have no one text and are refused."""
+    """Return large_string as ``str(value)`` gives it; binary must be UTF-8; timestamps, which have many texts, not."""
     kind = column.type
     if _is_text(kind) or _is_binary(kind) or pa.types.is_integer(kind) or pa.types.is_date32(kind):
         return column.cast(pa.large_string())

@@ -1,15 +1,17 @@
-"""Arrow columns to the bytes stored in Cassandra, and back: pure, and the one place that knows the stored format.
+"""Arrow columns to the bytes stored in Cassandra, and back: pure, and the one door to the stored format.
 
 - ``entity_key`` is Feast's entity key, serialization version 3: `encode_entity_keys`, `decode_entity_keys`.
-- ``features`` is a payload: a serialized ``feast.types.RepeatedValue``, one ``Value`` a feature by position. A null is an
-  empty ``Value`` (``0a 00``), and so is a hole, the position of a dropped feature: `encode_payloads`, `decode_payloads`.
+- ``features`` is a payload: a serialized ``feast.types.RepeatedValue``, one ``Value`` a feature by position. A null is
+  an empty ``Value`` (``0a 00``), and so is a hole, the position of a dropped feature: `encode_payloads`,
+  `decode_payloads`.
 
-Both are byte for byte what Feast and protobuf would have written, without a Python object per value; what Feast's conversion does to
-values is in `feastra_nb.storage.casts`.
+Both are byte for byte what Feast and protobuf would have written, without a Python object per value. What Feast's
+conversion does to values, and where it is not followed, stands in `feastra_nb.storage.casts`.
 """
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,21 +19,24 @@ import pyarrow as pa
 
 from feastra_nb.errors import CatalogConflict, InvalidFrame
 from feastra_nb.storage.columns import ready, to_epoch_us
-from feastra_nb.storage.decoding import column_of, step, walk
+from feastra_nb.storage.decoding import column_of, step
 from feastra_nb.storage.encoding import HOLE, value_parts
 from feastra_nb.storage.entity_keys import decode_entity_keys, encode_entity_keys
 from feastra_nb.storage.kinds import FeastValue, arrow_type, kind_of
 from feastra_nb.storage.wire import MalformedBytes, Tape, constant, content, join
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from typing import TypeAlias
 
     from feast.value_type import ValueType
 
     from feastra_nb.storage.casts import Column
+    from feastra_nb.storage.encoding import Part
+    from feastra_nb.storage.kinds import Kind
     from feastra_nb.storage.wire import Ints
 
-    Payloads = pa.BinaryArray | pa.LargeBinaryArray | pa.ChunkedArray | Sequence[bytes | None]
+    Payloads: TypeAlias = pa.BinaryArray | pa.LargeBinaryArray | pa.ChunkedArray | Sequence[bytes | None]
 
 __all__ = [
     "FeastValue",
@@ -46,7 +51,7 @@ __all__ = [
     "value_counts",
 ]
 
-BLOCK_ROWS = 16_384  # rows encoded at a time: their byte matrices stay in the processor's cache
+BLOCK_ROWS = 16_384  # rows at a time, so that what is made of them stays in the processor's cache
 
 
 def encode_payloads(
@@ -88,20 +93,29 @@ def encode_payloads(
     ['0a0220070a00', '0a000a00']
     """
     names = [f"#{position}" for position in range(len(columns))] if names is None else names
-    prepared = []
+    prepared: list[tuple[pa.Array, Kind | None] | None] = []
     for name, column, value_type in zip(names, columns, types, strict=True):
-        if column is not None and len(column) != rows:
+        if column is None or value_type is None:
+            prepared.append(None)
+            continue
+        if len(column) != rows:
             raise InvalidFrame(f"column {name!r} has {len(column)} values for {rows} rows")
-        hole = column is None or value_type is None
-        prepared.append(None if hole else (ready(column, value_type, name), kind_of(value_type)))
-    blocks = []
-    for start in range(0, max(rows, 1), BLOCK_ROWS):
-        count = min(BLOCK_ROWS, rows - start)
-        parts = []
-        for entry in prepared:
-            parts += [constant(HOLE, count)] if entry is None else value_parts(entry[0].slice(start, count), entry[1])
-        blocks.append(join(parts, count))
-    return pa.concat_arrays(blocks)
+        prepared.append((ready(column, value_type, name), kind_of(value_type)))
+    starts = range(0, max(rows, 1), BLOCK_ROWS)
+    return pa.concat_arrays([_encoded_block(prepared, start, min(BLOCK_ROWS, rows - start)) for start in starts])
+
+
+def _encoded_block(
+    prepared: Sequence[tuple[pa.Array, Kind | None] | None], start: int, rows: int
+) -> pa.LargeBinaryArray:
+    parts: list[Part] = []
+    for entry in prepared:
+        if entry is None:
+            parts.append(constant(HOLE, rows))
+        else:
+            column, kind = entry
+            parts += value_parts(column.slice(start, rows), kind)
+    return join(parts, rows)
 
 
 def decode_payloads(payloads: Payloads, positions: Sequence[int], types: Sequence[ValueType]) -> list[pa.Array]:
@@ -134,20 +148,42 @@ def decode_payloads(payloads: Payloads, positions: Sequence[int], types: Sequenc
     >>> [column.to_pylist() for column in decode_payloads(payloads, [1, 0], [ValueType.STRING, ValueType.INT64])]
     [['x', None], [7, 8]]
     """
-    tape = Tape.of(_strings(payloads))
+    strings = _strings(payloads)
+    blocks = [
+        _decoded_block(strings.slice(start, BLOCK_ROWS), start, positions, types)
+        for start in range(0, max(len(strings), 1), BLOCK_ROWS)
+    ]
+    return blocks[0] if len(blocks) == 1 else [pa.concat_arrays(parts) for parts in zip(*blocks, strict=True)]
+
+
+def _decoded_block(
+    strings: pa.LargeBinaryArray, first_row: int, positions: Sequence[int], types: Sequence[ValueType]
+) -> list[pa.Array]:
+    tape = Tape.of(strings)
+    cursor = tape.start
+    asked = list(zip(positions, types, strict=True))
     found: dict[int, pa.Array] = {}
-    wanted = set(positions)
-    position = -1
+    for position in range(max(positions, default=-1) + 1):
+        with _conflict_at(position, first_row):
+            begin, cursor = step(tape, cursor)
+            for index, (wanted, value_type) in enumerate(asked):
+                if wanted == position:
+                    found[index] = column_of(tape, begin, cursor, value_type)
+    return [found[index] for index in range(len(asked))]
+
+
+@contextmanager
+def _conflict_at(position: int, first_row: int) -> Iterator[None]:
+    """Turn bytes that do not fit into a conflict that names the position and the row."""
     try:
-        for position, (begin, end) in enumerate(walk(tape, max(wanted, default=-1) + 1)):
-            for index in np.flatnonzero(np.asarray(positions) == position):
-                found[int(index)] = column_of(tape, begin, end, types[int(index)])
+        yield
     except (MalformedBytes, pa.ArrowInvalid) as error:
+        row = f" of row {first_row + error.row}" if isinstance(error, MalformedBytes) else ""
+        reason = error.reason if isinstance(error, MalformedBytes) else str(error)
         raise CatalogConflict(
-            f"a stored payload does not hold what the catalog says, at position {position}: {error}",
+            f"a stored payload does not hold what the catalog says, at position {position}{row}: {reason}",
             hint="another program, or another catalog, wrote into this table",
         ) from error
-    return [found[index] for index in range(len(positions))]
 
 
 def count_values(payload: bytes) -> int:
@@ -173,9 +209,12 @@ def value_counts(payloads: Payloads) -> Ints:
     """
     tape = Tape.of(_strings(payloads))
     counts, cursor = np.zeros(len(tape.start), dtype=np.int64), tape.start
+    position = 0
     while bool((there := cursor < tape.end).any()):
+        with _conflict_at(position, 0):
+            _, cursor = step(tape, cursor)
         counts += there
-        _, cursor = step(tape, cursor)
+        position += 1
     return counts
 
 

@@ -11,15 +11,15 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.value_type import ValueType
 
 from feastra_nb.errors import InvalidFrame
-from feastra_nb.storage.casts import CASTS, LIST_NULLS, PER_SECOND, UnsuitableError, numbers_of, plain, presence
+from feastra_nb.storage.casts import CASTS, LIST_NULLS, PER_SECOND, UnsuitableError, numbers_of, plain
 from feastra_nb.storage.kinds import FeastValue, kind_of
-from feastra_nb.storage.wire import from_offsets, offsets_of
+from feastra_nb.storage.wire import offsets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from feastra_nb.storage.casts import Column
-    from feastra_nb.storage.kinds import Container, Kind
+    from feastra_nb.storage.kinds import Kind
     from feastra_nb.storage.wire import Ints, Mask
 
     Cast = Callable[[pa.Array], pa.Array]
@@ -46,9 +46,9 @@ def ready(column: Column, value_type: ValueType, name: str) -> pa.Array:
     Returns
     -------
     pa.Array
-        For a plain scalar type: int32, int64 (timestamps in seconds), float, double, bool, large_string or large_binary;
-        for its lists and sets a large_list of those, without nulls inside and with empty slots under null rows;
-        otherwise large_binary, each a serialized ``feast.types.Value``.
+        For a plain scalar type: int32, int64 (timestamps in seconds), float, double, bool, large_string or
+        large_binary; for its lists and sets a large_list of those, without nulls inside and with empty slots under
+        null rows; otherwise large_binary, each a serialized ``feast.types.Value``.
 
     Raises
     ------
@@ -59,9 +59,11 @@ def ready(column: Column, value_type: ValueType, name: str) -> pa.Array:
     --------
     >>> ready(pa.array([1.0, None]), ValueType.INT64, "n").to_pylist()
     [1, None]
-    >>> ready(pa.array([1, 2**40]), ValueType.INT32, "n")
-    Traceback (most recent call last):
-    feastra_nb.errors.InvalidFrame: column 'n' (int64) cannot be stored as INT32: row 1 holds 1099511627776
+    >>> try:
+    ...     ready(pa.array([1, 2**40]), ValueType.INT32, "n")
+    ... except InvalidFrame as error:
+    ...     print(error.message)
+    column 'n' (int64) cannot be stored as INT32: row 1 holds 1099511627776
     """
     kind = kind_of(value_type)
     if kind is None:
@@ -112,7 +114,10 @@ def _offending(column: pa.Array, cast: Cast, base: int, found: list[int]) -> lis
 
 
 def _short(value: pa.Scalar) -> str:
-    shown = repr(value.as_py())
+    try:
+        shown = repr(value.as_py())
+    except (OverflowError, ValueError):  # an instant beyond Python's years
+        shown = f"{value.value} ({value.type})"
     return shown if len(shown) <= 60 else f"{shown[:57]}..."  # noqa: PLR2004
 
 
@@ -182,8 +187,12 @@ def _messages(column: Column, value_type: ValueType, name: str) -> pa.Array:
 def _serialized(column: pa.Array, value_type: ValueType) -> pa.Array:
     from feast.type_map import python_values_to_proto_values
 
+    try:
+        values = column.to_pylist(maps_as_pydicts="strict")
+    except (KeyError, OverflowError) as error:  # a key twice in one map; an instant beyond Python's years
+        raise UnsuitableError(str(error)) from error
     messages = []
-    for value in column.to_pylist(maps_as_pydicts="strict"):
+    for value in values:
         # A missing value goes past Feast, which knows None but not NaT.
         [message] = [Value()] if value is None else _by_feast(python_values_to_proto_values, value, value_type)
         messages.append(_ordered(message).SerializeToString(deterministic=True) or None)
@@ -193,12 +202,12 @@ def _serialized(column: pa.Array, value_type: ValueType) -> pa.Array:
 def _by_feast(convert: Callable[..., list[Value]], value: Any, value_type: ValueType) -> list[Value]:
     try:
         return convert([value], value_type)
-    except Exception as error:  # noqa: BLE001  # Feast raises bare Exception for a type it cannot carry
+    except Exception as error:  # Feast raises bare Exception for a type it cannot carry
         raise UnsuitableError(str(error)) from error
 
 
 def _ordered(message: Value) -> Value:
-    """Put what has no order into one: scalar maps by key, nested sets by content (protobuf sorts string maps itself)."""
+    """Give an order to what has none: scalar maps by key, nested sets by content; protobuf sorts string maps itself."""
     which = message.WhichOneof("val")
     if which == "scalar_map_val":
         entries = sorted(message.scalar_map_val.val, key=lambda entry: entry.key.SerializeToString(deterministic=True))

@@ -13,28 +13,24 @@ from feastra_nb.storage.kinds import NULL_SECONDS, FeastValue, Kind, kind_of
 from feastra_nb.storage.wire import Ints, Mask, Tape, content, offsets_of, require, split_varints
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 _ENTRY = 0x0A  # field 1, length-delimited
 
 
-def walk(tape: Tape, positions: int) -> Iterator[tuple[Ints, Ints]]:
-    """Yield, for each of the first ``positions`` values, where it begins and ends in each row; begin == end: none.
+def step(tape: Tape, cursor: Ints) -> tuple[Ints, Ints]:
+    """Read the entry under each cursor.
+
+    Returns
+    -------
+    begin, end
+        Where its content begins and ends (n each); begin == end for an empty one, and for a row that has no more.
 
     Raises
     ------
     MalformedBytes
-        A row is no ``RepeatedValue``.
+        There is no entry, or it reaches beyond its row.
     """
-    cursor = tape.start
-    for _ in range(positions):
-        begin, cursor = step(tape, cursor)
-        yield begin, cursor
-
-
-def step(tape: Tape, cursor: Ints) -> tuple[Ints, Ints]:
-    """Read the entry under each cursor: where its content begins, and where it ends; past a row's end it is empty."""
     there = cursor < tape.end
     require(~there | (tape.data[cursor] == _ENTRY), "not a RepeatedValue")
     lengths, widths = tape.varints(cursor + 1)
@@ -46,7 +42,7 @@ def step(tape: Tape, cursor: Ints) -> tuple[Ints, Ints]:
 
 
 def column_of(tape: Tape, begin: Ints, end: Ints, value_type: ValueType) -> pa.Array:
-    """Decode the values between ``begin`` and ``end`` of each row as one column of `arrow_type`; empty ones are null."""
+    """Decode what lies between ``begin`` and ``end`` of each row as one column of `arrow_type`; nothing is null."""
     present = end > begin
     kind = kind_of(value_type)
     if value_type is ValueType.NULL:
@@ -59,8 +55,10 @@ def column_of(tape: Tape, begin: Ints, end: Ints, value_type: ValueType) -> pa.A
     body = np.where(present, begin + len(kind.tag), end)
     if kind.container or kind.form == "text":
         lengths, widths = tape.varints(body)
-        require(~present | (body + widths + lengths.view(np.int64) == end), "a value with more than one field")
-        inner = np.where(present, body + widths, end)
+        inner = body + widths
+        alone = (inner <= end) & (inner + lengths.view(np.int64) == end)
+        require(~present | alone, "a value with more than one field")
+        inner = np.where(present, inner, end)
         return (
             _collections(tape, inner, end, kind, present) if kind.container else _texts(tape, inner, end, kind, present)
         )

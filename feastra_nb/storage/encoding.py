@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 
 from feastra_nb.storage.casts import numbers_of, presence
-from feastra_nb.storage.kinds import Kind
 from feastra_nb.storage.wire import (
     Cells,
     Ints,
@@ -17,7 +16,6 @@ from feastra_nb.storage.wire import (
     fixed,
     from_offsets,
     join,
-    offsets_of,
     only_where,
     side_by_side,
     varint_lengths,
@@ -25,9 +23,12 @@ from feastra_nb.storage.wire import (
 )
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from feastra_nb.storage.kinds import Kind
     from feastra_nb.storage.wire import Mask
 
-    Part = Cells | pa.LargeBinaryArray
+    Part: TypeAlias = Cells | pa.LargeBinaryArray
 
 _ENTRY = b"\x0a"  # field 1, length-delimited: RepeatedValue.val, and `val` of every list and set message
 HOLE = b"\x0a\x00"  # an empty Value

@@ -1,8 +1,9 @@
 """Entity keys: Feast's serialization, version 3.
 
-The format, from ``feast/infra/key_encoding_utils.py``: the number of join keys; for each, sorted by name, the constant 2
-(STRING), the name's length and the name; then, in the same order, for each value its type, its length and its bytes. Numbers are
-unsigned 32-bit little-endian, INT32 values 4 bytes, INT64 and UNIX_TIMESTAMP (seconds) 8 bytes, little-endian.
+The format, from ``feast/infra/key_encoding_utils.py``: the number of join keys; for each, sorted by name, the constant
+2 (STRING), the name's length and the name; then, in the same order, for each value its type, its length and its bytes.
+Counts, types and lengths are unsigned 32-bit little-endian numbers; an INT32 value has 4 bytes, INT64 and
+UNIX_TIMESTAMP (seconds) have 8, little-endian.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from feastra_nb.errors import CatalogConflict, ConfigurationError, InvalidFrame
 from feastra_nb.storage.casts import PER_SECOND, SECONDS_MAX, numbers_of
 from feastra_nb.storage.columns import ready
 from feastra_nb.storage.kinds import arrow_type
-from feastra_nb.storage.wire import Cells, MalformedBytes, Tape, constant, content, fixed, join, require, side_by_side
+from feastra_nb.storage.wire import Cells, MalformedBytes, Tape, constant, content, fixed, join, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,5 +162,5 @@ def _value_at(tape: Tape, cursor: Ints, value_type: ValueType) -> tuple[pa.Array
     values = tape.numbers(begin, f"<i{_WIDTHS[value_type]}")
     if value_type is not ValueType.UNIX_TIMESTAMP:
         return pa.array(values), end
-    require(np.abs(values) <= SECONDS_MAX, "a timestamp beyond the year 294,247")
+    require((values >= -SECONDS_MAX) & (values <= SECONDS_MAX), "a timestamp beyond the year 294,247")
     return pa.array(values * PER_SECOND["us"]).cast(arrow_type(value_type)), end

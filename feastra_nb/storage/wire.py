@@ -179,11 +179,12 @@ def content(strings: pa.LargeBinaryArray) -> tuple[Ints, Bytes]:
 
 
 class MalformedBytes(ValueError):  # noqa: N818  # a fact about data, as the leaves of errors.py; it never leaves storage
-    """Bytes do not follow the wire format; ``row`` says where."""
+    """Bytes do not follow the wire format; ``row`` and ``reason`` say where and why."""
 
     def __init__(self, row: int, reason: str) -> None:
         super().__init__(f"row {row}: {reason}")
         self.row = row
+        self.reason = reason
 
 
 def require(sound: Mask, reason: str) -> None:

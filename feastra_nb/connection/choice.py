@@ -1,0 +1,87 @@
+"""Which target `connect()` takes when it is told none: environment, then the saved profile, then a local Cassandra."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from feastra_nb.connection.targets import DEFAULT_PORT, Astra, Hosts, Local, Target
+from feastra_nb.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def choose_target(environment: Mapping[str, str] | None = None) -> tuple[Target, str | None]:
+    """Return the target that environment or profile name, and its keyspace; ``Local()`` where neither does.
+
+    Read from the environment: ``ASTRA_DB_SECURE_BUNDLE_PATH`` with ``ASTRA_DB_APPLICATION_TOKEN`` (and ``ASTRA_DB_KEYSPACE``), or
+    ``CASSANDRA_CONTACT_POINTS`` with ``CASSANDRA_PORT``, ``CASSANDRA_USERNAME``, ``CASSANDRA_PASSWORD``, ``CASSANDRA_KEYSPACE``.
+
+    Examples
+    --------
+    >>> choose_target({"CASSANDRA_CONTACT_POINTS": "10.0.0.1,10.0.0.2", "CASSANDRA_KEYSPACE": "features"})[1]
+    'features'
+    """
+    env = os.environ if environment is None else environment
+    bundle = env.get("ASTRA_DB_SECURE_BUNDLE_PATH")
+    if bundle:
+        return Astra(bundle=bundle, token=env.get("ASTRA_DB_APPLICATION_TOKEN")), env.get("ASTRA_DB_KEYSPACE")
+    points = env.get("CASSANDRA_CONTACT_POINTS")
+    if points:
+        return _hosts(points, env), env.get("CASSANDRA_KEYSPACE")
+    return _from_profile(profile_path(env))
+
+
+def profile_path(environment: Mapping[str, str] | None = None) -> Path:
+    """Return where the profile is kept: a JSON of a target's public part, never of a secret."""
+    env = os.environ if environment is None else environment
+    if env.get("FEASTRA_PROFILE"):
+        return Path(env["FEASTRA_PROFILE"])
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("feastra_nb")) / "profile.json"
+
+
+def _hosts(points: str, env: Mapping[str, str]) -> Hosts:
+    return Hosts(
+        [point.strip() for point in points.split(",") if point.strip()],
+        port=int(env.get("CASSANDRA_PORT", DEFAULT_PORT)),
+        username=env.get("CASSANDRA_USERNAME"),
+        password=env.get("CASSANDRA_PASSWORD"),
+    )
+
+
+def _from_profile(path: Path) -> tuple[Target, str | None]:
+    kinds = {"local": Local, "hosts": Hosts, "astra": Astra}
+    try:
+        profile = json.loads(path.read_text())
+    except FileNotFoundError:
+        return Local(), None
+    except (OSError, ValueError) as exc:
+        raise ConfigurationError(f"cannot read the profile {path}: {exc}", hint="mend or delete it") from exc
+    try:
+        keyspace = profile.pop("keyspace", None)
+        return kinds[profile.pop("target")](**profile), keyspace
+    except (KeyError, TypeError) as exc:
+        raise ConfigurationError(
+            f"the profile {path} is not understood: {exc}", hint='{"target": "hosts", "hosts": ["10.0.0.1"], "keyspace": "features"}'
+        ) from exc
+
+
+def local_names(directory: Path) -> tuple[str, str]:
+    """Return the project and keyspace of a folder on a local node, made from its absolute path so that no two meet.
+
+    Examples
+    --------
+    >>> local_names(Path("/home/me/My flights/.feastra"))
+    ('my_flights_a430b5', 'feastra_a430b5')
+    """
+    absolute = directory.absolute()
+    digest = hashlib.sha256(str(absolute).encode()).hexdigest()[:6]
+    slug = re.sub(r"[^a-z0-9]+", "_", absolute.parent.name.lower()).strip("_")[:30] or "notebook"
+    return f"{slug}_{digest}", f"feastra_{digest}"

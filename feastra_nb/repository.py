@@ -1,0 +1,190 @@
+"""The Feast side of a workspace: its RepoConfig, and the ordinary Feast repository that `ws.save` makes of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feastra_nb.connection.secrets import Secret
+from feastra_nb.connection.targets import Astra, Hosts, Local, astra_credentials
+from feastra_nb.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from feast import FeatureStore
+    from feast.repo_config import RepoConfig
+
+    from feastra_nb.connection.targets import Target
+
+STORE_TYPE = "feastra_nb.online_store.FeastraOnlineStore"
+ENGINE_TYPE = "feastra_nb.arrow_engine.ArrowComputeEngine"
+PASSWORD_VARIABLE = "FEASTRA_PASSWORD"  # noqa: S105 - the name of a variable, not its value
+
+
+def online_store_options(target: Target) -> dict[str, Any]:
+    """Return the ``online_store`` block of a target, without keyspace; secrets stay wrapped."""
+    if isinstance(target, Local):
+        from feastra_nb.connection.local import start
+
+        node = start(name=target.name, nodes=target.nodes, heap_mb=target.heap_mb)
+        return {"hosts": list(node.hosts), "port": node.port, "create_keyspace": True}
+    if isinstance(target, Astra):
+        username, password = astra_credentials(target)
+        if target.bundle is None:
+            raise ConfigurationError(
+                "Astra needs the path of a secure connect bundle",
+                hint="download it from the Astra portal (Connect, Drivers) and pass fnb.Astra(bundle=…)",
+            )
+        return {"secure_bundle_path": str(Path(target.bundle).absolute()), "username": username, "password": password}
+    return _hosts_options(target)
+
+
+def _hosts_options(target: Hosts) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "hosts": list(target.hosts),
+        "port": target.port,
+        "username": target.username,
+        "password": target.password,
+        "ssl": target.ssl,
+        "request_timeout": target.request_timeout_s,
+        "replication": target.replication,
+        "create_keyspace": target.create_keyspace,
+    }
+    if target.local_dc:
+        options["load_balancing"] = {"local_dc": target.local_dc}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def repo_config(
+    target: Target,
+    *,
+    project: str,
+    keyspace: str,
+    directory: Path,
+    registry: Any,
+    consistency: str,
+    offline: str | Mapping[str, Any],
+    retain: str,
+) -> RepoConfig:
+    """Return the Feast configuration of a workspace."""
+    from feast.repo_config import RepoConfig
+
+    options = {
+        "type": STORE_TYPE,
+        "keyspace": keyspace,
+        "retain": retain,
+        "consistency": {"read": consistency, "write": consistency},
+        **online_store_options(target),
+    }
+    return RepoConfig(
+        project=project,
+        provider="local",
+        registry=registry if registry is not None else str(directory / "registry.db"),
+        online_store=options,
+        offline_store={"type": offline} if isinstance(offline, str) else dict(offline),
+        batch_engine={"type": ENGINE_TYPE},
+        entity_key_serialization_version=3,
+        repo_path=directory,
+    )
+
+
+def prepare_directory(directory: Path) -> None:
+    """Make the workspace's folder, private to git by a .gitignore of its own.
+
+    Raises
+    ------
+    ConfigurationError
+        It cannot be made or written to.
+    """
+    try:
+        (directory / "offline").mkdir(parents=True, exist_ok=True)
+        ignore = directory / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("# Made by feastra_nb: registry and offline data of a notebook.\n*\n")
+    except OSError as exc:
+        raise ConfigurationError(
+            f"cannot write to {directory}: {exc}", hint="pass directory= of a folder that is writable"
+        ) from exc
+
+
+# --- save ------------------------------------------------------------------------------------------------------------
+
+
+def save(feature_store: FeatureStore, target: Target, path: Path) -> Path:
+    """Write an ordinary Feast repository: ``feature_store.yaml`` without secrets, the registry, and the offline data.
+
+    Parameters
+    ----------
+    path
+        Folder to make; it must not hold a ``feature_store.yaml`` yet.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ConfigurationError
+        There is a repository already, or the folder cannot be written to.
+    """
+    import yaml
+
+    path = path.absolute()
+    if (path / "feature_store.yaml").exists():
+        raise ConfigurationError(f"{path} holds a feature_store.yaml already", hint="choose another folder")
+    config = feature_store.config
+    try:
+        (path / "data").mkdir(parents=True, exist_ok=True)
+        registry = _save_registry(feature_store, path)
+        text = yaml.safe_dump(_yaml_of(config, target, registry), sort_keys=False)
+        (path / "feature_store.yaml").write_text(_HEADER + text)
+        (path / ".gitignore").write_text("__pycache__/\n")
+    except OSError as exc:
+        raise ConfigurationError(f"cannot write {path}: {exc}", hint="is the folder writable, and the disk not full?") from exc
+    return path
+
+
+_HEADER = f"""\
+# Made by feastra_nb: an ordinary Feast repository. `feast materialize-incremental`, `feast serve` and all else work here;
+# they need `pip install feastra-nb`. Secrets are not in here: a password is read from ${PASSWORD_VARIABLE}.
+"""
+
+
+def _save_registry(feature_store: FeatureStore, path: Path) -> Any:
+    """Copy a file registry, and its parquet files by their absolute paths; any other registry is shared as it is."""
+    registry = feature_store.config.registry
+    source = Path(feature_store.config.repo_path or ".") / registry.path
+    if not source.is_file():
+        return {key: value for key, value in registry.model_dump().items() if value is not None}
+    shutil.copyfile(source, path / "data" / "registry.db")
+    return "data/registry.db"
+
+
+def _yaml_of(config: RepoConfig, target: Target, registry: Any) -> dict[str, Any]:
+    online = {**config.online_config} if hasattr(config, "online_config") else {}
+    online = {key: _public(key, value) for key, value in online.items()}
+    if isinstance(target, Local):
+        # Ports of a local node are its own affair: the saved repository finds or starts it.
+        for key in ("hosts", "port", "create_keyspace"):
+            online.pop(key, None)
+        online["local"] = True if target.name == Local().name else target.name
+    offline = config.offline_config if hasattr(config, "offline_config") else {"type": "duckdb"}
+    return {
+        "project": config.project,
+        "provider": "local",
+        "registry": registry,
+        "online_store": online,
+        "offline_store": dict(offline),
+        "batch_engine": {"type": ENGINE_TYPE},
+        "entity_key_serialization_version": 3,
+    }
+
+
+def _public(key: str, value: Any) -> Any:
+    if isinstance(value, Secret) or key == "password":
+        return f"${{{PASSWORD_VARIABLE}}}"
+    return os.fspath(value) if isinstance(value, Path) else value

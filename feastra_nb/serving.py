@@ -1,0 +1,150 @@
+"""`ws.online`: the online store's answers as a DataFrame that loses nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from feastra_nb.errors import ConfigurationError, InvalidFrame, close_names
+from feastra_nb.frames import TIMESTAMP_US
+from feastra_nb.retrieval import (
+    KNOWN_AT_AS_OF,
+    Found,
+    Requested,
+    entity_keys,
+    entity_table,
+    find_as_of,
+    find_now,
+    instants,
+    quiet_feast,
+    references,
+    requested,
+    to_pandas,
+)
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+    from feastra_nb.workspace import Workspace
+
+    Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the DataFrame is to look; the names are those of `ws.online`."""
+
+    full_feature_names: bool = False
+    timestamps: bool = False
+    status: bool = False
+    dtype_backend: str = "numpy_nullable"
+
+
+def online(
+    ws: Workspace, features: Any, entities: Any, *, as_of: Any, known_at: Any, options: Options
+) -> pd.DataFrame:
+    """Return the features of each entity row, now or as of an instant."""
+    wanted, on_demand = requested(ws.feast, features, full_feature_names=options.full_feature_names)
+    past = as_of is not None or known_at is not None
+    if on_demand or not ws._is_ours:  # noqa: SLF001 - a workspace's own room
+        if past:
+            raise ConfigurationError(
+                "as_of and known_at need the history of a FeastraOnlineStore, and no on-demand features",
+                hint="ask for the on-demand view's inputs, or read without as_of",
+            )
+        return _through_feast(ws, features, entities, wanted, options)
+    keys = entity_table(entities, wanted)
+    t_us, known_us = _when(entities, keys.num_rows, as_of, known_at) if past else (None, None)
+    columns = {name: keys.column(name) for name in keys.column_names}
+    for one in wanted:
+        found = _found(ws, one, entity_keys(one, keys), t_us, known_us, status=options.status)
+        columns |= _columns(ws, one, found, options)
+    return to_pandas(pa.table(columns), options.dtype_backend)
+
+
+def _found(
+    ws: Workspace, one: Requested, keys: pa.Array, t_us: Int64s | None, known_us: Int64s | None, *, status: bool
+) -> Found:
+    config = ws.feast.config
+    if t_us is None:
+        return find_now(ws.store, config, one, keys, status=status)
+    return find_as_of(ws.store, config, one, keys, t_us, known_us=known_us, status=status)
+
+
+def _columns(ws: Workspace, one: Requested, found: Found, options: Options) -> dict[str, pa.Array]:
+    entry = ws.store.entry(ws.feast.config, one.view)
+    names = one.columns(full_feature_names=options.full_feature_names)
+    columns = dict(zip(names, found.features(one, entry), strict=True))
+    if options.timestamps:
+        columns |= dict.fromkeys((f"{name}__ts" for name in names), found.event_times())
+    if options.status:
+        columns |= dict.fromkeys((f"{name}__status" for name in names), pa.array(found.status, pa.string()))
+    return columns
+
+
+def _when(entities: Any, rows: int, as_of: Any, known_at: Any) -> tuple[Int64s, Int64s | None]:
+    """Return each row's instant, and the instant by which its rows must have arrived."""
+    import time
+
+    t_us = np.full(rows, time.time_ns() // 1000)
+    if as_of is not None:
+        t_us = instants(_column(entities, as_of, "as_of"), rows, "as_of")
+    if known_at is None:
+        return t_us, None
+    if isinstance(known_at, str) and known_at == KNOWN_AT_AS_OF:
+        return t_us, t_us
+    return t_us, instants(_column(entities, known_at, "known_at"), rows, "known_at")
+
+
+def _column(entities: Any, value: Any, name: str) -> Any:
+    """Return a column of the entities where a string names one, else the value itself."""
+    if not isinstance(value, str):
+        return value
+    names = list(entities) if isinstance(entities, dict) else list(entities.columns)
+    if value in names:
+        return entities[value]
+    import pandas as pd
+
+    try:
+        return pd.Timestamp(value)
+    except ValueError:
+        raise InvalidFrame(
+            f"{name}={value!r} is neither an instant nor a column of the entities", hint=close_names(value, map(str, names))
+        ) from None
+
+
+# --- through Feast: other online stores, on-demand features ------------------------------------------------------------
+
+
+def _through_feast(
+    ws: Workspace, features: Any, entities: Any, wanted: list[Requested], options: Options
+) -> pd.DataFrame:
+    """Read through `get_online_features`: for on-demand features, and for stores that are not ours."""
+    rows = dict(entities) if isinstance(entities, dict) else {name: entities[name] for name in entities.columns}
+    entity_table(rows, wanted)
+    plain = {name: pa.array(values).to_pylist() for name, values in rows.items()}
+    with quiet_feast():
+        response = ws.feast.get_online_features(
+            features=references(ws.feast, features), entity_rows=plain, full_feature_names=options.full_feature_names
+        )
+    proto = response.proto
+    names = list(proto.metadata.feature_names.val)
+    values = response.to_dict()
+    columns = {name: pa.array(values[name]) for name in names}
+    for name, vector in zip(names, proto.results, strict=True):
+        if name in rows:
+            continue
+        if options.timestamps:
+            at_us = [stamp.ToMicroseconds() or None for stamp in vector.event_timestamps]
+            columns[f"{name}__ts"] = pa.array(at_us, pa.timestamp("us")).cast(TIMESTAMP_US)
+        if options.status:
+            columns[f"{name}__status"] = pa.array([_STATUS.get(code, "NOT_FOUND") for code in vector.statuses])
+    ordered = [name for name in rows if name in columns] + [name for name in columns if name not in rows]
+    return to_pandas(pa.table({name: columns[name] for name in ordered}), options.dtype_backend)
+
+
+_STATUS = {1: "PRESENT", 2: "NULL_VALUE", 3: "NOT_FOUND", 4: "OUTSIDE_MAX_AGE"}  # FieldStatus of Feast's protobuf

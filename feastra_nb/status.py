@@ -1,0 +1,201 @@
+"""What is there: views, their freshness, the journal of runs, and how the cluster does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from feastra_nb.materialization import instant, utc_now
+from feastra_nb.retrieval import ttl_us
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from feastra_nb.storage.catalog import ViewEntry
+    from feastra_nb.storage.journal import Run
+    from feastra_nb.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Status:
+    """Where a workspace is connected, and how its cluster does.
+
+    Parameters
+    ----------
+    facts
+        What one line each says: target, project, keyspace, consistency, …
+    frame
+        A row for each node: address, state, data centre, rack, Cassandra's version.
+    """
+
+    facts: Mapping[str, str]
+    frame: pd.DataFrame
+
+    def __repr__(self) -> str:
+        width = max(map(len, self.facts), default=0)
+        lines = [f"{name:<{width}}  {value}" for name, value in self.facts.items()]
+        return "\n".join([*lines, "", self.frame.to_string(index=False)])
+
+    def _repr_html_(self) -> str:
+        from feastra_nb.notebook import html
+
+        nodes = html.section("Nodes", html.table(self.frame))
+        return str(html.page("Feature store", html.facts(self.facts), nodes, text=repr(self)))
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the nodes by state."""
+        from feastra_nb.notebook import plots
+
+        with plots.style():
+            axes = plots.figure_axes(ax)
+            counts = self.frame["state"].value_counts()
+            colors = [plots.OK if state == "up" else plots.BAD for state in counts.index]
+            axes.barh(list(counts.index), list(counts.to_numpy()), color=colors)
+            axes.set_xlabel("nodes")
+            axes.set_title(self.facts.get("target", "cluster"))
+        return axes
+
+    def save(self, path: str | Path) -> Path:
+        """Save as ``.html``, ``.json``, ``.parquet`` or ``.png``."""
+        from feastra_nb.notebook.saving import save_report
+
+        return save_report(self, path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the JSON holds."""
+        return {"facts": dict(self.facts), "nodes": self.frame}
+
+
+def status(ws: Workspace) -> Status:
+    """Return the status of a workspace."""
+    import pandas as pd
+
+    config = ws.feast.config
+    facts = {
+        "target": repr(ws.target) if ws.target is not None else f"repository {ws.directory}",
+        "project": ws.project,
+        "folder": str(ws.directory),
+        "offline store": str(config.offline_store.type),
+        "views": str(len(ws.feast.list_all_feature_views())),
+    }
+    columns = ["address", "state", "data_centre", "rack", "version"]
+    if not ws._is_ours:  # noqa: SLF001 - a workspace's own room
+        facts["online store"] = str(config.online_store.type)
+        return Status(facts, pd.DataFrame(columns=columns))
+    db = ws.store.open(config).db
+    facts |= {
+        "cluster": f"{db.session.cluster.metadata.cluster_name} ({db.settings.label})",
+        "keyspace": db.keyspace,
+        "consistency": f"read {db.settings.read_consistency}, write {db.settings.write_consistency}",
+    }
+    nodes = [
+        (host.address, "up" if host.is_up else "down", host.datacenter, host.rack, str(host.release_version))
+        for host in db.session.cluster.metadata.all_hosts()
+    ]
+    return Status(facts, pd.DataFrame(sorted(nodes), columns=columns))
+
+
+def views(ws: Workspace, search: str | None) -> pd.DataFrame:
+    """Return a row for each feature view whose name, description, entities or features hold the text."""
+    import pandas as pd
+
+    entries = _entries(ws)
+    rows = []
+    for view in sorted(ws.feast.list_all_feature_views(), key=lambda one: one.name):
+        entry = entries.get(view.name)
+        ttl = ttl_us(view)
+        rows.append(
+            {
+                "view": view.name,
+                "join_keys": ", ".join(field.name for field in getattr(view, "entity_columns", [])),
+                "features": ", ".join(field.name for field in view.features),
+                "ttl": pd.NaT if ttl is None else pd.Timedelta(ttl, unit="us"),
+                "retain": entry.retain if entry else None,
+                "materialized_until": _until(view),
+                "description": view.description,
+            }
+        )
+    frame = pd.DataFrame(
+        rows, columns=["view", "join_keys", "features", "ttl", "retain", "materialized_until", "description"]
+    )
+    if search is None:
+        return frame
+    text = frame[["view", "join_keys", "features", "description"]].agg(" ".join, axis=1).str.lower()
+    return frame[text.str.contains(search.lower(), regex=False)].reset_index(drop=True)
+
+
+def freshness(ws: Workspace) -> pd.DataFrame:
+    """Return for each view the newest materialized event, how far it lies behind now, and the last run."""
+    import pandas as pd
+
+    now = utc_now()
+    rows = []
+    for view in sorted(ws.feast.list_all_feature_views(), key=lambda one: one.name):
+        until = _until(view)
+        last = next(iter(_runs(ws, view.name)), None)
+        rows.append(
+            {
+                "view": view.name,
+                "materialized_until": until,
+                "behind": pd.NaT if until is None else pd.Timedelta(now - until),
+                "last_run": None if last is None else instant(last.began_us),
+                "state": None if last is None else last.state,
+                "rows": None if last is None else last.rows,
+            }
+        )
+    return pd.DataFrame(rows, columns=["view", "materialized_until", "behind", "last_run", "state", "rows"])
+
+
+def runs(ws: Workspace, view: str | None) -> pd.DataFrame:
+    """Return the journal, newest run first."""
+    import pandas as pd
+
+    if view is not None:
+        ws.view(view)
+    found = sorted(_runs(ws, view), key=lambda run: run.began_us, reverse=True)
+    rows = [
+        {
+            "view": run.view,
+            "began": instant(run.began_us),
+            "seconds": None if run.ended_us is None else (run.ended_us - run.began_us) / 1e6,
+            "kind": run.kind,
+            "state": run.state,
+            "rows": run.rows,
+            "expired": run.expired,
+            "start": _instant_or_none(run.start_us),
+            "end": _instant_or_none(run.end_us),
+            "thinned": run.thinned,
+            "who": run.who,
+            "error": run.error,
+        }
+        for run in found
+    ]
+    columns = "view began seconds kind state rows expired start end thinned who error".split()
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _runs(ws: Workspace, view: str | None) -> list[Run]:
+    if not ws._is_ours:  # noqa: SLF001
+        return []
+    return ws.store.open(ws.feast.config).journal.runs(ws.project, view)
+
+
+def _entries(ws: Workspace) -> dict[str, ViewEntry]:
+    if not ws._is_ours:  # noqa: SLF001
+        return {}
+    catalog = ws.store.open(ws.feast.config).catalog
+    return {entry.view: entry for entry in catalog.views(ws.project)}
+
+
+def _until(view: Any) -> datetime | None:
+    return getattr(view, "most_recent_end_time", None)
+
+
+def _instant_or_none(at_us: int) -> datetime | None:
+    """Return the instant; None for a beginning that no datetime can say."""
+    return instant(at_us) if abs(at_us) < 2**62 else None

@@ -1,0 +1,506 @@
+"""The front door: `connect` and the `Workspace`, whose methods each call one verb of one room."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feastra_nb.connection.choice import choose_target, local_names
+from feastra_nb.connection.targets import DEFAULT_CONSISTENCY, Local
+from feastra_nb.errors import ConfigurationError, ReadOnly, UnknownName, WorkspaceClosed, close_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    import pandas as pd
+    from cassandra.cluster import Session
+    from feast import FeatureStore, FeatureView
+
+    from feastra_nb.connection.targets import Target
+    from feastra_nb.latency.report import LatencyReport
+    from feastra_nb.materialization import Materialization
+    from feastra_nb.online_store import FeastraOnlineStore
+    from feastra_nb.skew.report import SkewReport
+    from feastra_nb.status import Status
+
+
+def connect(
+    target: Target | None = None,
+    *,
+    project: str | None = None,
+    keyspace: str | None = None,
+    directory: str | Path = ".feastra",
+    registry: Any = None,
+    consistency: str = DEFAULT_CONSISTENCY,
+    offline: str | Mapping[str, Any] = "duckdb",
+    retain: str = "7d",
+    read_only: bool = False,
+    repo: str | Path | None = None,
+) -> Workspace:
+    """Connect to a feature store on Cassandra and return a workspace.
+
+    Parameters
+    ----------
+    target
+        `Local`, `Hosts` or `Astra`; None takes what the environment or the saved profile name, else a local Cassandra, which
+        is started if it is not running.
+    project, keyspace
+        Feast project and Cassandra keyspace. A local node has defaults made from the folder; elsewhere both are needed.
+    directory
+        Folder of the registry and the offline parquet; made with a .gitignore of its own.
+    registry
+        Any Feast registry (a path, a URL, or a mapping), instead of a file in the folder.
+    consistency
+        Consistency level of reads and writes.
+    offline
+        Feast's offline store: its type, or a mapping.
+    retain
+        How much history views made from here keep: ``"7d"``, ``"all"``, ``"latest"``.
+    read_only
+        Refuse everything that writes.
+    repo
+        An existing Feast repository instead of a target, whatever its online store.
+
+    Raises
+    ------
+    ConfigurationError
+        Arguments are missing or do not fit together.
+    ConnectionFailed
+        The server cannot be reached.
+
+    Examples
+    --------
+    >>> import feastra_nb as fnb
+    >>> with fnb.connect(fnb.Local()) as ws:  # doctest: +SKIP
+    ...     ws.materialize(df, "plane_stats", keys=["tailnum"])
+    """
+    from feastra_nb.repository import prepare_directory, repo_config
+    from feastra_nb.retrieval import quiet_feast
+
+    if repo is not None:
+        return _open_repository(Path(repo), target, read_only=read_only)
+    folder = Path(directory).absolute()
+    if target is None:
+        target, named = choose_target()
+        keyspace = keyspace or named
+    project, keyspace = _names(target, project, keyspace, folder)
+    prepare_directory(folder)
+    config = repo_config(
+        target,
+        project=project,
+        keyspace=keyspace,
+        directory=folder,
+        registry=registry,
+        consistency=consistency,
+        offline=offline,
+        retain=retain,
+    )
+    from feast import FeatureStore
+
+    with quiet_feast():
+        feature_store = FeatureStore(config=config)
+    return Workspace(feature_store, target, folder, read_only=read_only)
+
+
+def _names(target: Target, project: str | None, keyspace: str | None, folder: Path) -> tuple[str, str]:
+    if isinstance(target, Local):
+        own_project, own_keyspace = local_names(folder)
+        return project or own_project, keyspace or own_keyspace
+    missing = [name for name, value in (("project", project), ("keyspace", keyspace)) if not value]
+    if project is None or keyspace is None:
+        raise ConfigurationError(
+            f"{type(target).__name__} needs {' and '.join(missing)}",
+            hint='fnb.connect(…, project="demo", keyspace="features"); several teams may share a keyspace under different projects',
+        )
+    return project, keyspace
+
+
+def _open_repository(repo: Path, target: Target | None, *, read_only: bool) -> Workspace:
+    from feast import FeatureStore
+
+    from feastra_nb.retrieval import quiet_feast
+
+    if target is not None:
+        raise ConfigurationError("pass a target or repo=, not both", hint="the repository says where its store is")
+    if not (repo / "feature_store.yaml").is_file():
+        raise ConfigurationError(f"{repo} holds no feature_store.yaml", hint="pass the folder of a Feast repository")
+    with quiet_feast():
+        feature_store = FeatureStore(repo_path=str(repo))
+    return Workspace(feature_store, None, repo.absolute(), read_only=read_only)
+
+
+class Workspace:
+    """A feature store, from a notebook. Made by `connect`; a context manager.
+
+    Parameters
+    ----------
+    feature_store
+        The Feast feature store.
+    target
+        What it is connected to; None for a repository.
+    directory
+        Folder of the registry and the offline parquet.
+    """
+
+    def __init__(
+        self, feature_store: FeatureStore, target: Target | None, directory: Path, *, read_only: bool = False
+    ) -> None:
+        self._feast = feature_store
+        self._closed = False
+        self.target = target
+        self.directory = directory
+        self.read_only = read_only
+        self.project: str = feature_store.project
+        self.keyspace: str | None = getattr(feature_store.config.online_store, "keyspace", None)
+        if self._is_ours:
+            # Connect now, so that a wrong address or password shows here and not at the first read.
+            opened = self.store.open(feature_store.config)
+            if not read_only:
+                opened.catalog.create()
+
+    # --- writing ---
+
+    def materialize(
+        self,
+        data: pd.DataFrame | str,
+        view: str | None = None,
+        *,
+        keys: Sequence[str] | None = None,
+        timestamp: str = "event_timestamp",
+        created: str | None = None,
+        ttl: str | timedelta | None = None,
+        progress: bool | Callable[[int], object] = True,
+        retain: str | None = None,
+        description: str = "",
+        tags: Mapping[str, str] | None = None,
+        owner: str = "",
+        allow_future: bool = False,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+    ) -> Materialization:
+        """Write features into the online store: of a DataFrame, or of a registered view.
+
+        ``ws.materialize(df, "view", keys=[…])`` infers entity, schema and feature view, registers them in Feast, adds the rows
+        to the view's offline parquet and writes them online. ``ws.materialize("view", start=…, end=…)`` reads a registered view
+        from the offline store; without ``start`` it goes on from where the last run ended, with a day of lookback.
+
+        Parameters
+        ----------
+        data
+            A DataFrame, or the name of a registered view.
+        view
+            Name of the feature view that the DataFrame becomes, or is added to.
+        keys
+            Join key columns.
+        timestamp
+            Event time column; naive times are taken for UTC.
+        created
+            Created time column; without one the call's time is added as ``feastra_created``.
+        ttl
+            How long a value counts (``"1d"``, a timedelta), online as offline; None for ever, or as the view has it.
+        progress
+            A bar, none, or a callable that gets each number of acknowledged rows.
+        retain
+            How much history the view keeps; None for the workspace's, or as the view has it.
+        allow_future
+            Take events more than five minutes ahead of this machine's clock.
+
+        Raises
+        ------
+        InvalidFrame
+            The frame cannot be stored as it is; nothing was written.
+        WriteIncomplete
+            The write stopped part-way; the same call completes it.
+        """
+        self._check(writing=True)
+        from feastra_nb import intake
+
+        if isinstance(data, str):
+            return intake.materialize_registered(self, data, start=start, end=end, progress=progress)
+        spec = intake.FrameSpec(
+            view=view, keys=keys, timestamp=timestamp, created=created, ttl=ttl, retain=retain,
+            description=description, tags=tags, owner=owner,
+        )  # fmt: skip
+        return intake.materialize_frame(self, data, spec, allow_future=allow_future, progress=progress)
+
+    def retain(self, view: str, retain: str) -> None:
+        """Set how much history a view keeps from now on: ``"30d"``, ``"all"``, ``"latest"``."""
+        self._check(writing=True)
+        from feastra_nb.storage.retention import Retention
+
+        Retention(retain)
+        known = self.view(view)
+        entry = self.store.entry(self._feast.config, known, reload=True)
+        catalog = self.store.open(self._feast.config).catalog
+        catalog.change(self.project, view, lambda old: replace(old or entry, retain=retain))
+        self.store.forget_entry(self._feast.config, view)
+
+    def drop(self, view: str) -> None:
+        """Drop a view: from the registry, its online table and its offline parquet."""
+        self._check(writing=True)
+        from feastra_nb import intake
+
+        intake.drop(self, view)
+
+    # --- reading ---
+
+    def online(
+        self,
+        features: Any,
+        entities: Any,
+        *,
+        as_of: Any = None,
+        known_at: Any = None,
+        full_feature_names: bool = False,
+        timestamps: bool = False,
+        status: bool = False,
+        dtype_backend: str = "numpy_nullable",
+    ) -> pd.DataFrame:
+        """Read features online: now, or as the store would have served them at an instant.
+
+        Parameters
+        ----------
+        features
+            ``"view:feature"``, ``"view"`` for all of its features, a list of these, or a `feast.FeatureService`.
+        entities
+            Join keys: a DataFrame, or a dict of lists; order and repeats are kept.
+        as_of
+            An instant, or the name of a column of ``entities`` with one each: the newest event at or before it.
+        known_at
+            Only what had arrived by this instant; ``"as_of"`` for each row's own.
+        timestamps
+            Add ``<feature>__ts``, the event time of each value.
+        status
+            Add ``<feature>__status``: PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE, or UNKNOWN before the store's memory.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Join keys, then features, a row for each row of ``entities``.
+
+        Raises
+        ------
+        UnknownName, InvalidFrame
+            Something asked for does not exist.
+        BeyondRetention
+            An as-of instant lies before the view's history, and ``status`` is off.
+        """
+        self._check()
+        from feastra_nb import serving
+
+        return serving.online(
+            self,
+            features,
+            entities,
+            as_of=as_of,
+            known_at=known_at,
+            options=serving.Options(full_feature_names, timestamps, status, dtype_backend),
+        )
+
+    def historical(
+        self, features: Any, entity_df: pd.DataFrame, *, known_at: Any = None, full_feature_names: bool = False
+    ) -> pd.DataFrame:
+        """Return Feast's own point-in-time join of features to an entity frame; every row comes back, in order.
+
+        Parameters
+        ----------
+        entity_df
+            Join keys and ``event_timestamp``.
+        known_at
+            ``"as_of"``: only rows created at or before each row's timestamp count.
+        """
+        self._check()
+        from feastra_nb.retrieval import historical
+
+        return historical(self._feast, features, entity_df, known_at=known_at, full_feature_names=full_feature_names)
+
+    def skew(
+        self,
+        view_or_features: Any,
+        *,
+        spine: pd.DataFrame | None = None,
+        known_at: Any = None,
+        features: Any = None,
+        tolerance: Mapping[str, float] | float | None = None,
+        sample: int | None = None,
+    ) -> SkewReport:
+        """Compare online with point-in-time offline, value by value, each difference with its cause.
+
+        Parameters
+        ----------
+        view_or_features
+            A view's name, feature references, or a feature service.
+        spine
+            A frame of join keys and ``event_timestamp``: compare as of each row. None compares now, for every entity offline.
+        known_at
+            ``"as_of"``: online rows count only if they had arrived by each row's instant.
+        features
+            Compare only these of them.
+        tolerance
+            Absolute difference that still counts as equal: one number, or one per feature.
+        sample
+            Compare at most this many entities (now) or rows (as of), chosen evenly.
+        """
+        self._check()
+        from feastra_nb.skew import pairing
+
+        return pairing.skew(
+            self, view_or_features, spine=spine, known_at=known_at, only=features,
+            tolerance=tolerance, sample=sample,
+        )  # fmt: skip
+
+    def latency(
+        self,
+        features: Any,
+        entities: Any = None,
+        *,
+        concurrency: int = 1,
+        seconds: float = 10.0,
+        batch: int | Sequence[int] = (1, 10, 100),
+        warmup_s: float = 1.0,
+        progress: bool = True,
+    ) -> LatencyReport:
+        """Measure how long `get_online_features` takes from here, one call after another (a closed loop: service time).
+
+        Parameters
+        ----------
+        entities
+            Join keys to read; None takes entities of the offline store.
+        concurrency
+            Callers at a time.
+        seconds
+            How long to measure each batch size, in seconds.
+        batch
+            Entities a call; several are measured one after another.
+        """
+        self._check()
+        from feastra_nb.latency import measuring
+
+        return measuring.latency(
+            self, features, entities, concurrency=concurrency, seconds=seconds, batch=batch, warmup_s=warmup_s,
+            progress=progress,
+        )  # fmt: skip
+
+    # --- what is there ---
+
+    def views(self, search: str | None = None) -> pd.DataFrame:
+        """Return the feature views: entities, features, ttl, retention, last materialization; ``search`` filters by text."""
+        self._check()
+        from feastra_nb import status
+
+        return status.views(self, search)
+
+    def freshness(self) -> pd.DataFrame:
+        """Return for each view how far its online data lie behind now."""
+        self._check()
+        from feastra_nb import status
+
+        return status.freshness(self)
+
+    def status(self) -> Status:
+        """Return where this workspace is connected, and how its cluster does."""
+        self._check()
+        from feastra_nb import status
+
+        return status.status(self)
+
+    def runs(self, view: str | None = None) -> pd.DataFrame:
+        """Return the journal: every run that wrote into the views, newest first."""
+        self._check()
+        from feastra_nb import status
+
+        return status.runs(self, view)
+
+    # --- ways out ---
+
+    def save(self, path: str | Path) -> Path:
+        """Write an ordinary Feast repository of this workspace, without secrets, and return its folder."""
+        self._check()
+        from feastra_nb import intake
+
+        return intake.save(self, Path(path))
+
+    @property
+    def feast(self) -> FeatureStore:
+        """The real `feast.FeatureStore`."""
+        self._check()
+        return self._feast
+
+    @property
+    def session(self) -> Session:
+        """The driver's session."""
+        self._check()
+        return self.store.open(self._feast.config).db.session
+
+    @property
+    def store(self) -> FeastraOnlineStore:
+        """The online store; only a `FeastraOnlineStore` has a history.
+
+        Raises
+        ------
+        ConfigurationError
+            The repository's online store is another.
+        """
+        from feastra_nb.online_store import FeastraOnlineStore
+
+        store = self._online_store
+        if not isinstance(store, FeastraOnlineStore):
+            raise ConfigurationError(
+                f"this needs a FeastraOnlineStore; the repository's online store is {type(store).__name__}",
+                hint="it works on what was materialized with feastra_nb",
+            )
+        return store
+
+    def view(self, name: str) -> FeatureView:
+        """Return a registered feature view.
+
+        Raises
+        ------
+        UnknownName
+            There is none of that name; names the closest.
+        """
+        known = {view.name: view for view in self._feast.list_all_feature_views()}
+        if name not in known:
+            raise UnknownName(f"there is no feature view {name!r}", hint=close_names(name, known))
+        return known[name]
+
+    def close(self) -> None:
+        """Give the session back; the process's last workspace on it closes the connection."""
+        if not self._closed:
+            self._closed = True
+            if self._is_ours:
+                self._online_store.shutdown()
+
+    @property
+    def _online_store(self) -> Any:
+        return self._feast._get_provider().online_store  # noqa: SLF001 - Feast has no public way to it
+
+    @property
+    def _is_ours(self) -> bool:
+        from feastra_nb.online_store import FeastraOnlineStore
+
+        return isinstance(self._online_store, FeastraOnlineStore)
+
+    def _check(self, *, writing: bool = False) -> None:
+        if self._closed:
+            raise WorkspaceClosed("this workspace was closed", hint="fnb.connect(…) opens another")
+        if writing and self.read_only:
+            raise ReadOnly("this workspace was opened with read_only=True", hint="connect without it to write")
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        where = f"{self.target!r}" if self.target is not None else f"repo {str(self.directory)!r}"
+        state = ", closed" if self._closed else ", read only" if self.read_only else ""
+        return f"Workspace({where}, project={self.project!r}, keyspace={self.keyspace!r}{state})"
+
+
