@@ -52,9 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Examples
     --------
-    >>> main(["down", "--name", "no-such-node"])
-    'no-such-node' is not running
-    0
+    >>> main(["up", "--nodes", "0"])
+    1
     """
     arguments = _parser(COMMANDS).parse_args(argv)
     try:

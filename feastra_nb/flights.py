@@ -124,9 +124,10 @@ def plane_stats(flown: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        328,521 rows, one a departure; key ``tailnum``, event time the actual departure. Over the window, this departure included: ``flights``, ``mean_delay`` (minutes of departure),
-        ``share_late`` (delayed by more than 15 minutes), ``mean_distance`` (miles). Over its flights before this one,
-        which have landed: ``mean_arrival_delay`` (minutes, NaN where there is none). And ``dest``, where it is going.
+        328,521 rows, one a departure; key ``tailnum``, event time the actual departure. Over the window, this
+        departure included: ``flights``, ``mean_delay`` (minutes of departure), ``share_late`` (delayed by more than 15
+        minutes), ``mean_distance`` (miles). Over its flights before this one, which have landed:
+        ``mean_arrival_delay`` (minutes, NaN where there is none). And ``dest``, where it is going.
     """
     rows = flown.dropna(subset=["tailnum", "departed"]).sort_values(["tailnum", "departed"], kind="stable")
     window = _Window.before(rows["tailnum"], rows["departed"], WINDOW)
@@ -173,8 +174,8 @@ def carrier_departures(flown: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        119,668 rows, one for each carrier, airport and hour with departures; keys ``carrier`` and ``origin``, event time
-        the end of the hour, when they are all known. ``departures``, ``carrier_delay`` and ``carrier_max_delay``
+        119,668 rows, one for each carrier, airport and hour with departures; keys ``carrier`` and ``origin``, event
+        time the end of the hour, when they are all known. ``departures``, ``carrier_delay`` and ``carrier_max_delay``
         (minutes), ``carrier_share_late`` (delayed by more than 15 minutes), ``destinations`` (how many different ones).
     """
     rows = flown.dropna(subset=["departed"])

@@ -293,7 +293,7 @@ def test_process_is_known_by_its_number_and_create_time():
     assert not ProcessId(os.getpid(), created - 60, "not an argument").is_alive()
 
 
-@pytest.mark.parametrize("name", ["", "../up", "Upper", "a/b", ".hidden"])
+@pytest.mark.parametrize("name", ["", "../up", "Upper", "a/b", ".hidden", "a.lock"])
 def test_name_that_is_no_directory_is_refused(name):
     with pytest.raises(ConfigurationError, match="cannot name"):
         local.start(name=name)
@@ -663,7 +663,7 @@ def test_command_shows_an_error_of_ours_in_two_lines(capsys):
     assert cli.main(["up", "--name", "Not A Name"]) == 1
     assert capsys.readouterr().err.splitlines() == [
         "error: 'Not A Name' cannot name a local node",
-        "hint: use lower-case letters, digits, '-', '_' and '.'",
+        "hint: use lower-case letters, digits, '-' and '_'",
     ]
 
 

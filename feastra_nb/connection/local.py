@@ -31,6 +31,7 @@ __all__ = [
     "cache_dir",
     "disk_use_bytes",
     "fetch",
+    "names",
     "purge",
     "running",
     "start",
@@ -222,7 +223,7 @@ def fetch(*, progress: bool = True) -> tuple[Path, ...]:
 
 def names() -> tuple[str, ...]:
     """Return the names that have data on this machine, running or not."""
-    return tuple(sorted(path.name for path in nodes_dir().glob("*/"))) if nodes_dir().is_dir() else ()
+    return tuple(sorted(path.name for path in nodes_dir().glob("*") if path.is_dir()))
 
 
 def purge(name: str | None = None) -> int:

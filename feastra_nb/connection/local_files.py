@@ -37,10 +37,10 @@ def cache_dir() -> Path:
     """
     chosen = os.environ.get("FEASTRA_CACHE")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return Path(chosen).expanduser().resolve()
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("feastra_nb"))
+    return Path(platformdirs.user_cache_dir("feastra_nb")).resolve()
 
 
 def nodes_dir() -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -181,7 +182,7 @@ def _download(url: str, path: Path) -> bool:
             return False
         answer.raise_for_status()
         make_private(path.parent)
-        part = path.with_name(f"{path.name}.{threading.get_ident()}.part")
+        part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
         try:
             sha1 = hashlib.sha1(usedforsecurity=False)  # what Maven repositories publish
             with part.open("wb") as file:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _CREATED_TOLERANCE_S = 1.0  # a process's create time is read in clock ticks
 
 
@@ -88,7 +88,7 @@ def node_directory(name: str) -> Path:
     """
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
-            f"{name!r} cannot name a local node", hint="use lower-case letters, digits, '-', '_' and '.'"
+            f"{name!r} cannot name a local node", hint="use lower-case letters, digits, '-' and '_'"
         )
     return nodes_dir() / name
 

@@ -1,0 +1,291 @@
+"""The command ``feastra demo``: a year of real flights through the whole of it, in a terminal, with times.
+
+It works in a folder, a project and a keyspace of its own, begins anew each time and leaves only its two pictures.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from feastra_nb import flights, offline_file
+from feastra_nb.connection.cluster import quoted
+from feastra_nb.connection.targets import Local
+from feastra_nb.frames import CREATED
+from feastra_nb.workspace import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pandas as pd
+
+    from feastra_nb.flights import FlightViews
+    from feastra_nb.workspace import Workspace
+
+WIDTH = 100  # characters of a line
+DATA = ".feastra-demo"  # folder of the demo's own registry and parquet files; deleted and made anew
+VIEW = "plane_stats"
+BACK = timedelta(days=90)  # how far "then" lies behind the newest event
+SPINE_ROWS = 1_000  # aircraft whose past is compared with the point-in-time join
+SHOWN = 5  # rows of a sample
+STALE, CORRECTED = 40, 25  # aircraft that each fault is planted in
+BATCHES = (1, 10, 100)  # entities a request
+LOAD_S = 4.0  # how long each batch size is measured
+
+
+def run(directory: str | Path = "feastra-demo", *, keep: bool = False) -> None:
+    """Run the demo and print what it does.
+
+    Parameters
+    ----------
+    directory
+        Folder that gets the two pictures; made if it is missing.
+    keep
+        Keep the data and the keyspace too, so that a notebook can go on with them.
+
+    Raises
+    ------
+    LocalNodeFailed
+        The local Cassandra could not be fetched or started.
+    """
+    began = time.monotonic()
+    folder = Path(directory).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    _start_cassandra()
+    data = _load_flights()
+    with _workspace(folder / DATA, keep=keep) as ws:
+        _materialize(ws, data)
+        planes = _busiest(data.plane_stats, SPINE_ROWS)
+        _read_online(ws, planes[:SHOWN])
+        _read_the_past(ws, data.plane_stats, planes)
+        _find_skew(ws, planes, folder / "skew.png")
+        _measure_latency(ws, folder / "latency.png")
+    _say_what_next(folder, keep=keep, seconds=time.monotonic() - began)
+
+
+# --- the steps -------------------------------------------------------------------------------------------------------
+
+
+def _start_cassandra() -> None:
+    from feastra_nb.connection import local
+
+    _title("A real Cassandra on this machine, from packages: no account, no container")
+    there = local.running() is not None
+    with _timed() as took:
+        node = local.start()
+    what = "was running already" if there else "started"
+    _line(f"Cassandra {node.version} at {node.hosts[0]}:{node.port} {what}", took.seconds)
+
+
+def _load_flights() -> FlightViews:
+    _title("Real data: every flight out of New York City in 2013")
+    with _timed() as took:
+        data = flights.load()
+    end = max(frame[flights.EVENT].max() for frame in data.views.values())
+    _line(f"{len(data.flights):,} flights and {len(data.airport_weather):,} hours of weather", took.seconds)
+    _line(f"moved by {data.weeks} weeks, so that the newest event is of {end:%A, %Y-%m-%d %H:%M} UTC")
+    return data
+
+
+def _materialize(ws: Workspace, data: FlightViews) -> None:
+    _title('Materialize three feature views, every event of them: ws.materialize(df, view, keys=…, retain="all")')
+    for name, frame in data.views.items():
+        done = ws.materialize(frame, name, keys=list(flights.KEYS[name]), retain="all", progress=sys.stderr.isatty())
+        what = f"{name:<18} {done.rows:>7,} rows of {done.entities:>5,} entities  {done.rows_per_s:>6,.0f} rows/s"
+        _line(what, done.seconds)
+
+
+def _read_online(ws: Workspace, planes: Sequence[str]) -> None:
+    features = [f"{VIEW}:{name}" for name in ("flights", "mean_delay", "share_late", "dest")]
+    _title("Read online, what a model would be served now: ws.online(features, entities)")
+    with _timed() as took:
+        served = ws.online(features, {"tailnum": list(planes)}, timestamps=False)
+    _line(f"{len(features)} features of {len(served)} aircraft", took.seconds)
+    _table(served)
+
+
+def _read_the_past(ws: Workspace, stats: pd.DataFrame, planes: Sequence[str]) -> None:
+    """Read online as of an instant, and hold it against Feast's own point-in-time join of the offline data."""
+    features = [f"{VIEW}:flights", f"{VIEW}:mean_delay"]
+    then = (stats[flights.EVENT].max() - BACK).floor("s")
+    spine = stats[["tailnum"]].drop_duplicates()
+    spine = spine[spine["tailnum"].isin(planes)].assign(event_timestamp=then).reset_index(drop=True)
+    _title(f"The online store has a memory: ws.online(…, as_of={then:%Y-%m-%d %H:%M}), {BACK.days} days before")
+    with _timed() as took:
+        served = ws.online(features, spine[["tailnum"]], as_of=then)
+    _line(f"online, as of then: {len(served):,} aircraft", took.seconds)
+    with _timed() as took:
+        joined = ws.historical(features, spine)
+    _line("offline, Feast's point-in-time join at the same instant", took.seconds)
+    same = served[["flights", "mean_delay"]].equals(joined[["flights", "mean_delay"]])
+    _line("the two are equal in every value" if same else "THE TWO DIFFER")
+    _table(served[served["tailnum"].isin(planes[:SHOWN])])
+
+
+def _find_skew(ws: Workspace, planes: Sequence[str], picture: Path) -> None:
+    _title(f'Find training-serving skew, and why: ws.skew("{VIEW}")')
+    with _timed() as took:
+        clean = ws.skew(VIEW)
+    _line(f"before: {_differing(clean):,} of {_compared(clean):,} values differ", took.seconds)
+    now = datetime.now(tz=timezone.utc)
+    path = offline_file.path_of(ws.directory, VIEW)
+    append_newer_events(path, planes[:STALE], now)
+    append_corrections(path, planes[STALE : STALE + CORRECTED], now)
+    _line(f"now {STALE} aircraft get a newer flight, and {CORRECTED} a corrected delay, in the offline data only")
+    with _timed() as took:
+        report = ws.skew(VIEW)
+    _line(f"after: {_differing(report):,} of {_compared(report):,} values differ", took.seconds)
+    _text(repr(report))
+    _line(f"picture: {_shown(report.save(picture))}")
+
+
+def _measure_latency(ws: Workspace, picture: Path) -> None:
+    _title(f'How fast is a request: ws.latency("{VIEW}"), Feast\'s own get_online_features')
+    with _timed() as took:
+        report = ws.latency(VIEW, seconds=LOAD_S, batch=BATCHES, progress=False)
+    _line(f"requests of {', '.join(map(str, BATCHES))} aircraft, {LOAD_S:.0f} s each", took.seconds)
+    _text(repr(report))
+    _line(f"picture: {_shown(report.save(picture))}")
+
+
+def _say_what_next(folder: Path, *, keep: bool, seconds: float) -> None:
+    _title(f"Done in {seconds:.0f} s")
+    if keep:
+        _line(f"the data are kept: fnb.connect(fnb.Local(), directory={str(_shown(folder / DATA))!r})")
+    else:
+        _line(f"kept: the pictures in {_shown(folder)}. Cassandra runs on for half an hour, or until `feastra down`")
+    _line("next: open notebooks/quickstart.ipynb in Jupyter, or read README.md, and use a DataFrame of your own")
+
+
+# --- a workspace of the demo's own -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _workspace(directory: Path, *, keep: bool) -> Iterator[Workspace]:
+    """Open an empty workspace, whatever an earlier run left, and clear it away at the end, on Ctrl-C too."""
+    shutil.rmtree(directory, ignore_errors=True)
+    with connect(Local(), directory=directory) as ws:
+        opened = ws.store.open(ws.feast.config)
+        for entry in opened.catalog.views(ws.project):
+            opened.catalog.drop(ws.project, entry.view)
+        try:
+            yield ws
+        finally:
+            if not keep:
+                opened.db.schema(f"DROP KEYSPACE {quoted(opened.db.keyspace)}")
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def _busiest(stats: pd.DataFrame, count: int) -> list[str]:
+    """Return the aircraft with the most flights in the 30 days before their newest one."""
+    newest = stats.drop_duplicates("tailnum", keep="last").sort_values(["flights", "tailnum"], ascending=[False, True])
+    return [str(tailnum) for tailnum in newest["tailnum"].head(count)]
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+
+def append_newer_events(path: Path, planes: Sequence[str], now: datetime) -> None:
+    """Plant staleness: a newer event of some aircraft reaches the offline data and never the online store.
+
+    Parameters
+    ----------
+    path
+        The view's parquet.
+    planes
+        The aircraft.
+    now
+        The new event's time, less a minute, and its created time.
+    """
+
+    def fly_again(newest: pd.DataFrame) -> pd.DataFrame:
+        return newest.assign(
+            event_timestamp=now - timedelta(minutes=1),
+            flights=newest["flights"] + 1,
+            mean_delay=newest["mean_delay"] + 7,
+        )
+
+    _append_like_newest(path, planes, fly_again, now)
+
+
+def append_corrections(path: Path, planes: Sequence[str], now: datetime) -> None:
+    """Plant corrections: the delay of some aircraft's newest event is put right later, offline only.
+
+    Parameters
+    ----------
+    path
+        The view's parquet.
+    planes
+        The aircraft.
+    now
+        The corrections' created time.
+    """
+    _append_like_newest(path, planes, lambda newest: newest.assign(mean_delay=newest["mean_delay"] - 3), now)
+
+
+def _append_like_newest(
+    path: Path, planes: Sequence[str], change: Callable[[pd.DataFrame], pd.DataFrame], now: datetime
+) -> None:
+    stored = pq.read_table(path)
+    newest = stored.to_pandas().sort_values([flights.EVENT, CREATED]).drop_duplicates("tailnum", keep="last")
+    changed = change(newest[newest["tailnum"].isin(planes)]).assign(**{CREATED: now})
+    rows = pa.Table.from_pandas(changed, schema=stored.schema, preserve_index=False)
+    offline_file.replace(path, pa.concat_tables([stored, rows]))
+
+
+# --- output ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Took:
+    """How long the body of a `_timed` took, once it is over."""
+
+    seconds: float = 0.0
+
+
+@contextmanager
+def _timed() -> Iterator[_Took]:
+    began, took = time.monotonic(), _Took()
+    yield took
+    took.seconds = time.monotonic() - began
+
+
+def _title(text: str) -> None:
+    print(f"\n{text}", flush=True)
+
+
+def _line(text: str, seconds: float | None = None) -> None:
+    """Print an indented line, with how long it took at its right end."""
+    took = "" if seconds is None else f"{seconds:.2f} s"
+    print(f"  {text:<{WIDTH - 12}}{took:>9}".rstrip(), flush=True)
+
+
+def _text(text: str) -> None:
+    for line in text.splitlines():
+        print(f"    {line}".rstrip(), flush=True)
+
+
+def _table(frame: pd.DataFrame) -> None:
+    _text(frame.to_string(index=False, float_format="{:.2f}".format))
+
+
+def _shown(path: Path) -> Path:
+    """Return a path as short as it can be said from here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _compared(report: Any) -> int:
+    return len(report.frame)
+
+
+def _differing(report: Any) -> int:
+    return int((report.frame["verdict"] != "match").sum())
