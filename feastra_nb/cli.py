@@ -142,6 +142,14 @@ def purge(arguments: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def demo(arguments: argparse.Namespace) -> int:
+    """Take a year of real flights through all of it."""
+    from feastra_nb.demo import run
+
+    run(arguments.directory, keep=arguments.keep)
+    return EXIT_OK
+
+
 def human_size(size_bytes: int) -> str:
     """Return a size with a unit.
 
@@ -217,6 +225,13 @@ def _options_of_purge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
+def _options_of_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--directory", default="feastra-demo", metavar="DIR", help="where its pictures go (default: feastra-demo)"
+    )
+    parser.add_argument("--keep", action="store_true", help="keep the data, for a notebook to go on with")
+
+
 def _name_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default="default", metavar="NAME", help="which local Cassandra (default: 'default')")
 
@@ -240,6 +255,12 @@ COMMANDS: Mapping[str, Command] = {
     "down": Command("stop a local Cassandra; its data is kept", down, _options_of_down),
     "status": Command("show what runs, and what it occupies", status, _no_options),
     "fetch": Command("download all that a local Cassandra needs, to work offline", fetch, _quiet_option),
+    "demo": Command(
+        "take a year of real flights through all of it, with times; two minutes",
+        demo,
+        _options_of_demo,
+        "It works in a keyspace of its own, begins anew each time, and leaves two pictures and the running Cassandra.",
+    ),
     "purge": Command("stop local Cassandras and delete their data and the downloads", purge, _options_of_purge),
 }
 

@@ -6,16 +6,17 @@ It works in a folder, a project and a keyspace of its own, begins anew each time
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tqdm import tqdm
 
 from feastra_nb import flights, offline_file
 from feastra_nb.connection.cluster import quoted
@@ -26,9 +27,8 @@ from feastra_nb.workspace import connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    import pandas as pd
-
     from feastra_nb.flights import FlightViews
+    from feastra_nb.skew.report import SkewReport
     from feastra_nb.workspace import Workspace
 
 WIDTH = 100  # characters of a line
@@ -38,6 +38,7 @@ BACK = timedelta(days=90)  # how far "then" lies behind the newest event
 SPINE_ROWS = 1_000  # aircraft whose past is compared with the point-in-time join
 SHOWN = 5  # rows of a sample
 STALE, CORRECTED = 40, 25  # aircraft that each fault is planted in
+REPAIRED = timedelta(days=15)  # how far back the faults reach: aircraft of the data's last week, at most two weeks ago
 BATCHES = (1, 10, 100)  # entities a request
 LOAD_S = 4.0  # how long each batch size is measured
 
@@ -99,7 +100,9 @@ def _load_flights() -> FlightViews:
 def _materialize(ws: Workspace, data: FlightViews) -> None:
     _title('Materialize three feature views, every event of them: ws.materialize(df, view, keys=…, retain="all")')
     for name, frame in data.views.items():
-        done = ws.materialize(frame, name, keys=list(flights.KEYS[name]), retain="all", progress=sys.stderr.isatty())
+        keys = list(flights.KEYS[name])
+        with tqdm(total=len(frame), desc=f"  {name}", unit=" rows", leave=False, disable=None, ncols=WIDTH) as bar:
+            done = ws.materialize(frame, name, keys=keys, retain="all", progress=bar.update)
         what = f"{name:<18} {done.rows:>7,} rows of {done.entities:>5,} entities  {done.rows_per_s:>6,.0f} rows/s"
         _line(what, done.seconds)
 
@@ -108,34 +111,33 @@ def _read_online(ws: Workspace, planes: Sequence[str]) -> None:
     features = [f"{VIEW}:{name}" for name in ("flights", "mean_delay", "share_late", "dest")]
     _title("Read online, what a model would be served now: ws.online(features, entities)")
     with _timed() as took:
-        served = ws.online(features, {"tailnum": list(planes)}, timestamps=False)
+        served = ws.online(features, {"tailnum": list(planes)})
     _line(f"{len(features)} features of {len(served)} aircraft", took.seconds)
     _table(served)
 
 
 def _read_the_past(ws: Workspace, stats: pd.DataFrame, planes: Sequence[str]) -> None:
     """Read online as of an instant, and hold it against Feast's own point-in-time join of the offline data."""
-    features = [f"{VIEW}:flights", f"{VIEW}:mean_delay"]
+    features = [f"{VIEW}:{name}" for name in ("flights", "mean_delay", "share_late", "dest")]
     then = (stats[flights.EVENT].max() - BACK).floor("s")
-    spine = stats[["tailnum"]].drop_duplicates()
-    spine = spine[spine["tailnum"].isin(planes)].assign(event_timestamp=then).reset_index(drop=True)
+    spine = pd.DataFrame({"tailnum": list(planes), "event_timestamp": then})
     _title(f"The online store has a memory: ws.online(…, as_of={then:%Y-%m-%d %H:%M}), {BACK.days} days before")
     with _timed() as took:
         served = ws.online(features, spine[["tailnum"]], as_of=then)
     _line(f"online, as of then: {len(served):,} aircraft", took.seconds)
     with _timed() as took:
         joined = ws.historical(features, spine)
-    _line("offline, Feast's point-in-time join at the same instant", took.seconds)
-    same = served[["flights", "mean_delay"]].equals(joined[["flights", "mean_delay"]])
+    _line("offline: Feast's point-in-time join at the same instant", took.seconds)
+    same = served.equals(joined.drop(columns="event_timestamp"))
     _line("the two are equal in every value" if same else "THE TWO DIFFER")
-    _table(served[served["tailnum"].isin(planes[:SHOWN])])
+    _table(served.head(SHOWN))
 
 
 def _find_skew(ws: Workspace, planes: Sequence[str], picture: Path) -> None:
     _title(f'Find training-serving skew, and why: ws.skew("{VIEW}")')
     with _timed() as took:
         clean = ws.skew(VIEW)
-    _line(f"before: {_differing(clean):,} of {_compared(clean):,} values differ", took.seconds)
+    _line(f"as it is: {clean.sentence}", took.seconds)
     now = datetime.now(tz=timezone.utc)
     path = offline_file.path_of(ws.directory, VIEW)
     append_newer_events(path, planes[:STALE], now)
@@ -143,9 +145,26 @@ def _find_skew(ws: Workspace, planes: Sequence[str], picture: Path) -> None:
     _line(f"now {STALE} aircraft get a newer flight, and {CORRECTED} a corrected delay, in the offline data only")
     with _timed() as took:
         report = ws.skew(VIEW)
-    _line(f"after: {_differing(report):,} of {_compared(report):,} values differ", took.seconds)
+    _line("looked for again, cell by cell:", took.seconds)
     _text(repr(report))
+    _line("with the evidence, such as:")
+    _table(_evidence(report))
     _line(f"picture: {_shown(report.save(picture))}")
+    with _timed() as took:
+        ws.materialize(VIEW, start=now - REPAIRED, progress=False)
+        repaired = ws.skew(VIEW)
+    _line(f'materialized again, as it advises: ws.materialize("{VIEW}", start=…)', took.seconds)
+    _line(f"and now: {repaired.sentence}")
+
+
+def _evidence(report: SkewReport) -> pd.DataFrame:
+    """Return some cells of each cause, with what is to be seen of it, narrow enough for a terminal."""
+    cells = report.worst(4).sort_values("cause", kind="stable")
+    offline = cells["offline_event"].dt.strftime("%m-%d %H:%M")
+    shown: pd.DataFrame = cells.assign(offline_event=offline)[
+        ["cause", "tailnum", "feature", "online", "offline", "offline_event", "note"]
+    ]
+    return shown
 
 
 def _measure_latency(ws: Workspace, picture: Path) -> None:
@@ -186,9 +205,11 @@ def _workspace(directory: Path, *, keep: bool) -> Iterator[Workspace]:
 
 
 def _busiest(stats: pd.DataFrame, count: int) -> list[str]:
-    """Return the aircraft with the most flights in the 30 days before their newest one."""
-    newest = stats.drop_duplicates("tailnum", keep="last").sort_values(["flights", "tailnum"], ascending=[False, True])
-    return [str(tailnum) for tailnum in newest["tailnum"].head(count)]
+    """Return, of the aircraft that flew in the data's last week, those with the most flights in their last 30 days."""
+    newest = stats.drop_duplicates("tailnum", keep="last")
+    flying = newest[newest[flights.EVENT] > stats[flights.EVENT].max() - flights.WEEK]
+    busiest = flying.sort_values(["flights", "tailnum"], ascending=[False, True])
+    return [str(tailnum) for tailnum in busiest["tailnum"].head(count)]
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------
@@ -208,11 +229,9 @@ def append_newer_events(path: Path, planes: Sequence[str], now: datetime) -> Non
     """
 
     def fly_again(newest: pd.DataFrame) -> pd.DataFrame:
-        return newest.assign(
-            event_timestamp=now - timedelta(minutes=1),
-            flights=newest["flights"] + 1,
-            mean_delay=newest["mean_delay"] + 7,
-        )
+        later, count, delay = now - timedelta(minutes=1), newest["flights"] + 1, newest["mean_delay"] + 7
+        flown: pd.DataFrame = newest.assign(event_timestamp=later, flights=count, mean_delay=delay)
+        return flown
 
     _append_like_newest(path, planes, fly_again, now)
 
@@ -281,11 +300,3 @@ def _table(frame: pd.DataFrame) -> None:
 def _shown(path: Path) -> Path:
     """Return a path as short as it can be said from here."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _compared(report: Any) -> int:
-    return len(report.frame)
-
-
-def _differing(report: Any) -> int:
-    return int((report.frame["verdict"] != "match").sum())

@@ -69,8 +69,7 @@ class FeastraError(Exception):
 def _rebuild(
     cls: type[FeastraError], message: str, hint: str | None, state: dict[str, object]
 ) -> FeastraError:
-    error = cls.__new__(cls)
-    FeastraError.__init__(error, message, hint=hint)
+    error = cls(message, hint=hint)
     error.__dict__.update(state)
     return error
 

@@ -23,19 +23,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from feastra_nb import cli
-from feastra_nb.connection import local, watchdog
-from feastra_nb.connection.local_config import (
+from feastra_nb.connection import local
+from feastra_nb.connection.local import watchdog
+from feastra_nb.connection.local.config import (
     DATA_CENTRE,
     cassandra_settings,
     choose_heap_mb,
     memory_mb,
     number_from_environment,
 )
-from feastra_nb.connection.local_files import locked, make_cache, size_bytes, write_private
-from feastra_nb.connection.local_java import find_java, java_major
-from feastra_nb.connection.local_nodes import node_mark
-from feastra_nb.connection.local_process import free_port, log_tail
-from feastra_nb.connection.local_state import (
+from feastra_nb.connection.local.files import locked, make_cache, size_bytes, write_private
+from feastra_nb.connection.local.java import find_java, java_major
+from feastra_nb.connection.local.nodes import node_mark
+from feastra_nb.connection.local.process import free_port, log_tail
+from feastra_nb.connection.local.state import (
     ProcessId,
     State,
     find_processes,
@@ -356,7 +357,7 @@ def test_number_in_the_environment_must_be_positive(monkeypatch, text):
 
 def test_limit_of_the_container_counts(monkeypatch, tmp_path):
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr("feastra_nb.connection.local_config._CGROUP_LIMITS", (str(limit),))
+    monkeypatch.setattr("feastra_nb.connection.local.config._CGROUP_LIMITS", (str(limit),))
     limit.write_text(f"{1 << 30}\n")
     assert memory_mb() == 1_024
     limit.write_text("max\n")
@@ -686,7 +687,7 @@ def test_command_explains_itself(command, capsys):
 
 def test_importing_is_light():
     code = (
-        "import sys, feastra_nb.cli, feastra_nb.connection.local, feastra_nb.connection.watchdog; "
+        "import sys, feastra_nb.cli, feastra_nb.connection.local, feastra_nb.connection.local.watchdog; "
         "print(*{'feast', 'pandas', 'cassandra', 'tqdm', 'jgo', 'requests', 'IPython'} & set(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603  our code

@@ -135,6 +135,8 @@ class LineParser(argparse.ArgumentParser):
         """
         for word in words:
             self._check_option(word)
+        # While it parses, argparse formats its own usage a second time; the sign of a magic has to survive that.
+        self.usage = self.format_usage().removeprefix("usage: ").replace("%", "%%")
         return vars(self.parse_intermixed_args(words))
 
     def _check_option(self, word: str) -> None:
@@ -149,7 +151,7 @@ class LineParser(argparse.ArgumentParser):
                 hint="set CASSANDRA_PASSWORD or ASTRA_DB_APPLICATION_TOKEN, or use fnb.connect_form()",
             )
         if name not in known:
-            raise unknown("option", name, known, where=self.prog)
+            raise unknown("option", name, [*known, "--help"], where=self.prog)
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse complains of, with the usage as the hint."""

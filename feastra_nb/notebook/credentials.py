@@ -50,7 +50,8 @@ def hosts_target(
     password = password or environment.get("CASSANDRA_PASSWORD")
     if not password:
         raise ConfigurationError(
-            f"there is no password for the user {username!r}", hint="set CASSANDRA_PASSWORD, or use fnb.connect_form()"
+            f"there is no password for the user {username!r}",
+            hint="set CASSANDRA_PASSWORD, or type it into fnb.connect_form()",
         )
     return Hosts(hosts, port=port, username=username, password=password)
 
@@ -84,6 +85,6 @@ def astra_target(bundle: str, *, token: str | None = None, environment: Mapping[
         )
     if not token:
         raise ConfigurationError(
-            "there is no token for Astra", hint="set ASTRA_DB_APPLICATION_TOKEN, or use fnb.connect_form()"
+            "there is no token for Astra", hint="set ASTRA_DB_APPLICATION_TOKEN, or type it into fnb.connect_form()"
         )
     return Astra(bundle=bundle, token=token)

@@ -1,8 +1,8 @@
 """``%feastra``: the public functions as a line magic, and the one current workspace.
 
-IPython's own expansion of variables would evaluate the braces of a dict, take ``$`` for a variable, and leave a mistyped
-``{name}`` as it is. So the magic opts out of it (``no_var_expand``), and `arguments.fill_words` replaces ``{name}``,
-strictly.
+IPython's own expansion of variables would evaluate the braces of a dict, take ``$`` for a variable, and leave a
+mistyped ``{name}`` as it is. So the magic opts out of it (``no_var_expand``), and `arguments.fill_words` replaces
+``{name}``, strictly.
 """
 
 from __future__ import annotations

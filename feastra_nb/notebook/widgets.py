@@ -1,7 +1,10 @@
 """The form to connect with: fields and a button, for those who would rather not write a target in code.
 
-The logic is in plain methods, which raise; the button's callback only turns what they raise into words, since a notebook
-shows nothing of an exception in a callback.
+The logic is in plain methods, which raise; the button's callback only turns what they raise into words, since a
+notebook shows nothing of an exception in a callback.
+
+What a field holds is in the notebook's widget state, which can be saved. So a secret leaves its field as soon as it is
+there, even if nobody presses the button, and waits in an attribute that no front end sees.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from feastra_nb.connection.secrets import Secret
 from feastra_nb.connection.targets import DEFAULT_PORT, Local
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from feastra_nb.connection.targets import Target
     from feastra_nb.workspace import Workspace
 
@@ -33,8 +38,8 @@ _TONES = {
 def connect_form() -> ConnectForm:
     """Return a form to connect with; put it last in a cell, and it shows.
 
-    Passwords and tokens left empty are read from ``CASSANDRA_PASSWORD`` and ``ASTRA_DB_APPLICATION_TOKEN``. What is typed
-    is read once, when the button is pressed, and is in no saved notebook.
+    A password or token left empty is read from ``CASSANDRA_PASSWORD`` or ``ASTRA_DB_APPLICATION_TOKEN``. One that is
+    typed leaves its field at once, is used for one attempt to connect, and is in no saved notebook.
 
     Returns
     -------
@@ -76,9 +81,10 @@ class ConnectForm:
         self._show_fields()
 
     def submit(self) -> Workspace:
-        """Connect to what the fields say, and clear the secret ones before that.
+        """Connect to what the fields say.
 
-        A workspace of an earlier submit stays open: it may be in use.
+        Secrets are forgotten before that; another attempt asks for them again. A workspace of an earlier submit stays
+        open: it may be in use.
 
         Returns
         -------
@@ -94,24 +100,32 @@ class ConnectForm:
         """
         from feastra_nb.workspace import connect
 
-        password, token = self._take_secrets()
-        self.workspace = connect(self._target(password, token), **self._options())
+        target = self._target(self._password.pop(), self._token.pop())
+        self.workspace = connect(target, **self._options())
         return self.workspace
 
     def _add_target_fields(self) -> None:
         import ipywidgets
 
         environment = os.environ
+        port = environment.get("CASSANDRA_PORT", "")
         self.hosts = _text("Hosts", environment.get("CASSANDRA_CONTACT_POINTS", ""), hint="10.0.0.1, 10.0.0.2")
         self.port = ipywidgets.BoundedIntText(
-            DEFAULT_PORT, min=1, max=_HIGHEST_PORT, description="Port", style=_FIELD, layout=_WIDTH
+            int(port) if port.isdigit() else DEFAULT_PORT,
+            min=1,
+            max=_HIGHEST_PORT,
+            description="Port",
+            style=_FIELD,
+            layout=_WIDTH,
         )
         self.username = _text("User", environment.get("CASSANDRA_USERNAME", ""), hint="none")
-        self.password = _secret("Password", variable="CASSANDRA_PASSWORD")
+        self._password = _SecretField("Password", variable="CASSANDRA_PASSWORD")
+        self.password = self._password.widget
         self.bundle = _text(
             "Bundle", environment.get("ASTRA_DB_SECURE_BUNDLE_PATH", ""), hint="path of secure-connect-….zip"
         )
-        self.token = _secret("Token", variable="ASTRA_DB_APPLICATION_TOKEN")
+        self._token = _SecretField("Token", variable="ASTRA_DB_APPLICATION_TOKEN")
+        self.token = self._token.widget
 
     def _add_shared_fields(self) -> None:
         import ipywidgets
@@ -122,24 +136,18 @@ class ConnectForm:
         self.retain = _text("Keep history", "7d", hint="7d, all, latest")
         self.read_only = ipywidgets.Checkbox(description="Read only", style=_FIELD, layout=_WIDTH)
 
-    def _take_secrets(self) -> tuple[Secret, Secret]:
-        """Read the secrets and clear their fields: what a field holds is in the notebook's saved widget state."""
-        secrets = Secret(self.password.value), Secret(self.token.value)
-        self.password.value = self.token.value = ""
-        return secrets
-
-    def _target(self, password: Secret, token: Secret) -> Target:
+    def _target(self, password: Secret | None, token: Secret | None) -> Target:
         from feastra_nb.notebook.credentials import astra_target, hosts_target
 
         if self.target.value == "local":
             return Local()
         if self.target.value == "astra":
-            return astra_target(self.bundle.value.strip(), token=token or None, environment=os.environ)
+            return astra_target(self.bundle.value.strip(), token=token, environment=os.environ)
         return hosts_target(
             [host.strip() for host in self.hosts.value.split(",") if host.strip()],
             port=self.port.value,
             username=self.username.value.strip() or None,
-            password=password or None,
+            password=password,
             environment=os.environ,
         )
 
@@ -184,7 +192,7 @@ class ConnectForm:
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """Show the widget, and in its place, where widgets are not shown, what else there is."""
-        bundle: dict[str, Any] = dict(self.widget._repr_mimebundle_(**options))  # noqa: SLF001  a hook of IPython
+        bundle: dict[str, Any] = dict(self.widget._repr_mimebundle_(**options))
         bundle["text/plain"] = f"{self!r}: a form, for a notebook that shows widgets; else fnb.connect(…)"
         return bundle
 
@@ -193,15 +201,41 @@ class ConnectForm:
         return f"{type(self).__name__}(target={self.target.value!r}, {state})"
 
 
+class _SecretField:
+    """A password field that is empty again as soon as something was typed into it.
+
+    Parameters
+    ----------
+    label
+        What stands beside it.
+    variable
+        Environment variable that is read where nothing is typed.
+    """
+
+    def __init__(self, label: str, *, variable: str) -> None:
+        from ipywidgets import Password
+
+        self._secret: Secret | None = None
+        self._hint = f"empty: {variable} of the environment"
+        # Sent when the field is left, not letter by letter.
+        self.widget = Password(
+            description=label, placeholder=self._hint, continuous_update=False, style=_FIELD, layout=_WIDTH
+        )
+        self.widget.observe(self._take, "value")
+
+    def pop(self) -> Secret | None:
+        """Return what was typed, and forget it."""
+        secret, self._secret = self._secret, None
+        self.widget.placeholder = self._hint
+        return secret
+
+    def _take(self, change: Mapping[str, Any]) -> None:
+        if change["new"]:
+            self._secret = Secret(change["new"])
+            self.widget.value, self.widget.placeholder = "", "taken, for one attempt to connect"
+
+
 def _text(label: str, value: str, *, hint: str = "") -> Any:
     from ipywidgets import Text
 
     return Text(value, description=label, placeholder=hint, style=_FIELD, layout=_WIDTH)
-
-
-def _secret(label: str, *, variable: str) -> Any:
-    from ipywidgets import Password
-
-    hint = f"empty: {variable} of the environment"
-    # Sent when the field is left, not letter by letter.
-    return Password(description=label, placeholder=hint, continuous_update=False, style=_FIELD, layout=_WIDTH)

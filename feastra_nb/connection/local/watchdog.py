@@ -1,4 +1,4 @@
-"""Stop a local Cassandra that has had no client for a while: ``python -m feastra_nb.connection.watchdog DIRECTORY``.
+"""Stop a local Cassandra that has had no client for a while: ``python -m feastra_nb.connection.local.watchdog DIRECTORY``.
 
 It runs detached beside the node, so it imports only the standard library and psutil, and it ends with the node.
 """
@@ -12,9 +12,9 @@ from typing import Any
 
 import psutil
 
-from feastra_nb.connection.local_files import locked
-from feastra_nb.connection.local_process import terminate
-from feastra_nb.connection.local_state import State, forget_state, lock_path, read_state, state_path
+from feastra_nb.connection.local.files import locked
+from feastra_nb.connection.local.process import terminate
+from feastra_nb.connection.local.state import State, forget_state, lock_path, read_state, state_path
 from feastra_nb.errors import LocalNodeFailed
 
 _POLL_S = 20.0

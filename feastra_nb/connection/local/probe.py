@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.connection.local_process import is_listening
+from feastra_nb.connection.local.process import is_listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

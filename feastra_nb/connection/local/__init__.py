@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from feastra_nb.connection.local_files import (
+from feastra_nb.connection.local.files import (
     cache_dir,
     locked,
     make_cache,
@@ -14,12 +14,12 @@ from feastra_nb.connection.local_files import (
     remove,
     size_bytes,
 )
-from feastra_nb.connection.local_java import find_java
-from feastra_nb.connection.local_nodes import Means, bring_up, ensure_watchdog, system_log, take_down
-from feastra_nb.connection.local_packages import fetch_jars, jars_dir
-from feastra_nb.connection.local_plan import DEFAULT_NAME, plan, refuse_windows, reusable, with_ports
-from feastra_nb.connection.local_process import terminate
-from feastra_nb.connection.local_state import State, lock_path, node_directory, read_state
+from feastra_nb.connection.local.java import find_java
+from feastra_nb.connection.local.nodes import Means, bring_up, ensure_watchdog, system_log, take_down
+from feastra_nb.connection.local.packages import fetch_jars, jars_dir
+from feastra_nb.connection.local.plan import DEFAULT_NAME, plan, refuse_windows, reusable, with_ports
+from feastra_nb.connection.local.process import terminate
+from feastra_nb.connection.local.state import State, lock_path, node_directory, read_state
 from feastra_nb.errors import ConfigurationError, LocalNodeFailed
 
 if TYPE_CHECKING:

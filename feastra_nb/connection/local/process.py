@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from feastra_nb.connection.local_state import ProcessId, identify
+from feastra_nb.connection.local.state import ProcessId, identify
 from feastra_nb.errors import LocalNodeFailed
 
 if TYPE_CHECKING:

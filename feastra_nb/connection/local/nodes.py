@@ -10,24 +10,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.connection.local_config import NODE_PROPERTY, cassandra_settings, jvm_arguments, logback_xml
-from feastra_nb.connection.local_files import make_private, write_private
-from feastra_nb.connection.local_probe import ask
-from feastra_nb.connection.local_process import launch, log_size, log_tail, terminate
-from feastra_nb.connection.local_state import State, find_processes, forget_state, read_state, write_state
+from feastra_nb.connection.local.config import NODE_PROPERTY, cassandra_settings, jvm_arguments, logback_xml
+from feastra_nb.connection.local.files import make_private, write_private
+from feastra_nb.connection.local.probe import ask
+from feastra_nb.connection.local.process import launch, log_size, log_tail, terminate
+from feastra_nb.connection.local.state import State, find_processes, forget_state, read_state, write_state
 from feastra_nb.errors import LocalNodeFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from feastra_nb.connection.local_java import Java
-    from feastra_nb.connection.local_state import ProcessId
+    from feastra_nb.connection.local.java import Java
+    from feastra_nb.connection.local.state import ProcessId
 
 _POLL_S = 0.2
 _STOP_TIMEOUT_S = 60.0
 _LOGIN_GRACE_S = 10.0  # the default login is made a moment after the port opens
-_WATCHDOG = "feastra_nb.connection.watchdog"
+_WATCHDOG = "feastra_nb.connection.local.watchdog"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,37 @@
+# Everything happens in .venv/; `make help` lists the targets.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help env demo test check bench lab clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+env: $(READY) ## make .venv/ with the package and its tools
+
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $(READY)
+
+demo: env ## the main job on a real local Cassandra: 336,776 flights become features
+	$(BIN)/feastra demo
+
+test: env ## all tests, on a real local Cassandra
+	$(BIN)/python -m pytest
+
+check: env ## lint and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: env ## benchmarks: they print, they assert nothing about time
+	$(BIN)/python benchmarks/codec.py
+
+lab: env ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks/quickstart.ipynb
+
+clean: ## remove .venv/ and what tools left behind
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,0 +1,80 @@
+"""A real Cassandra for all tests, and workspaces on it."""
+
+import itertools
+import os
+
+import pandas as pd
+import pytest
+
+import feastra_nb as fnb
+from feastra_nb.connection import local
+
+NODE = "tests"
+KEYSPACE = "tests"
+_numbers = itertools.count()
+
+
+def pytest_report_header():
+    return "a Cassandra of its own for the tests: started when the first test needs it"
+
+
+@pytest.fixture(scope="session")
+def node():
+    """A running Cassandra that only the tests use."""
+    yield local.start(name=NODE, progress=False)
+    local.purge(NODE)
+
+
+@pytest.fixture
+def project():
+    """A Feast project that no other test has, so that tests share a keyspace without meeting."""
+    return f"p{os.getpid()}_{next(_numbers)}"
+
+
+@pytest.fixture
+def open_workspace(node, project, tmp_path):  # noqa: ARG001 - the node must be up
+    """Open workspaces of this test's project and folder; all are closed at its end."""
+    opened = []
+
+    def connect(**options):
+        options = {"project": project, "keyspace": KEYSPACE, "directory": tmp_path / ".feastra", **options}
+        opened.append(fnb.connect(fnb.Local(name=NODE), **options))
+        return opened[-1]
+
+    yield connect
+    for workspace in opened:
+        workspace.close()
+
+
+@pytest.fixture
+def ws(open_workspace):
+    """A workspace with nothing in it, which keeps all history."""
+    return open_workspace(retain="all")
+
+
+@pytest.fixture
+def now():
+    """The present, in whole microseconds."""
+    return pd.Timestamp.now(tz="UTC").floor("us")
+
+
+@pytest.fixture
+def events(now):
+    """Three entities with three events each, an hour apart; the newest is an hour old."""
+    return pd.DataFrame(
+        {
+            "driver": [1, 2, 3] * 3,
+            "event_timestamp": [now - pd.Timedelta(hours=hours) for hours in (3, 2, 1) for _ in range(3)],
+            "trips": range(9),
+            "rating": [0.5 * n for n in range(9)],
+            "city": ["Oslo", "Köln", "São Paulo"] * 3,
+            "active": [True, False, None] * 3,
+        }
+    )
+
+
+@pytest.fixture
+def filled(ws, events):
+    """A workspace whose view ``drivers`` holds `events`."""
+    ws.materialize(events, "drivers", keys=["driver"], progress=False)
+    return ws
