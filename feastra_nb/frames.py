@@ -120,7 +120,7 @@ def to_table(frame: Any, roles: Columns, known_types: Mapping[str, pa.DataType] 
             naive.append(name)
     if naive:
         warn_user(f"{', '.join(naive)}: timestamps without a time zone are taken for UTC")
-    _refuse_nulls(arrays[roles.timestamp], roles.timestamp, "timestamp")
+    refuse_nulls(arrays[roles.timestamp], roles.timestamp, "timestamp")
     return pa.table(arrays)
 
 
@@ -243,7 +243,7 @@ def _cast(array: pa.Array, target: pa.DataType, name: str) -> pa.Array:
 
 
 def _key(raw: pa.Array, name: str) -> pa.Array:
-    _refuse_nulls(raw, name, "join key")
+    refuse_nulls(raw, name, "join key")
     array = storable(_typed(raw, None), name)
     if pa.types.is_integer(array.type):
         return _cast(array, pa.int64(), name)
@@ -264,7 +264,8 @@ def _instants(array: pa.Array, name: str) -> pa.Array:
     return pc.cast(array, TIMESTAMP_US, safe=False)
 
 
-def _refuse_nulls(array: pa.Array, name: str, role: str) -> None:
+def refuse_nulls(array: pa.Array, name: str, role: str) -> None:
+    """Raise `InvalidFrame` naming the first rows where a column is null."""
     if array.null_count:
         rows = np.flatnonzero(np.asarray(array.is_null()))
         shown = ", ".join(map(str, rows[:_SHOWN_ROWS])) + (", …" if len(rows) > _SHOWN_ROWS else "")

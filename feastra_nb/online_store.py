@@ -134,7 +134,7 @@ class FeastraOnlineStoreConfig(FeastConfigBaseModel):
             write_dc=routing.write_dc or local_dc,
             read_consistency=self.consistency.read,
             write_consistency=self.consistency.write,
-            request_timeout_s=float(self.request_timeout or REQUEST_TIMEOUT_S),
+            request_timeout_s=REQUEST_TIMEOUT_S if self.request_timeout is None else float(self.request_timeout),
             protocol_version=self.protocol_version,
         )
 

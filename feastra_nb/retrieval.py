@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from feastra_nb.errors import BeyondRetention, ConfigurationError, InvalidFrame, UnknownName, close_names
-from feastra_nb.frames import TIMESTAMP_US, epoch_us, storable
+from feastra_nb.frames import TIMESTAMP_US, refuse_nulls, storable
 from feastra_nb.materialization import instant
 from feastra_nb.notices import warn_user
 from feastra_nb.online_store import FeastraOnlineStore
@@ -158,6 +158,8 @@ def entity_table(entities: Any, wanted: Sequence[Requested]) -> pa.Table:
         if name not in columns:
             raise InvalidFrame(f"the entities lack the join key {name!r}", hint=close_names(name, map(str, columns)))
     arrays = {name: storable(_as_array(columns[name], name), name) for name in names}
+    for name, array in arrays.items():
+        refuse_nulls(array, name, "join key")
     lengths = {len(array) for array in arrays.values()}
     if len(lengths) > 1:
         raise InvalidFrame(f"the entities' columns differ in length: { {n: len(a) for n, a in arrays.items()} }")
@@ -539,20 +541,3 @@ def check_spine(feature_store: FeatureStore, entity_df: Any, features: Any) -> p
     frame["event_timestamp"] = pd.to_datetime(np.asarray(at_us, dtype="datetime64[us]"), utc=True)
     return frame
 
-
-__all__ = [
-    "Found",
-    "Requested",
-    "check_spine",
-    "entity_keys",
-    "entity_table",
-    "epoch_us",
-    "find_as_of",
-    "find_now",
-    "historical",
-    "instants",
-    "newest_at",
-    "references",
-    "requested",
-    "to_pandas",
-]

@@ -467,6 +467,11 @@ class Workspace:
             raise UnknownName(f"there is no feature view {name!r}", hint=close_names(name, known))
         return known[name]
 
+    @property
+    def closed(self) -> bool:
+        """Whether the workspace was closed."""
+        return self._closed
+
     def close(self) -> None:
         """Give the session back; the process's last workspace on it closes the connection."""
         if not self._closed:

@@ -199,7 +199,7 @@ def test_a_secret_that_a_front_end_sends_leaves_its_field_too(form):
     assert form._token.pop().reveal() == SECRET
 
 
-def test_a_secret_serves_for_one_attempt(form, failing, opened):
+def test_a_secret_serves_for_one_attempt(form, opened):
     form.target.value, form.hosts.value, form.username.value = "hosts", "10.0.0.1", "me"
     form.password.value = SECRET
     form.submit()
@@ -233,18 +233,20 @@ TYPE_AGAIN = 'form.token.value = os.environ["TYPED_SECRET"]'
 ASK = "form.button.click()\nassert form.workspace is not None, form.status.value\nform.workspace.status()"
 
 
-def test_a_saved_notebook_with_its_widget_state_holds_no_secret(tmp_path, monkeypatch):
-    monkeypatch.setenv("TYPED_SECRET", SECRET)
+@pytest.fixture
+def ws(tmp_path):
     with fnb.connect(fnb.Local(), directory=tmp_path / ".feastra") as ws:
-        settings = ws.store.open(ws.feast.config).db.settings
-        connect = CONNECT.format(
-            host=settings.hosts[0], port=settings.port, project=ws.project, keyspace=ws.keyspace,
-            directory=str(tmp_path / ".feastra"),
-        )  # fmt: skip
-        cells = [nbformat.v4.new_code_cell(cell) for cell in (connect, ASK, TYPE_AGAIN)]
-        notebook = nbformat.v4.new_notebook(cells=cells)
-        NotebookClient(notebook, timeout=120, store_widget_state=True, kernel_name="python3").execute()
+        yield ws
         ws.session.execute(f"DROP KEYSPACE {ws.keyspace}")
+
+
+def test_a_saved_notebook_with_its_widget_state_holds_no_secret(ws, tmp_path, monkeypatch):
+    monkeypatch.setenv("TYPED_SECRET", SECRET)
+    settings = ws.store.open(ws.feast.config).db.settings
+    where = {"host": settings.hosts[0], "port": settings.port, "directory": str(ws.directory)}
+    connect = CONNECT.format(**where, project=ws.project, keyspace=ws.keyspace)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in (connect, ASK, TYPE_AGAIN)])
+    NotebookClient(notebook, timeout=120, store_widget_state=True, kernel_name="python3").execute()
     saved = nbformat.writes(notebook)
     assert "PasswordModel" in saved
     assert "connected: Workspace(Hosts(" in saved

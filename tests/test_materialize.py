@@ -1,0 +1,266 @@
+"""`ws.materialize`: DataFrames and registered views into both stores."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from feastra_nb.errors import ConfigurationError, InvalidFrame, ReadOnly, UnknownName, WorkspaceClosed
+from feastra_nb.offline_file import path_of
+
+
+def count_rows(ws, view):
+    entry = ws.store.entry(ws.feast.config, ws.view(view))
+    return ws.session.execute(f'SELECT count(*) FROM {ws.keyspace}."{entry.table}"').one()[0]
+
+
+def offline(ws, view):
+    return pq.read_table(path_of(ws.directory, view)).to_pandas()
+
+
+def test_a_frame_becomes_a_view_that_reads_back(ws, events):
+    done = ws.materialize(events, "drivers", keys=["driver"], ttl="2d", description="per driver", progress=False)
+    assert (done.rows, done.entities, done.unchanged, done.expired) == (9, 3, 0, 0)
+    view = ws.feast.get_feature_view("drivers")
+    assert [field.name for field in view.features] == ["trips", "rating", "city", "active"]
+    assert view.ttl == pd.Timedelta("2d")
+    assert view.description == "per driver"
+    read = ws.online("drivers", {"driver": [3, 1]})
+    assert read["trips"].tolist() == [8, 6]
+    assert read["city"].tolist() == ["São Paulo", "Oslo"]
+
+
+def test_the_result_says_rows_and_rate(filled, events):
+    done = filled.materialize(events.assign(trips=100), "drivers", progress=False)
+    assert done.seconds > 0
+    assert done.rows_per_s == pytest.approx(done.rows / done.seconds)
+    assert done.frame["rows"].tolist() == [9]
+    assert "drivers: 9 rows of 3 entities" in repr(done)
+
+
+def test_progress_counts_acknowledged_rows_exactly(ws, events):
+    seen = []
+    ws.materialize(events, "drivers", keys=["driver"], progress=seen.append)
+    assert sum(seen) == 9
+
+
+def test_the_same_frame_again_is_stored_once(filled, events):
+    again = filled.materialize(events, "drivers", progress=False)
+    assert (again.rows, again.unchanged) == (9, 9)
+    assert count_rows(filled, "drivers") == 9
+    assert len(offline(filled, "drivers")) == 9
+
+
+def test_a_frame_that_was_written_offline_only_is_completed(filled, events):
+    entry = filled.store.entry(filled.feast.config, filled.view("drivers"))
+    filled.session.execute(f'TRUNCATE {filled.keyspace}."{entry.table}"')
+    again = filled.materialize(events, "drivers", progress=False)
+    assert (again.rows, again.unchanged) == (9, 0)
+    assert count_rows(filled, "drivers") == 9
+
+
+def test_a_correction_wins_on_both_sides(filled, events):
+    newest = events.tail(3).assign(trips=[70, 80, 90])
+    filled.materialize(newest, "drivers", progress=False)
+    spine = newest[["driver", "event_timestamp"]]
+    assert filled.online("drivers:trips", spine)["trips"].tolist() == [70, 80, 90]
+    assert filled.historical("drivers:trips", spine)["trips"].tolist() == [70, 80, 90]
+
+
+def test_returning_to_the_first_value_is_a_correction_too(filled, events):
+    filled.materialize(events.assign(trips=1), "drivers", progress=False)
+    filled.materialize(events, "drivers", progress=False)
+    spine = events.tail(3)[["driver", "event_timestamp"]]
+    assert filled.online("drivers:trips", spine)["trips"].tolist() == [6, 7, 8]
+    assert filled.historical("drivers:trips", spine)["trips"].tolist() == [6, 7, 8]
+
+
+def test_of_repeats_inside_a_frame_the_last_counts_on_both_sides(ws, now):
+    frame = pd.DataFrame({"k": [1, 1], "event_timestamp": [now, now], "v": [1, 2]})
+    assert ws.materialize(frame, "view", keys=["k"], progress=False).rows == 1
+    assert ws.online("view:v", {"k": [1]})["v"].tolist() == [2]
+    assert ws.historical("view:v", frame[["k", "event_timestamp"]].head(1))["v"].tolist() == [2]
+
+
+def test_a_late_event_stays_behind_the_newer_one(filled, events, now):
+    late = events.head(3).assign(event_timestamp=now - pd.Timedelta("150min"), trips=-1)
+    filled.materialize(late, "drivers", progress=False)
+    assert filled.online("drivers:trips", {"driver": [1, 2, 3]})["trips"].tolist() == [6, 7, 8]
+
+
+def test_created_time_of_the_users_own_breaks_ties(ws, now):
+    def frame(value, minutes):
+        return pd.DataFrame({"k": [1], "event_timestamp": [now], "made": [now - pd.Timedelta(minutes=minutes)], "v": [value]})
+
+    ws.materialize(frame("new", 1), "view", keys=["k"], created="made", progress=False)
+    ws.materialize(frame("old", 9), "view", keys=["k"], created="made", progress=False)
+    assert ws.online("view:v", {"k": [1]})["v"].tolist() == ["new"]
+    assert ws.historical("view:v", pd.DataFrame({"k": [1], "event_timestamp": [now]}))["v"].tolist() == ["new"]
+
+
+def test_views_of_one_key_share_the_entity(filled, events):
+    filled.materialize(events[["driver", "event_timestamp", "rating"]], "ratings", keys=["driver"], progress=False)
+    assert [entity.name for entity in filled.feast.list_entities()] == ["driver"]
+
+
+def test_a_column_added_later_is_a_new_feature(filled, events):
+    filled.materialize(events.assign(tips=1.5), "drivers", progress=False)
+    assert filled.online("drivers:tips", {"driver": [1]})["tips"].tolist() == [1.5]
+    assert filled.historical("drivers:tips", events.tail(1)[["driver", "event_timestamp"]])["tips"].tolist() == [1.5]
+
+
+def test_expired_rows_are_counted_and_left_out(open_workspace, events):
+    ws = open_workspace(retain="1h")
+    done = ws.materialize(events, "drivers", keys=["driver"], ttl="30min", progress=False)
+    assert (done.rows, done.expired) == (3, 6)
+    assert count_rows(ws, "drivers") == 3
+
+
+def test_older_than_the_retention_only_the_newest_is_kept(open_workspace, events):
+    ws = open_workspace(retain="30m")
+    done = ws.materialize(events, "drivers", keys=["driver"], progress=False)
+    assert (done.rows, done.superseded) == (3, 6)
+    assert ws.online("drivers:trips", {"driver": [1, 2, 3]})["trips"].tolist() == [6, 7, 8]
+
+
+def test_without_history_older_events_are_deleted(open_workspace, events):
+    ws = open_workspace(retain="latest")
+    for _hour, part in events.groupby("event_timestamp"):
+        ws.materialize(part, "drivers", keys=["driver"], progress=False)
+    assert count_rows(ws, "drivers") == 3
+    assert ws.online("drivers:trips", {"driver": [1, 2, 3]})["trips"].tolist() == [6, 7, 8]
+
+
+def test_an_empty_frame_writes_nothing(filled, events):
+    done = filled.materialize(events.head(0), "drivers", progress=False)
+    assert (done.rows, done.entities) == (0, 0)
+    assert count_rows(filled, "drivers") == 9
+
+
+def test_a_registered_view_is_materialized_from_the_offline_store(filled):
+    entry = filled.store.entry(filled.feast.config, filled.view("drivers"))
+    filled.session.execute(f'TRUNCATE {filled.keyspace}."{entry.table}"')
+    done = filled.materialize("drivers", start="2020-01-01T00:00Z", progress=False)
+    assert (done.rows, done.unchanged) == (9, 0)
+    assert count_rows(filled, "drivers") == 9
+
+
+def test_an_incremental_run_picks_up_late_rows_and_repeats_nothing(filled, events, now):
+    path = path_of(filled.directory, "drivers")
+    late = offline(filled, "drivers").head(1).assign(event_timestamp=now - pd.Timedelta("90min"), trips=55)
+    both = pd.concat([offline(filled, "drivers"), late])
+    import pyarrow as pa
+
+    pq.write_table(pa.Table.from_pandas(both, schema=pq.read_schema(path), preserve_index=False), path)
+    done = filled.materialize("drivers", progress=False)
+    assert (done.rows, done.unchanged) == (10, 9)
+    assert filled.online("drivers:trips", {"driver": [1]}, as_of=now - pd.Timedelta("80min"))["trips"].tolist() == [55]
+
+
+def test_polars_like_frames_are_taken_too(ws, events):
+    import pyarrow as pa
+
+    done = ws.materialize(pa.Table.from_pandas(events, preserve_index=False), "drivers", keys=["driver"], progress=False)
+    assert done.rows == 9
+
+
+def test_naive_times_are_utc_with_one_warning_at_the_callers_line(ws, events):
+    naive = events.assign(event_timestamp=events["event_timestamp"].dt.tz_localize(None))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        ws.materialize(naive, "drivers", keys=["driver"], progress=False)
+    ours = [warning for warning in caught if "taken for UTC" in str(warning.message)]
+    assert [warning.filename for warning in ours] == [__file__]
+    assert ws.online("drivers:trips", {"driver": [1]}, timestamps=True)["trips__ts"].iloc[0] == events["event_timestamp"].max()
+
+
+def test_times_of_mixed_zones_are_converted(ws, now):
+    zones = [now.tz_convert("Asia/Tokyo").to_pydatetime(), now.tz_convert("America/New_York").to_pydatetime()]
+    frame = pd.DataFrame({"k": [1, 2], "event_timestamp": pd.Series(zones, dtype=object), "v": [1, 2]})
+    ws.materialize(frame, "view", keys=["k"], progress=False)
+    assert ws.online("view:v", {"k": [1, 2]}, timestamps=True)["v__ts"].tolist() == [now, now]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda df: df.drop(columns="driver"), "no column 'driver'"),
+        (lambda df: df.drop(columns="event_timestamp"), "no column 'event_timestamp'"),
+        (lambda df: df.assign(driver=[1, None] + [3] * 7), "null in 1 of 9 rows: row 1"),
+        (lambda df: df.assign(event_timestamp=[pd.NaT, *df["event_timestamp"][1:]]), "null in 1 of 9 rows: row 0"),
+        (lambda df: df.assign(event_timestamp="yesterday"), "of type string"),
+        (lambda df: df.assign(city=[1, "two"] + [None] * 7), "mixes types"),
+        (lambda df: df.assign(city=pd.Timedelta("1h")), "no feature can have"),
+        (lambda df: df.assign(city=None), "all null"),
+        (lambda df: df.assign(driver=0.5), "join key 'driver' is of type double"),
+        (lambda df: pd.concat([df, df[["city"]]], axis=1), "occur twice: city"),
+        (lambda df: df.rename(columns={"city": 7}), "column name 7 is no string"),
+        (lambda df: df.assign(event_timestamp=df["event_timestamp"] + pd.Timedelta("2h")), "lie in the future"),
+        (lambda df: df[["driver", "event_timestamp"]], "no feature column"),
+        (lambda df: df.assign(trips=np.uint64(2**63)), "does not fit int64"),
+    ],
+)
+def test_a_frame_that_cannot_be_stored_is_refused_and_nothing_is_written(ws, events, change, message):
+    with pytest.raises(InvalidFrame, match=message):
+        ws.materialize(change(events), "drivers", keys=["driver"], progress=False)
+    assert not path_of(ws.directory, "drivers").exists()
+    assert ws.views().empty
+
+
+def test_a_future_event_is_taken_on_request(ws, events):
+    ahead = events.assign(event_timestamp=events["event_timestamp"] + pd.Timedelta("2h"))
+    done = ws.materialize(ahead, "drivers", keys=["driver"], allow_future=True, progress=False)
+    assert done.rows == 9
+    assert ws.online("drivers:trips", {"driver": [1]})["trips"].tolist() == [3]  # the present event, not the coming one
+
+
+def test_a_view_that_lacks_a_known_column_is_refused(filled, events):
+    with pytest.raises(InvalidFrame, match="the view has the column city"):
+        filled.materialize(events.drop(columns="city"), "drivers", progress=False)
+
+
+def test_other_keys_for_a_known_view_are_refused(filled, events):
+    with pytest.raises(ConfigurationError, match="has the join keys driver, not city"):
+        filled.materialize(events, "drivers", keys=["city"], progress=False)
+
+
+def test_a_new_view_needs_keys(ws, events):
+    with pytest.raises(ConfigurationError, match="join keys are needed"):
+        ws.materialize(events, "drivers")
+
+
+def test_an_unknown_view_names_the_closest(filled):
+    with pytest.raises(UnknownName, match="did you mean drivers"):
+        filled.materialize("driver")
+
+
+def test_read_only_and_closed_workspaces_refuse(open_workspace, events):
+    reader = open_workspace(read_only=True)
+    with pytest.raises(ReadOnly):
+        reader.materialize(events, "drivers", keys=["driver"])
+    reader.close()
+    with pytest.raises(WorkspaceClosed):
+        reader.views()
+
+
+def test_names_that_cql_does_not_allow_are_fine(ws, now):
+    name = 'Straße "1"/ü' + "x" * 100
+    frame = pd.DataFrame({'ключ "k"': ["a'b"], "event_timestamp": [now], "my feature; --": ["x" * 10_000]})
+    ws.materialize(frame, name, keys=['ключ "k"'], progress=False)
+    assert ws.online([f"{name}:my feature; --"], {'ключ "k"': ["a'b"]})["my feature; --"].tolist() == ["x" * 10_000]
+
+
+def test_dropping_a_view_drops_table_parquet_and_registration(filled):
+    entry = filled.store.entry(filled.feast.config, filled.view("drivers"))
+    filled.drop("drivers")
+    assert filled.views().empty
+    assert not path_of(filled.directory, "drivers").exists()
+    assert not filled.store.open(filled.feast.config).db.table_exists(entry.table)
+
+
+def test_a_dropped_view_can_be_made_anew(filled, events):
+    filled.drop("drivers")
+    filled.materialize(events.tail(3).drop(columns="city"), "drivers", keys=["driver"], progress=False)
+    assert count_rows(filled, "drivers") == 3
