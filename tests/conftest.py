@@ -9,7 +9,7 @@ import pytest
 import feastra_nb as fnb
 from feastra_nb.connection import local
 
-NODE = "tests"
+NODE = f"tests-{os.getpid()}"  # of this run alone: two runs at a time do not meet
 KEYSPACE = "tests"
 _numbers = itertools.count()
 

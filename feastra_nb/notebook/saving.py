@@ -96,7 +96,14 @@ def _write_json(report: Report, path: Path) -> None:
 
 
 def _write_parquet(report: Report, path: Path) -> None:
-    report.frame.to_parquet(path, index=False)
+    frame = report.frame
+    # A column of a report may hold values of several features; a column of a parquet has one type.
+    mixed = [name for name in frame.columns if frame[name].dtype == object and not _has_one_type(frame[name])]
+    frame.assign(**{name: frame[name].map(str, na_action="ignore") for name in mixed}).to_parquet(path, index=False)
+
+
+def _has_one_type(values: pd.Series[Any]) -> bool:
+    return values.dropna().map(type).nunique() <= 1
 
 
 def _write_png(report: Report, path: Path) -> None:

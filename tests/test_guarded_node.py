@@ -1,0 +1,120 @@
+"""A node that asks for a password over TLS: what `Hosts` and a feature_store.yaml need to say, and what they show."""
+
+import datetime as dt
+import ipaddress
+import os
+
+import pandas as pd
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+import feastra_nb as fnb
+from feastra_nb.connection import local
+from feastra_nb.errors import AuthenticationFailed, ConfigurationError, ConnectionFailed
+
+NODE = f"tests-guarded-{os.getpid()}"
+LOGIN = {"username": "cassandra", "password": "cassandra"}
+
+
+def make_certificate(subject, issuer=None, *, hosts=()):
+    """Return (key, certificate): of an authority without an issuer, else of a server."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    issuer_key, issuer_name = (key, name) if issuer is None else (issuer[0], issuer[1].subject)
+    now = dt.datetime.now(tz=dt.timezone.utc)
+    builder = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(issuer_name).public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=2))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+    )  # fmt: skip
+    if hosts:
+        names = [x509.IPAddress(ipaddress.ip_address(host)) for host in hosts]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return key, builder.sign(issuer_key, hashes.SHA256())
+
+
+def pem(key, certificate):
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return private.decode() + certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    """An authority of our own, its certificate's path, and that of one that has signed nothing."""
+    folder = tmp_path_factory.mktemp("certificates")
+    ours, other = make_certificate("test authority"), make_certificate("other authority")
+    for name, (_key, certificate) in (("ca.pem", ours), ("other.pem", other)):
+        (folder / name).write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return ours, folder / "ca.pem", folder / "other.pem"
+
+
+@pytest.fixture(scope="module")
+def guarded(authority):
+    """A node with TLS and passwords."""
+    ours, _ca, _other = authority
+    key, certificate = make_certificate("node", ours, hosts=["127.0.0.1"])
+    ours_pem = ours[1].public_bytes(serialization.Encoding.PEM).decode()
+    factory = {
+        "class_name": "org.apache.cassandra.security.PEMBasedSslContextFactory",
+        "parameters": {"private_key": pem(key, certificate), "trusted_certificates": ours_pem},
+    }
+    encryption = {"enabled": True, "optional": False, "ssl_context_factory": factory}
+    settings = {"authenticator": "PasswordAuthenticator", "client_encryption_options": encryption}
+    yield local.start(name=NODE, settings=settings, progress=False)
+    local.purge(NODE)
+
+
+def connect(guarded, directory, **options):
+    target = fnb.Hosts(guarded.hosts, port=guarded.port, create_keyspace=True, **{**LOGIN, **options})
+    return fnb.connect(target, project="guarded", keyspace="guarded", directory=directory / ".feastra")
+
+
+def test_password_and_tls_open_the_door(guarded, authority, tmp_path):
+    now = pd.Timestamp.now(tz="UTC").floor("us")
+    with connect(guarded, tmp_path, ssl=str(authority[1])) as ws:
+        ws.materialize(
+            pd.DataFrame({"k": [1], "event_timestamp": [now], "v": ["seen"]}), "view", keys=["k"], progress=False
+        )
+        assert ws.online("view", {"k": [1]})["v"].tolist() == ["seen"]
+        saved = ws.save(tmp_path / "repo")
+    text = (saved / "feature_store.yaml").read_text()
+    assert "${FEASTRA_PASSWORD}" in text
+    assert "password: cassandra" not in text
+
+
+def test_a_saved_repository_reads_its_password_from_the_environment(guarded, authority, tmp_path, monkeypatch):
+    now = pd.Timestamp.now(tz="UTC").floor("us")
+    with connect(guarded, tmp_path, ssl={"ca": str(authority[1])}) as ws:
+        ws.materialize(pd.DataFrame({"k": [1], "event_timestamp": [now], "v": [1]}), "other", keys=["k"], progress=False)
+        saved = ws.save(tmp_path / "repo")
+    monkeypatch.setenv("FEASTRA_PASSWORD", LOGIN["password"])
+    with fnb.connect(repo=saved) as ws:
+        assert ws.online("other", {"k": [1]})["v"].tolist() == [1]
+
+
+def test_a_wrong_password_is_refused_and_not_repeated(guarded, authority, tmp_path):
+    with pytest.raises(AuthenticationFailed) as caught:
+        connect(guarded, tmp_path, ssl=str(authority[1]), password="swordfish")  # noqa: S106
+    assert "swordfish" not in str(caught.value)
+    assert "password" in caught.value.hint
+
+
+def test_a_certificate_of_another_authority_is_refused(guarded, authority, tmp_path):
+    with pytest.raises(ConnectionFailed):
+        connect(guarded, tmp_path, ssl=str(authority[2]))
+
+
+def test_without_tls_the_node_is_not_reached(guarded, tmp_path):
+    with pytest.raises(ConnectionFailed):
+        connect(guarded, tmp_path)
+
+
+def test_a_missing_certificate_file_is_named(guarded, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"none\.pem"):
+        connect(guarded, tmp_path, ssl=str(tmp_path / "none.pem"))

@@ -1,0 +1,214 @@
+"""The workspace around its stores: views, runs, status, latency, save, connecting and what goes wrong."""
+
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import feastra_nb as fnb
+from feastra_nb.connection.choice import choose_target, local_names
+from feastra_nb.errors import AuthenticationFailed, ConfigurationError, ConnectionFailed, KeyspaceNotFound
+
+
+def test_views_list_what_is_there_and_search(filled, events):
+    filled.materialize(events[["driver", "event_timestamp", "rating"]], "ratings", keys=["driver"], ttl="1d", progress=False)
+    views = filled.views()
+    assert views["view"].tolist() == ["drivers", "ratings"]
+    assert views["features"].tolist() == ["trips, rating, city, active", "rating"]
+    assert views["join_keys"].tolist() == ["driver", "driver"]
+    assert views["retain"].tolist() == ["all", "all"]
+    assert filled.views("city")["view"].tolist() == ["drivers"]
+
+
+def test_runs_are_journalled_newest_first(filled, events):
+    filled.materialize(events.assign(trips=50), "drivers", progress=False)
+    runs = filled.runs("drivers")
+    assert runs["kind"].tolist() == ["frame", "frame"]
+    assert runs["state"].tolist() == ["done", "done"]
+    assert runs["rows"].tolist() == [9, 9]
+    assert runs["began"].is_monotonic_decreasing
+    assert filled.runs().equals(runs)
+
+
+def test_an_interrupted_run_says_so_and_is_completed_by_the_same_call(ws, now):
+    frame = pd.DataFrame({"k": np.arange(5_000), "event_timestamp": now - pd.Timedelta("1h"), "v": 1.0})
+
+    def stop_early(_rows):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ws.materialize(frame, "view", keys=["k"], progress=stop_early)
+    assert ws.runs("view")["state"].tolist() == ["interrupted"]
+    assert 0 < ws.runs("view")["rows"].iloc[0] < 5_000
+    done = ws.materialize(frame, "view", progress=False)
+    assert done.rows == 5_000
+    assert 0 < done.unchanged < 5_000
+    assert ws.online("view:v", {"k": frame["k"]})["v"].notna().all()
+
+
+def test_freshness_says_how_far_behind(filled, events):
+    fresh = filled.freshness()
+    assert fresh["materialized_until"].iloc[0] == events["event_timestamp"].max()
+    assert pd.Timedelta("59min") < fresh["behind"].iloc[0] < pd.Timedelta("70min")
+
+
+def test_status_names_nodes_and_where_it_is(filled, tmp_path):
+    status = filled.status()
+    assert status.frame["state"].tolist() == ["up"]
+    assert status.facts["project"] == filled.project
+    assert "LOCAL_QUORUM" in repr(status)
+    assert status.save(tmp_path / "status.html").read_text().startswith("<!")
+    assert status.plot() is not None
+
+
+def test_latency_measures_batches_and_saves(filled, tmp_path):
+    report = filled.latency("drivers", seconds=0.3, warmup_s=0.1, batch=[1, 3], progress=False)
+    assert report.frame["batch"].tolist() == [1, 3]
+    assert (report.frame["n"] > 0).all()
+    assert report.frame["errors"].tolist() == [0, 0]
+    assert report.save(tmp_path / "latency.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ConfigurationError, match="a batch of 9 needs as many entities; there are 3"):
+        filled.latency("drivers", batch=9)
+    with pytest.raises(ConfigurationError):
+        filled.latency("drivers", {"driver": [1]}, seconds=0, batch=1)
+
+
+def test_a_saved_repository_is_plain_feast_and_shares_the_tables(filled, tmp_path):
+    folder = filled.save(tmp_path / "feature_repo")
+    script = (
+        "from feast import FeatureStore; s = FeatureStore('.');"
+        "print(s.get_online_features(['drivers:trips'], [{'driver': 2}]).to_dict())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)
+    assert "'trips': [7]" in done.stdout
+    with pytest.raises(ConfigurationError, match="holds a feature_store.yaml already"):
+        filled.save(folder)
+
+
+def test_a_saved_repository_opens_as_a_workspace(filled, events, tmp_path):
+    folder = filled.save(tmp_path / "feature_repo")
+    with fnb.connect(repo=folder) as other:
+        assert other.online("drivers:trips", {"driver": [3]})["trips"].tolist() == [8]
+        assert other.skew("drivers", spine=events[["driver", "event_timestamp"]]).ok
+
+
+def test_a_repository_with_another_store_can_be_read(tmp_path, now):
+    from feast import Entity, FeatureStore, FeatureView, Field, FileSource
+    from feast.types import Int64
+    from feast.value_type import ValueType
+
+    (tmp_path / "feature_store.yaml").write_text(
+        "project: other\nprovider: local\nregistry: registry.db\nonline_store:\n  type: sqlite\n  path: online.db\n"
+        "offline_store:\n  type: duckdb\nentity_key_serialization_version: 3\n"
+    )
+    frame = pd.DataFrame({"k": [1], "event_timestamp": pd.Series([now]).dt.as_unit("us"), "v": [5]})
+    frame.to_parquet(tmp_path / "v.parquet")
+    source = FileSource(path=str(tmp_path / "v.parquet"), timestamp_field="event_timestamp")
+    key = Entity(name="k", join_keys=["k"], value_type=ValueType.INT64)
+    store = FeatureStore(repo_path=str(tmp_path))
+    store.apply([key, FeatureView(name="view", entities=[key], schema=[Field(name="v", dtype=Int64)], source=source)])
+    store.materialize(now.to_pydatetime() - pd.Timedelta("1d"), now.to_pydatetime())
+    with fnb.connect(repo=tmp_path, read_only=True) as ws:
+        read = ws.online("view:v", {"k": [1, 2]}, status=True, timestamps=True)
+        assert read["v"].tolist() == [5, pd.NA]
+        assert read["v__status"].tolist() == ["PRESENT", "NOT_FOUND"]
+        with pytest.raises(ConfigurationError, match="history of a FeastraOnlineStore"):
+            ws.online("view:v", {"k": [1]}, as_of=now)
+        assert ws.views()["view"].tolist() == ["view"]
+
+
+def test_workspaces_share_a_session_and_the_last_one_closes_it(open_workspace):
+    first, second = open_workspace(), open_workspace()
+    assert first.session is second.session
+    first.close()
+    session = second.session
+    assert not session.is_shutdown
+    second.close()
+    assert session.is_shutdown
+
+
+def test_a_workspace_folder_hides_itself_from_git(ws):
+    assert "*" in (ws.directory / ".gitignore").read_text().splitlines()
+
+
+def test_two_folders_never_meet_on_a_local_node(tmp_path):
+    assert local_names(tmp_path / "a" / ".feastra") != local_names(tmp_path / "b" / ".feastra")
+
+
+# --- connecting ------------------------------------------------------------------------------------------------------
+
+
+def test_no_server_at_the_address_is_a_clear_error(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(ConnectionFailed, match="no host could be reached"):
+        fnb.connect(fnb.Hosts(["127.0.0.1"], port=port), project="p", keyspace="k", directory=tmp_path)
+
+
+def test_an_unknown_keyspace_names_those_that_are_there(ws, node, tmp_path):
+    target = fnb.Hosts(node.hosts, port=node.port)
+    with pytest.raises(KeyspaceNotFound, match="no keyspace 'no_such' .*tests"):
+        fnb.connect(target, project="p", keyspace="no_such", directory=tmp_path)
+
+
+def test_hosts_need_project_and_keyspace(node, tmp_path):
+    with pytest.raises(ConfigurationError, match="Hosts needs project and keyspace"):
+        fnb.connect(fnb.Hosts(node.hosts, port=node.port), directory=tmp_path)
+
+
+def test_the_environment_names_a_target():
+    target, keyspace = choose_target(
+        {"CASSANDRA_CONTACT_POINTS": "10.0.0.1, 10.0.0.2", "CASSANDRA_PORT": "9043", "CASSANDRA_USERNAME": "me",
+         "CASSANDRA_PASSWORD": "swordfish", "CASSANDRA_KEYSPACE": "features"}
+    )  # fmt: skip
+    assert target == fnb.Hosts(["10.0.0.1", "10.0.0.2"], port=9043, username="me", password="swordfish")  # noqa: S106
+    assert keyspace == "features"
+
+
+def test_a_profile_names_a_target_and_nothing_means_local(tmp_path):
+    profile = tmp_path / "profile.json"
+    assert choose_target({"FEASTRA_PROFILE": str(profile)}) == (fnb.Local(), None)
+    profile.write_text('{"target": "hosts", "hosts": ["10.0.0.1"], "keyspace": "features"}')
+    assert choose_target({"FEASTRA_PROFILE": str(profile)}) == (fnb.Hosts(["10.0.0.1"]), "features")
+    profile.write_text("{")
+    with pytest.raises(ConfigurationError, match="cannot read the profile"):
+        choose_target({"FEASTRA_PROFILE": str(profile)})
+
+
+def test_an_astra_bundle_that_is_not_there_is_a_clear_error(tmp_path):
+    target = fnb.Astra(bundle=str(tmp_path / "none.zip"), token="AstraCS:swordfish")  # noqa: S106
+    with pytest.raises((ConfigurationError, ConnectionFailed), match=r"none\.zip") as caught:
+        fnb.connect(target, project="p", keyspace="k", directory=tmp_path)
+    assert "swordfish" not in str(caught.value)
+
+
+def test_nothing_but_the_target_is_called(node, project, tmp_path):
+    """No telemetry: any socket to elsewhere would raise."""
+    script = f"""
+import socket
+allowed = {{("127.0.0.1", {node.port})}}
+connect = socket.socket.connect
+def only(self, address):
+    if self.family in (socket.AF_INET, socket.AF_INET6) and tuple(address[:2]) not in allowed:
+        raise SystemExit(f"called {{address}}")
+    return connect(self, address)
+socket.socket.connect = socket.socket.connect_ex = only
+socket.getaddrinfo = lambda host, port, *a, _real=socket.getaddrinfo, **k: (
+    _real(host, port, *a, **k) if host in ("127.0.0.1", "localhost") else (_ for _ in ()).throw(SystemExit(f"asked for {{host}}")))
+import pandas as pd, feastra_nb as fnb
+now = pd.Timestamp.now(tz="UTC").floor("us")
+with fnb.connect(fnb.Hosts({list(node.hosts)!r}, port={node.port}, create_keyspace=True), project={project!r}, keyspace="tests", directory={str(tmp_path / "f")!r}) as ws:
+    ws.materialize(pd.DataFrame({{"k": [1], "event_timestamp": [now], "v": [1]}}), "view", keys=["k"], progress=False)
+    assert ws.online("view", {{"k": [1]}})["v"].tolist() == [1]
+    assert ws.skew("view").ok
+    ws.save({str(tmp_path / "repo")!r})
+print("quiet")
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "quiet\n", done.stdout + done.stderr
+    assert done.stderr == ""
+
