@@ -38,7 +38,7 @@ class ArrowComputeEngineConfig(FeastConfigBaseModel):
     """How far before its start a run looks for rows that arrived late, in hours: Feast's incremental start is the last end."""
 
 
-class ArrowComputeEngine(LocalComputeEngine):  # type: ignore[misc]
+class ArrowComputeEngine(LocalComputeEngine):
     """Materializes without a Python object a value; everything else is Feast's local engine."""
 
     def _materialize_one(

@@ -146,7 +146,7 @@ def demo(arguments: argparse.Namespace) -> int:
     """Take a year of real flights through all of it."""
     from feastra_nb.demo import run
 
-    run(arguments.directory, keep=arguments.keep)
+    run(arguments.directory, name=arguments.name, keep=arguments.keep)
     return EXIT_OK
 
 
@@ -226,6 +226,7 @@ def _options_of_purge(parser: argparse.ArgumentParser) -> None:
 
 
 def _options_of_demo(parser: argparse.ArgumentParser) -> None:
+    _name_option(parser)
     parser.add_argument(
         "--directory", default="feastra-demo", metavar="DIR", help="where its pictures go (default: feastra-demo)"
     )
@@ -256,7 +257,7 @@ COMMANDS: Mapping[str, Command] = {
     "status": Command("show what runs, and what it occupies", status, _no_options),
     "fetch": Command("download all that a local Cassandra needs, to work offline", fetch, _quiet_option),
     "demo": Command(
-        "take a year of real flights through all of it, with times; two minutes",
+        "take a year of real flights through all of it, with times; a minute or two",
         demo,
         _options_of_demo,
         "It works in a keyspace of its own, begins anew each time, and leaves two pictures and the running Cassandra.",

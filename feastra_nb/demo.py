@@ -43,13 +43,15 @@ BATCHES = (1, 10, 100)  # entities a request
 LOAD_S = 4.0  # how long each batch size is measured
 
 
-def run(directory: str | Path = "feastra-demo", *, keep: bool = False) -> None:
+def run(directory: str | Path = "feastra-demo", *, name: str = "default", keep: bool = False) -> None:
     """Run the demo and print what it does.
 
     Parameters
     ----------
     directory
         Folder that gets the two pictures; made if it is missing.
+    name
+        Which local Cassandra.
     keep
         Keep the data and the keyspace too, so that a notebook can go on with them.
 
@@ -61,9 +63,9 @@ def run(directory: str | Path = "feastra-demo", *, keep: bool = False) -> None:
     began = time.monotonic()
     folder = Path(directory).absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    _start_cassandra()
+    _start_cassandra(name)
     data = _load_flights()
-    with _workspace(folder / DATA, keep=keep) as ws:
+    with _workspace(folder / DATA, name, keep=keep) as ws:
         _materialize(ws, data)
         planes = _busiest(data.plane_stats, SPINE_ROWS)
         _read_online(ws, planes[:SHOWN])
@@ -76,13 +78,13 @@ def run(directory: str | Path = "feastra-demo", *, keep: bool = False) -> None:
 # --- the steps -------------------------------------------------------------------------------------------------------
 
 
-def _start_cassandra() -> None:
+def _start_cassandra(name: str) -> None:
     from feastra_nb.connection import local
 
     _title("A real Cassandra on this machine, from packages: no account, no container")
-    there = local.running() is not None
+    there = local.running(name) is not None
     with _timed() as took:
-        node = local.start()
+        node = local.start(name=name)
     what = "was running already" if there else "started"
     _line(f"Cassandra {node.version} at {node.hosts[0]}:{node.port} {what}", took.seconds)
 
@@ -189,10 +191,10 @@ def _say_what_next(folder: Path, *, keep: bool, seconds: float) -> None:
 
 
 @contextmanager
-def _workspace(directory: Path, *, keep: bool) -> Iterator[Workspace]:
+def _workspace(directory: Path, name: str, *, keep: bool) -> Iterator[Workspace]:
     """Open an empty workspace, whatever an earlier run left, and clear it away at the end, on Ctrl-C too."""
     shutil.rmtree(directory, ignore_errors=True)
-    with connect(Local(), directory=directory) as ws:
+    with connect(Local(name=name), directory=directory) as ws:
         opened = ws.store.open(ws.feast.config)
         for entry in opened.catalog.views(ws.project):
             opened.catalog.drop(ws.project, entry.view)

@@ -66,9 +66,7 @@ class FeastraError(Exception):
         return [f"{type(self).__name__}: {line}" if not i else line for i, line in enumerate(str(self).split("\n"))]
 
 
-def _rebuild(
-    cls: type[FeastraError], message: str, hint: str | None, state: dict[str, object]
-) -> FeastraError:
+def _rebuild(cls: type[FeastraError], message: str, hint: str | None, state: dict[str, object]) -> FeastraError:
     error = cls(message, hint=hint)
     error.__dict__.update(state)
     return error
@@ -117,9 +115,7 @@ class WriteIncomplete(RequestFailed):
         Rows that were to be written.
     """
 
-    def __init__(
-        self, message: str, *, hint: str | None = None, acknowledged: int = 0, rows: int = 0
-    ) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, acknowledged: int = 0, rows: int = 0) -> None:
         super().__init__(message, hint=hint)
         self.acknowledged = acknowledged
         self.rows = rows

@@ -71,7 +71,9 @@ def columns_of(names: Sequence[Any], *, keys: Sequence[str], timestamp: str, cre
     roles += [(created, "created")] if created is not None else []
     for name, role in roles:
         if name not in names:
-            raise InvalidFrame(f"the frame has no column {name!r} ({role})", hint=close_names(str(name), map(str, names)))
+            raise InvalidFrame(
+                f"the frame has no column {name!r} ({role})", hint=close_names(str(name), map(str, names))
+            )
     taken = [name for name, _role in roles]
     if len(set(taken)) != len(taken):
         raise InvalidFrame(f"a column has two roles among keys, timestamp and created: {taken}")
@@ -128,10 +130,8 @@ def _array(frame: Any, name: str) -> pa.Array:
     import pandas as pd
 
     try:
-        if isinstance(frame, pd.DataFrame):
-            array = pa.Array.from_pandas(_zoned(frame[name]))
-        else:
-            array = pa.table(frame).column(name)
+        is_pandas = isinstance(frame, pd.DataFrame)
+        array = pa.Array.from_pandas(_zoned(frame[name])) if is_pandas else pa.table(frame).column(name)
         return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as exc:
         raise InvalidFrame(
@@ -259,7 +259,8 @@ def _key(raw: pa.Array, name: str) -> pa.Array:
 def _instants(array: pa.Array, name: str) -> pa.Array:
     if not pa.types.is_timestamp(array.type):
         raise InvalidFrame(
-            f"timestamp column {name!r} is of type {array.type}", hint=f'df["{name}"] = pd.to_datetime(df["{name}"], utc=True)'
+            f"timestamp column {name!r} is of type {array.type}",
+            hint=f'df["{name}"] = pd.to_datetime(df["{name}"], utc=True)',
         )
     return pc.cast(array, TIMESTAMP_US, safe=False)
 

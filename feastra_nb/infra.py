@@ -40,7 +40,7 @@ def registry_identity(config: RepoConfig) -> str | None:
     return str((Path(config.repo_path or ".") / path).absolute())
 
 
-class FeastraTable(InfraObject):  # type: ignore[misc]
+class FeastraTable(InfraObject):
     """One feature view's table, as ``feast plan`` lists it; `FeastraOnlineStore.update` is what makes and drops it."""
 
     def __init__(self, project: str, view: str) -> None:

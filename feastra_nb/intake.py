@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from feastra_nb import offline_file
-from feastra_nb.errors import ConfigurationError, InvalidFrame
+from feastra_nb.errors import CatalogConflict, ConfigurationError, InvalidFrame
 from feastra_nb.frames import CREATED, Columns, columns_of, epoch_us, feast_type_name, to_table
 from feastra_nb.materialization import LOOKBACK, Source, instant, materialize_view, utc_now, write_table
 from feastra_nb.online_store import refuse_future
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from feast import Entity, FeatureView
 
     from feastra_nb.materialization import Materialization
+    from feastra_nb.storage.catalog import ViewEntry
     from feastra_nb.workspace import Workspace
 
 
@@ -85,7 +87,9 @@ def materialize_frame(
 
 def _known_view(ws: Workspace, spec: FrameSpec) -> FeatureView | None:
     if not spec.view or not isinstance(spec.view, str):
-        raise ConfigurationError("the feature view has no name", hint='ws.materialize(df, "plane_stats", keys=["tailnum"])')
+        raise ConfigurationError(
+            "the feature view has no name", hint='ws.materialize(df, "plane_stats", keys=["tailnum"])'
+        )
     known = {view.name: view for view in ws.feast.list_feature_views()}.get(spec.view)
     if known is not None and spec.keys is not None:
         keys = [spec.keys] if isinstance(spec.keys, str) else list(spec.keys)
@@ -97,14 +101,17 @@ def _known_view(ws: Workspace, spec: FrameSpec) -> FeatureView | None:
             )
     if known is None and not spec.keys:
         raise ConfigurationError(
-            f"view {spec.view!r} is new, so its join keys are needed", hint='keys=["tailnum"]: the columns that name an entity'
+            f"view {spec.view!r} is new, so its join keys are needed",
+            hint='keys=["tailnum"]: the columns that name an entity',
         )
     return known
 
 
 def _roles(frame: Any, spec: FrameSpec, known: FeatureView | None) -> Columns:
     if not hasattr(frame, "columns") and not hasattr(frame, "__arrow_c_stream__"):
-        raise InvalidFrame(f"{type(frame).__name__} is no DataFrame", hint="pandas, polars, Arrow and DuckDB tables are")
+        raise InvalidFrame(
+            f"{type(frame).__name__} is no DataFrame", hint="pandas, polars, Arrow and DuckDB tables are"
+        )
     names = list(frame.columns) if hasattr(frame, "columns") else pa.table(frame).column_names
     if names and not all(isinstance(name, str) for name in names) and hasattr(frame, "column_names"):
         names = list(frame.column_names)  # an Arrow table's `columns` are arrays
@@ -131,7 +138,9 @@ def _without_repeats(table: pa.Table, roles: Columns) -> pa.Table:
     """Keep, of rows with the same entity, event and created time, the last: the one that both stores get."""
     if not table.num_rows:
         return table
-    key = pa.StructArray.from_arrays([table.column(name).combine_chunks() for name in roles.keys], names=list(roles.keys))
+    key = pa.StructArray.from_arrays(
+        [table.column(name).combine_chunks() for name in roles.keys], names=list(roles.keys)
+    )
     codes = _codes(key)
     created = epoch_us(table.column(roles.created)) if roles.created else codes * 0
     keep = last_of_repeats(codes, epoch_us(table.column(roles.timestamp)), created)
@@ -249,7 +258,9 @@ def duration(value: str | timedelta) -> timedelta:
     try:
         return pd.Timedelta(value).to_pytimedelta()
     except ValueError as exc:
-        raise ConfigurationError(f"cannot read the duration {value!r}", hint='"7d", "12h", "90min", or a timedelta') from exc
+        raise ConfigurationError(
+            f"cannot read the duration {value!r}", hint='"7d", "12h", "90min", or a timedelta'
+        ) from exc
 
 
 def _changed(known: FeatureView, view: FeatureView) -> bool:
@@ -345,11 +356,11 @@ def save(ws: Workspace, path: Path) -> Path:
     identity = str(folder / "data" / "registry.db")
     opened = ws.store.open(ws.feast.config)
     for entry in opened.catalog.views(ws.project):
-        opened.catalog.change(
-            ws.project,
-            entry.view,
-            lambda old, entry=entry: replace(
-                old or entry, registries=tuple(dict.fromkeys((*(old or entry).registries, identity)))
-            ),
-        )
+        opened.catalog.change(ws.project, entry.view, partial(_shared_with, identity))
     return folder
+
+
+def _shared_with(registry: str, entry: ViewEntry | None) -> ViewEntry:
+    if entry is None:
+        raise CatalogConflict("the view was dropped while it was saved", hint="save again")
+    return replace(entry, registries=tuple(dict.fromkeys((*entry.registries, registry))))

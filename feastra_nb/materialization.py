@@ -12,7 +12,6 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from feastra_nb.errors import FeastraError
 from feastra_nb.frames import epoch_us
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     import pandas as pd
+    import pyarrow as pa
     from feast import FeatureStore, FeatureView
     from feast.repo_config import RepoConfig
 
@@ -321,7 +321,8 @@ def materialize_view(
     check_until
         Rows up to this instant may be stored already (the lookback of an incremental run).
     """
-    table = pull(feature_store.config, feature_store._get_provider().offline_store, feature_store.registry, view, start, end)  # noqa: SLF001 - Feast has no public way to its provider
+    offline_store = feature_store._get_provider().offline_store  # noqa: SLF001 - Feast has no public way to it
+    table = pull(feature_store.config, offline_store, feature_store.registry, view, start, end)
     check = None
     if check_until is not None:
         check = epoch_us(table.column(view.batch_source.timestamp_field)) <= us(check_until)
@@ -330,7 +331,12 @@ def materialize_view(
 
 
 def pull(
-    config: RepoConfig, offline_store: Any, registry: Any, view: FeatureView, start: datetime | None, end: datetime | None
+    config: RepoConfig,
+    offline_store: Any,
+    registry: Any,
+    view: FeatureView,
+    start: datetime | None,
+    end: datetime | None,
 ) -> pa.Table:
     """Return a view's offline rows of an interval, with the view's own column names and microsecond timestamps."""
     from feast.utils import _get_column_names, _run_pyarrow_field_mapping

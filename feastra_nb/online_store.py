@@ -168,7 +168,7 @@ class _Opened:
     entries: dict[tuple[str, str], ViewEntry] = field(default_factory=dict)
 
 
-class FeastraOnlineStore(OnlineStore):  # type: ignore[misc]
+class FeastraOnlineStore(OnlineStore):
     """Feast's online store on Cassandra: a log of events that no order of writing can corrupt (see ``docs/storage.md``)."""
 
     def __init__(self) -> None:
@@ -183,7 +183,7 @@ class FeastraOnlineStore(OnlineStore):  # type: ignore[misc]
         return {}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        self.__init__()  # type: ignore[misc]
+        FeastraOnlineStore.__init__(self)
 
     # --- connection ---
 

@@ -14,7 +14,9 @@ Progress = "bool | Callable[[int], object]"
 
 @contextlib.contextmanager
 def acknowledged_rows(
-    total: int, label: str, progress: bool | Callable[[int], object]  # noqa: FBT001 - pooch's contract
+    total: int,
+    label: str,
+    progress: bool | Callable[[int], object],  # noqa: FBT001 - pooch's contract
 ) -> Iterator[Callable[[int], object]]:
     """Yield a function that is told of rows as the server acknowledges them.
 
@@ -54,7 +56,7 @@ def _bar() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            from tqdm.auto import tqdm
+            from tqdm import auto
         except ImportError:
-            from tqdm import tqdm
-    return tqdm
+            import tqdm as auto  # type: ignore[no-redef]
+    return auto.tqdm

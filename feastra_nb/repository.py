@@ -144,7 +144,9 @@ def save(feature_store: FeatureStore, target: Target, path: Path) -> Path:
         (path / "feature_store.yaml").write_text(_HEADER + text)
         (path / ".gitignore").write_text("__pycache__/\n")
     except OSError as exc:
-        raise ConfigurationError(f"cannot write {path}: {exc}", hint="is the folder writable, and the disk not full?") from exc
+        raise ConfigurationError(
+            f"cannot write {path}: {exc}", hint="is the folder writable, and the disk not full?"
+        ) from exc
     return path
 
 

@@ -15,7 +15,6 @@ from feastra_nb.errors import BeyondRetention, ConfigurationError, InvalidFrame,
 from feastra_nb.frames import TIMESTAMP_US, refuse_nulls, storable
 from feastra_nb.materialization import instant
 from feastra_nb.notices import warn_user
-from feastra_nb.online_store import FeastraOnlineStore
 from feastra_nb.storage import codec, reader
 from feastra_nb.storage.rows import Rows
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from feast import FeatureStore, FeatureView
 
+    from feastra_nb.online_store import FeastraOnlineStore
     from feastra_nb.storage.catalog import ViewEntry
 
     Int64s = npt.NDArray[np.int64]
@@ -412,9 +412,13 @@ def instants(values: Any, rows: int, name: str) -> Int64s:
     import pandas as pd
 
     try:
-        index = pd.DatetimeIndex(pd.to_datetime([values] if np.isscalar(values) or not hasattr(values, "__len__") else values))
+        index = pd.DatetimeIndex(
+            pd.to_datetime([values] if np.isscalar(values) or not hasattr(values, "__len__") else values)
+        )
     except (ValueError, TypeError) as exc:
-        raise InvalidFrame(f"{name} is no instant: {exc}", hint='"2024-01-31 14:03", a datetime, or a column of them') from exc
+        raise InvalidFrame(
+            f"{name} is no instant: {exc}", hint='"2024-01-31 14:03", a datetime, or a column of them'
+        ) from exc
     if index.hasnans:
         raise InvalidFrame(f"{name} is null in row {int(np.flatnonzero(index.isna())[0])}")
     if index.tz is None:
@@ -535,9 +539,9 @@ def check_spine(feature_store: FeatureStore, entity_df: Any, features: Any) -> p
     entity_table(frame, wanted)
     if "event_timestamp" not in frame.columns:
         raise InvalidFrame(
-            "the entity frame has no column 'event_timestamp'", hint=close_names("event_timestamp", map(str, frame.columns))
+            "the entity frame has no column 'event_timestamp'",
+            hint=close_names("event_timestamp", map(str, frame.columns)),
         )
-    at_us = instants(frame["event_timestamp"], len(frame), "event_timestamp") if len(frame) else []
+    at_us: Any = instants(frame["event_timestamp"], len(frame), "event_timestamp") if len(frame) else []
     frame["event_timestamp"] = pd.to_datetime(np.asarray(at_us, dtype="datetime64[us]"), utc=True)
     return frame
-

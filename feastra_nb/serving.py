@@ -44,9 +44,7 @@ class Options:
     dtype_backend: str = "numpy_nullable"
 
 
-def online(
-    ws: Workspace, features: Any, entities: Any, *, as_of: Any, known_at: Any, options: Options
-) -> pd.DataFrame:
+def online(ws: Workspace, features: Any, entities: Any, *, as_of: Any, known_at: Any, options: Options) -> pd.DataFrame:
     """Return the features of each entity row, now or as of an instant."""
     wanted, on_demand = requested(ws.feast, features, full_feature_names=options.full_feature_names)
     past = as_of is not None or known_at is not None
@@ -113,7 +111,8 @@ def _column(entities: Any, value: Any, name: str) -> Any:
         return pd.Timestamp(value)
     except ValueError:
         raise InvalidFrame(
-            f"{name}={value!r} is neither an instant nor a column of the entities", hint=close_names(value, map(str, names))
+            f"{name}={value!r} is neither an instant nor a column of the entities",
+            hint=close_names(value, map(str, names)),
         ) from None
 
 

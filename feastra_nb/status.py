@@ -175,7 +175,20 @@ def runs(ws: Workspace, view: str | None) -> pd.DataFrame:
         }
         for run in found
     ]
-    columns = "view began seconds kind state rows expired start end thinned who error".split()
+    columns = [
+        "view",
+        "began",
+        "seconds",
+        "kind",
+        "state",
+        "rows",
+        "expired",
+        "start",
+        "end",
+        "thinned",
+        "who",
+        "error",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 

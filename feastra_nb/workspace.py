@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from feastra_nb.errors import ConfigurationError, ReadOnly, UnknownName, Workspa
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime, timedelta
     from types import TracebackType
 
     import pandas as pd
@@ -507,5 +507,3 @@ class Workspace:
         where = f"{self.target!r}" if self.target is not None else f"repo {str(self.directory)!r}"
         state = ", closed" if self._closed else ", read only" if self.read_only else ""
         return f"Workspace({where}, project={self.project!r}, keyspace={self.keyspace!r}{state})"
-
-

@@ -32,7 +32,7 @@ def project():
 
 
 @pytest.fixture
-def open_workspace(node, project, tmp_path):  # noqa: ARG001 - the node must be up
+def open_workspace(node, project, tmp_path):
     """Open workspaces of this test's project and folder; all are closed at its end."""
     opened = []
 

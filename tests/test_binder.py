@@ -35,7 +35,7 @@ def requirements(lines):
 
 
 def run(command, *, env=None, cwd=None):
-    return subprocess.run(  # noqa: S603  our own commands
+    return subprocess.run(
         list(map(str, command)), env=env, cwd=cwd, capture_output=True, text=True, check=False
     )
 

@@ -598,7 +598,7 @@ def test_counting_garbage_is_a_conflict():
 def test_object_columns_survive_pickling():
     messages = pa.array([Value(map_val={}).SerializeToString(), None], pa.large_binary())
     column = pa.ExtensionArray.from_storage(FeastValue(T.MAP), messages)
-    assert pickle.loads(pickle.dumps(column)).to_pylist() == [{}, None]  # noqa: S301  # our own bytes
+    assert pickle.loads(pickle.dumps(column)).to_pylist() == [{}, None]  # our own bytes
 
 
 @WIDE

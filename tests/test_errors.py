@@ -20,7 +20,9 @@ def test_every_error_survives_pickling_with_message_and_hint(cls):
 
 @pytest.mark.parametrize("cls", [leaf for leaf in leaves(errors.FeastraError) if leaf is not errors.FeastraError])
 def test_every_leaf_is_also_a_builtin_error(cls):
-    builtins = [base for base in cls.__mro__ if base.__module__ == "builtins" and base not in (Exception, BaseException, object)]
+    builtins = [
+        base for base in cls.__mro__ if base.__module__ == "builtins" and base not in (Exception, BaseException, object)
+    ]
     assert builtins
 
 

@@ -91,7 +91,9 @@ def test_password_and_tls_open_the_door(guarded, authority, tmp_path):
 def test_a_saved_repository_reads_its_password_from_the_environment(guarded, authority, tmp_path, monkeypatch):
     now = pd.Timestamp.now(tz="UTC").floor("us")
     with connect(guarded, tmp_path, ssl={"ca": str(authority[1])}) as ws:
-        ws.materialize(pd.DataFrame({"k": [1], "event_timestamp": [now], "v": [1]}), "other", keys=["k"], progress=False)
+        ws.materialize(
+            pd.DataFrame({"k": [1], "event_timestamp": [now], "v": [1]}), "other", keys=["k"], progress=False
+        )
         saved = ws.save(tmp_path / "repo")
     monkeypatch.setenv("FEASTRA_PASSWORD", LOGIN["password"])
     with fnb.connect(repo=saved) as ws:

@@ -380,7 +380,7 @@ assert plt.get_fignums() == [1], plt.get_fignums()
 assert {name: value for name, value in mpl.rcParams.items() if name != "backend"} == settings
 """
     environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}  # no DISPLAY, no MPLBACKEND
-    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - our own code
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -389,7 +389,7 @@ def test_measuring_loads_no_notebook_room():
         "import sys, feastra_nb.latency.load, feastra_nb.latency.report as r; r.environment();"
         "print([m for m in ('matplotlib', 'IPython', 'ipywidgets', 'feast', 'cassandra') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - our own code
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 

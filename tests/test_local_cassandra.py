@@ -120,7 +120,7 @@ def environment(**more):
 def begin(name, then="", **more):
     code = f"{START.format(name=name)}\n{then}"
     command = [sys.executable, "-c", code]
-    return subprocess.Popen(command, env=environment(**more), stdout=subprocess.PIPE, text=True)  # noqa: S603  our code
+    return subprocess.Popen(command, env=environment(**more), stdout=subprocess.PIPE, text=True)
 
 
 def _start_twice(name):
@@ -690,5 +690,5 @@ def test_importing_is_light():
         "import sys, feastra_nb.cli, feastra_nb.connection.local, feastra_nb.connection.local.watchdog; "
         "print(*{'feast', 'pandas', 'cassandra', 'tqdm', 'jgo', 'requests', 'IPython'} & set(sys.modules))"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603  our code
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "\n"

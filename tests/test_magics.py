@@ -107,7 +107,7 @@ def run(shell, code):
 
 def test_loading_and_help_touch_no_network_and_import_nothing_heavy():
     command = [sys.executable, "-c", LIGHT]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert "heavy: []" in done.stdout
     assert "connect astra" in done.stdout
 
@@ -434,7 +434,7 @@ def test_nbval_passes_a_good_notebook_and_fails_a_failing_magic(tmp_path):
     notebook(tmp_path / "good.ipynb", "%load_ext feastra_nb", "%feastra --help", "%feastra online --help")
     notebook(tmp_path / "bad.ipynb", "%load_ext feastra_nb", "%feastra veiws")
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider", "."]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)  # noqa: S603
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert "FAILED bad.ipynb::Cell 1" in done.stdout
     assert "1 failed, 4 passed" in done.stdout
 

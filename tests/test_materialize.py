@@ -92,7 +92,9 @@ def test_a_late_event_stays_behind_the_newer_one(filled, events, now):
 
 def test_created_time_of_the_users_own_breaks_ties(ws, now):
     def frame(value, minutes):
-        return pd.DataFrame({"k": [1], "event_timestamp": [now], "made": [now - pd.Timedelta(minutes=minutes)], "v": [value]})
+        return pd.DataFrame(
+            {"k": [1], "event_timestamp": [now], "made": [now - pd.Timedelta(minutes=minutes)], "v": [value]}
+        )
 
     ws.materialize(frame("new", 1), "view", keys=["k"], created="made", progress=False)
     ws.materialize(frame("old", 9), "view", keys=["k"], created="made", progress=False)
@@ -162,7 +164,9 @@ def test_an_incremental_run_picks_up_late_rows_and_repeats_nothing(filled, event
 def test_polars_like_frames_are_taken_too(ws, events):
     import pyarrow as pa
 
-    done = ws.materialize(pa.Table.from_pandas(events, preserve_index=False), "drivers", keys=["driver"], progress=False)
+    done = ws.materialize(
+        pa.Table.from_pandas(events, preserve_index=False), "drivers", keys=["driver"], progress=False
+    )
     assert done.rows == 9
 
 
@@ -173,7 +177,10 @@ def test_naive_times_are_utc_with_one_warning_at_the_callers_line(ws, events):
         ws.materialize(naive, "drivers", keys=["driver"], progress=False)
     ours = [warning for warning in caught if "taken for UTC" in str(warning.message)]
     assert [warning.filename for warning in ours] == [__file__]
-    assert ws.online("drivers:trips", {"driver": [1]}, timestamps=True)["trips__ts"].iloc[0] == events["event_timestamp"].max()
+    assert (
+        ws.online("drivers:trips", {"driver": [1]}, timestamps=True)["trips__ts"].iloc[0]
+        == events["event_timestamp"].max()
+    )
 
 
 def test_times_of_mixed_zones_are_converted(ws, now):

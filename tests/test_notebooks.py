@@ -125,4 +125,4 @@ def test_figures_of_the_user_are_shown_after_one_of_ours(folder):
 def nbval(path: Path) -> subprocess.CompletedProcess[str]:
     options = ["--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT_S}", "-p", "no:cacheprovider"]
     command = [sys.executable, "-m", "pytest", *options, "--rootdir", str(path.parent), "-c", "/dev/null", path.name]
-    return subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=False)  # noqa: S603  our own
+    return subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=False)

@@ -90,7 +90,9 @@ def test_known_at_leaves_out_what_arrived_later(filled, events, now):
     filled.materialize(events.tail(3).assign(trips=[70, 80, 90]), "drivers", progress=False)
     assert filled.online("drivers:trips", {"driver": [1]}, known_at=before)["trips"].tolist() == [6]
     assert filled.online("drivers:trips", {"driver": [1]})["trips"].tolist() == [70]
-    assert filled.online("drivers:trips", {"driver": [1]}, known_at=now - pd.Timedelta("1h"))["trips"].tolist() == [pd.NA]
+    assert filled.online("drivers:trips", {"driver": [1]}, known_at=now - pd.Timedelta("1h"))["trips"].tolist() == [
+        pd.NA
+    ]
 
 
 def test_before_the_memory_is_an_error_and_never_missing(open_workspace, events, now):

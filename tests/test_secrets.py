@@ -11,7 +11,9 @@ from feastra_nb.connection.targets import settings_of
 WORD = "swordfish"
 
 
-@pytest.mark.parametrize("show", [repr, str, "{}".format, "{!r}".format, lambda value: f"{value:>20}", lambda value: f"{[value]}"])
+@pytest.mark.parametrize(
+    "show", [repr, str, "{}".format, "{!r}".format, lambda value: f"{value:>20}", lambda value: f"{[value]}"]
+)
 def test_a_secret_shows_as_a_mask(show):
     assert WORD not in show(Secret(WORD))
 

@@ -45,7 +45,11 @@ def test_a_clean_store_has_no_skew(filled, events):
 
 def test_a_newer_event_that_is_not_online_is_stale(filled, now):
     created = pd.Timestamp.now(tz="UTC")
-    append(filled, "drivers", lambda df: df.tail(1).assign(event_timestamp=now - pd.Timedelta("5min"), trips=99, feastra_created=created))
+    append(
+        filled,
+        "drivers",
+        lambda df: df.tail(1).assign(event_timestamp=now - pd.Timedelta("5min"), trips=99, feastra_created=created),
+    )
     report = filled.skew("drivers:trips")
     assert causes(report) == {1: "", 2: "", 3: "stale"}
     bad = report.worst(1).iloc[0]
@@ -55,7 +59,11 @@ def test_a_newer_event_that_is_not_online_is_stale(filled, now):
 
 def test_a_late_row_inside_a_materialized_interval_says_so(filled, now):
     created = pd.Timestamp.now(tz="UTC")
-    append(filled, "drivers", lambda df: df.tail(1).assign(event_timestamp=now - pd.Timedelta("61min"), trips=99, feastra_created=created))
+    append(
+        filled,
+        "drivers",
+        lambda df: df.tail(1).assign(event_timestamp=now - pd.Timedelta("61min"), trips=99, feastra_created=created),
+    )
     spine = pd.DataFrame({"driver": [3], "event_timestamp": [now - pd.Timedelta("61min")]})
     report = filled.skew("drivers:trips", spine=spine)
     assert causes(report) == {3: "stale"}
@@ -84,7 +92,11 @@ def test_an_online_event_that_is_absent_offline_is_ahead(filled):
 def test_an_online_event_past_its_ttl_is_expired(ws, events, now):
     ws.materialize(events, "drivers", keys=["driver"], ttl="30min", progress=False)
     created = pd.Timestamp.now(tz="UTC")
-    append(ws, "drivers", lambda df: df.tail(1).assign(event_timestamp=now - pd.Timedelta("5min"), trips=99, feastra_created=created))
+    append(
+        ws,
+        "drivers",
+        lambda df: df.tail(1).assign(event_timestamp=now - pd.Timedelta("5min"), trips=99, feastra_created=created),
+    )
     report = ws.skew("drivers:trips")
     assert causes(report) == {1: "", 2: "", 3: "expired"}
 
@@ -155,7 +167,12 @@ def test_the_report_reads_on_one_screen_and_saves_in_every_form(filled, created,
     report = filled.skew("drivers")
     assert len(repr(report).splitlines()) < 40
     assert "2 of 12 values compared (now) differ" in repr(report)
-    assert report.summary.set_index("feature")["different"].to_dict() == {"trips": 1, "rating": 0, "city": 1, "active": 0}
+    assert report.summary.set_index("feature")["different"].to_dict() == {
+        "trips": 1,
+        "rating": 0,
+        "city": 1,
+        "active": 0,
+    }
     page = report.save(tmp_path / "skew.html").read_text()
     assert "&lt;b&gt;" in page
     assert "<b>" not in page

@@ -69,7 +69,8 @@ def _from_profile(path: Path) -> tuple[Target, str | None]:
         return kinds[profile.pop("target")](**profile), keyspace
     except (KeyError, TypeError) as exc:
         raise ConfigurationError(
-            f"the profile {path} is not understood: {exc}", hint='{"target": "hosts", "hosts": ["10.0.0.1"], "keyspace": "features"}'
+            f"the profile {path} is not understood: {exc}",
+            hint='{"target": "hosts", "hosts": ["10.0.0.1"], "keyspace": "features"}',
         ) from exc
 
 

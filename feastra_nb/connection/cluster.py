@@ -13,7 +13,6 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.connection.targets import ClusterSettings, TlsSettings
 from feastra_nb.errors import (
     AuthenticationFailed,
     CatalogConflict,
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 
     from cassandra.cluster import Cluster, ExecutionProfile, Session
     from cassandra.query import PreparedStatement
+
+    from feastra_nb.connection.targets import ClusterSettings, TlsSettings
 
 log = logging.getLogger("feastra_nb.connection")
 
@@ -338,7 +339,9 @@ def translate(exc: BaseException, what: str) -> FeastraError:
     if isinstance(exc, NoHostAvailable):
         return _no_host(exc, what)
     if isinstance(exc, (DriverAuthenticationFailed, Unauthorized)):
-        return AuthenticationFailed(f"{what}: {exc}", hint="check the user name, the password or the token, and its role")
+        return AuthenticationFailed(
+            f"{what}: {exc}", hint="check the user name, the password or the token, and its role"
+        )
     if isinstance(exc, (OperationTimedOut, Timeout)):
         return RequestTimedOut(f"{what}: no answer in time ({exc})", hint="is the cluster overloaded or far away?")
     if isinstance(exc, DriverUnavailable):
@@ -369,7 +372,7 @@ def _invalid(exc: BaseException, what: str) -> FeastraError:
     text = str(exc)
     if "Keyspace" in text and "does not exist" in text:
         return KeyspaceNotFound(f"{what}: {text}", hint="make it first, or pass create_keyspace=True")
-    if "unconfigured table" in text or "table" in text and "does not exist" in text:
+    if "unconfigured table" in text or ("table" in text and "does not exist" in text):
         return CatalogConflict(
             f"{what}: {text}", hint="the feature view was dropped or re-created meanwhile; connect or apply again"
         )
@@ -397,7 +400,9 @@ def ensure_keyspace(
         It is not there and is not to be made.
     """
     with map_driver_errors(f"looking for keyspace {keyspace}"):
-        found = session.execute("SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s", (keyspace,))
+        found = session.execute(
+            "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s", (keyspace,)
+        )
         if found.one() is not None:
             return
         if not create:

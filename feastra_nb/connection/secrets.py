@@ -25,6 +25,7 @@ class Secret(str):
     __slots__ = ()
 
     def __new__(cls, value: str) -> Secret:
+        """Wrap a string, or copy a secret."""
         # The plain string of another secret: str() of it would be the mask.
         return super().__new__(cls, value.reveal() if isinstance(value, Secret) else value)
 

@@ -73,7 +73,8 @@ def _check_batches(sizes: Sequence[int], keys: int) -> None:
         raise ConfigurationError("there are no entities to read", hint="materialize first, or pass entities=")
     if max(sizes) > keys:
         raise ConfigurationError(
-            f"a batch of {max(sizes):,} needs as many entities; there are {keys:,}", hint="pass smaller batches or more entities"
+            f"a batch of {max(sizes):,} needs as many entities; there are {keys:,}",
+            hint="pass smaller batches or more entities",
         )
 
 

@@ -44,7 +44,7 @@ def unload_ipython_extension(ip: InteractiveShell) -> None:
 
 # IPython publishes no types, so neither its base class nor its decorators have one.
 @magics_class
-class FeastraMagics(Magics):  # type: ignore[misc]
+class FeastraMagics(Magics):
     """The magic, and the one current workspace: that of ``%feastra connect``."""
 
     def __init__(self, shell: InteractiveShell) -> None:

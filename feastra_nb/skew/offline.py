@@ -108,5 +108,3 @@ def _without_null_keys(table: pa.Table, keys: list[str]) -> pa.Table:
         if table.column(key).null_count:
             table = table.filter(pc.is_valid(table.column(key)))
     return table
-
-

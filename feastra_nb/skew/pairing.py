@@ -125,9 +125,7 @@ def _only(wanted: Sequence[Requested], only: Any) -> list[Requested]:
 # --- pairing ---------------------------------------------------------------------------------------------------------
 
 
-def _pair(
-    ws: Workspace, one: Requested, spine: Any, features: Any, known_at: Any, sample: int | None
-) -> Pairs:
+def _pair(ws: Workspace, one: Requested, spine: Any, features: Any, known_at: Any, sample: int | None) -> Pairs:
     return _pair_now(ws, one, sample) if spine is None else _pair_as_of(ws, one, spine, features, known_at, sample)
 
 
@@ -140,9 +138,7 @@ def _pair_now(ws: Workspace, one: Requested, sample: int | None) -> Pairs:
     return Pairs(one, _decoded(one, keys), keys, t_us, None, found, offline, offline.join(keys, t_us, ttl_us(one.view)))
 
 
-def _pair_as_of(
-    ws: Workspace, one: Requested, spine: Any, features: Any, known_at: Any, sample: int | None
-) -> Pairs:
+def _pair_as_of(ws: Workspace, one: Requested, spine: Any, features: Any, known_at: Any, sample: int | None) -> Pairs:
     frame = _sampled_frame(check_spine(ws.feast, spine, features), sample)
     shown = entity_table(frame, [one])
     keys = entity_keys(one, shown)
@@ -191,7 +187,7 @@ def _compare(ws: Workspace, pair: Pairs, tolerance: Mapping[str, float] | float 
             served=pair.served,
             joined=pair.star >= 0,
             unknown=pair.unknown,
-            tolerance=tolerance.get(name) if hasattr(tolerance, "get") else tolerance,  # type: ignore[union-attr, arg-type]
+            tolerance=tolerance.get(name) if hasattr(tolerance, "get") else tolerance,  # type: ignore[union-attr]
         )
         for name in pair.one.features
     }
@@ -212,7 +208,9 @@ class _Proof:
         entry = ws.store.entry(ws.feast.config, pair.one.view)
         self.positions = entry.positions
         keys = pair.keys.take(pa.array(rows))
-        until = reader.Bounds(reader.BEGINNING_US, int(pair.t_us[rows].max()) + reader.CLOCK_SKEW_US if len(rows) else 0)
+        until = reader.Bounds(
+            reader.BEGINNING_US, int(pair.t_us[rows].max()) + reader.CLOCK_SKEW_US if len(rows) else 0
+        )
         distinct = keys.unique().to_pylist()
         history = reader.read_history(ws.store.open(ws.feast.config).db, entry, distinct, until)
         self.evidence = _evidence(pair, rows, keys, history)

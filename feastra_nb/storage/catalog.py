@@ -106,9 +106,7 @@ class ViewEntry:
 
     def horizon_us(self, now_us: int) -> int | None:
         """Return the instant before which history is incomplete; None where it never is."""
-        return horizon_us(
-            now_us=now_us, ttl_us=self.ttl_us, retain=self.retention, pruned_to_us=self.pruned_to_us
-        )
+        return horizon_us(now_us=now_us, ttl_us=self.ttl_us, retain=self.retention, pruned_to_us=self.pruned_to_us)
 
     def position(self, feature: str) -> int:
         """Return a feature's position.
@@ -217,9 +215,7 @@ class Catalog:
 
     def views(self, project: str) -> list[ViewEntry]:
         """Return the entries of a project's views, by name."""
-        rows = self.db.execute(
-            f"SELECT version, entry FROM {self._table} WHERE project = ?", (project,), profile=READ
-        )
+        rows = self.db.execute(f"SELECT version, entry FROM {self._table} WHERE project = ?", (project,), profile=READ)
         entries = [decode_entry(text) for _version, text in rows]
         return sorted((entry for entry in entries if not entry.dropped), key=lambda entry: entry.view)
 
@@ -258,9 +254,7 @@ class Catalog:
         self._ensure_table(entry, creator=fresh)
         return entry
 
-    def change(
-        self, project: str, view: str, update: Callable[[ViewEntry | None], ViewEntry]
-    ) -> ViewEntry:
+    def change(self, project: str, view: str, update: Callable[[ViewEntry | None], ViewEntry]) -> ViewEntry:
         """Apply ``update`` to an entry by compare-and-set, again for as long as others overtake it.
 
         Raises
@@ -304,7 +298,9 @@ class Catalog:
             cql = f"INSERT INTO {self._table} (project, feature_view, version, entry) VALUES (?, ?, ?, ?) IF NOT EXISTS"
             values: Sequence[object] = (new.project, new.view, new.version, encode_entry(new))
         else:
-            cql = f"UPDATE {self._table} SET version = ?, entry = ? WHERE project = ? AND feature_view = ? IF version = ?"
+            cql = (
+                f"UPDATE {self._table} SET version = ?, entry = ? WHERE project = ? AND feature_view = ? IF version = ?"
+            )
             values = (new.version, encode_entry(new), new.project, new.view, old.version)
         return bool(self.db.execute(cql, values, profile=WRITE).one()[0])
 

@@ -86,9 +86,7 @@ class Journal:
         return [Run(project=p, view=v, run_id=str(run_id), **json.loads(text)) for p, v, run_id, text in rows]
 
 
-def new_run(
-    *, project: str, view: str, kind: str, generation: int, start_us: int, end_us: int, began_us: int
-) -> Run:
+def new_run(*, project: str, view: str, kind: str, generation: int, start_us: int, end_us: int, began_us: int) -> Run:
     """Return a run that begins now."""
     return Run(
         project=project,

@@ -108,7 +108,7 @@ def arrow_type(value_type: ValueType) -> pa.DataType:
     return pa.null() if value_type is ValueType.NULL else FeastValue(value_type)
 
 
-class FeastScalar(pa.ExtensionScalar):  # type: ignore[misc]  # pyarrow publishes no types
+class FeastScalar(pa.ExtensionScalar):
     """One value of a `FeastValue` column."""
 
     def as_py(self, **_: Any) -> Any:
@@ -120,7 +120,7 @@ class FeastScalar(pa.ExtensionScalar):  # type: ignore[misc]  # pyarrow publishe
         return feast_value_type_to_python_type(Value.FromString(self.value.as_py()))
 
 
-class FeastValue(pa.ExtensionType):  # type: ignore[misc]  # the same
+class FeastValue(pa.ExtensionType):
     """Arrow type of columns of serialized ``feast.types.Value`` messages of one value type.
 
     Parameters

@@ -121,9 +121,7 @@ def read_newest(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: B
 
 def read_history(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> Rows:
     """Return every row of the distinct keys within the bounds; each entity's rows together, newest first."""
-    cql = (
-        f"{_select(db, entry)} WHERE entity_key IN ? AND event_us >= ? AND event_us <= ?"
-    )
+    cql = f"{_select(db, entry)} WHERE entity_key IN ? AND event_us >= ? AND event_us <= ?"
     found: list[tuple[Any, ...]] = []
     futures: deque[Any] = deque()
     with map_driver_errors(f"reading the history of view {entry.view}"):

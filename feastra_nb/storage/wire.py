@@ -178,7 +178,7 @@ def content(strings: pa.LargeBinaryArray) -> tuple[Ints, Bytes]:
     return starts, np.frombuffer(data, dtype=np.uint8) if data is not None else np.zeros(0, dtype=np.uint8)
 
 
-class MalformedBytes(ValueError):  # noqa: N818  # a fact about data, as the leaves of errors.py; it never leaves storage
+class MalformedBytes(ValueError):  # a fact about data, as the leaves of errors.py; it never leaves storage
     """Bytes do not follow the wire format; ``row`` and ``reason`` say where and why."""
 
     def __init__(self, row: int, reason: str) -> None:

@@ -148,9 +148,7 @@ class _Window:
             self._in_flight -= 1
             raise
         completed = self._completed
-        future.add_callbacks(
-            lambda _rows: completed.put((batch, None)), lambda error: completed.put((batch, error))
-        )
+        future.add_callbacks(lambda _rows: completed.put((batch, None)), lambda error: completed.put((batch, error)))
 
     def _send_due(self, now_s: float) -> None:
         while self._waiting and self._waiting[0].due_s <= now_s and self._in_flight < self._db.write_window:

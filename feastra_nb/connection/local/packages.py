@@ -159,7 +159,7 @@ def _checking_resolver() -> Any:
     """Return jgo's resolver with downloads that are atomic and must match their published checksum."""
     from jgo.maven import PythonResolver
 
-    class CheckingResolver(PythonResolver):  # type: ignore[misc]  # jgo publishes no types that mypy follows
+    class CheckingResolver(PythonResolver):
         def download(self, artifact: Any) -> Path | None:
             urls = [
                 f"{repository.rstrip('/')}/{artifact.component.path_prefix.as_posix()}/{artifact.filename}"
@@ -167,7 +167,7 @@ def _checking_resolver() -> Any:
             ]
             for url in urls:
                 if _download(url, artifact.cached_path):
-                    return artifact.cached_path  # type: ignore[no-any-return]
+                    return artifact.cached_path
             raise RuntimeError(f"{artifact} is in none of the repositories")
 
     return CheckingResolver()
