@@ -148,7 +148,7 @@ def _find_skew(ws: Workspace, planes: Sequence[str], picture: Path) -> None:
     with _timed() as took:
         report = ws.skew(VIEW)
     _line("looked for again, cell by cell:", took.seconds)
-    _text(repr(report))
+    print(report, flush=True)  # as wide as a terminal by itself
     _line("with the evidence, such as:")
     _table(_evidence(report))
     _line(f"picture: {_shown(report.save(picture))}")
@@ -174,7 +174,7 @@ def _measure_latency(ws: Workspace, picture: Path) -> None:
     with _timed() as took:
         report = ws.latency(VIEW, seconds=LOAD_S, batch=BATCHES, progress=False)
     _line(f"requests of {', '.join(map(str, BATCHES))} aircraft, {LOAD_S:.0f} s each", took.seconds)
-    _text(repr(report))
+    print(report, flush=True)  # as wide as a terminal by itself
     _line(f"picture: {_shown(report.save(picture))}")
 
 
@@ -184,7 +184,7 @@ def _say_what_next(folder: Path, *, keep: bool, seconds: float) -> None:
         _line(f"the data are kept: fnb.connect(fnb.Local(), directory={str(_shown(folder / DATA))!r})")
     else:
         _line(f"kept: the pictures in {_shown(folder)}. Cassandra runs on for half an hour, or until `feastra down`")
-    _line("next: open notebooks/quickstart.ipynb in Jupyter, or read README.md, and use a DataFrame of your own")
+    _line("next: the same in Jupyter, step by step: notebooks/quickstart.ipynb; and README.md")
 
 
 # --- a workspace of the demo's own -----------------------------------------------------------------------------------
@@ -290,13 +290,9 @@ def _line(text: str, seconds: float | None = None) -> None:
     print(f"  {text:<{WIDTH - 12}}{took:>9}".rstrip(), flush=True)
 
 
-def _text(text: str) -> None:
-    for line in text.splitlines():
-        print(f"    {line}".rstrip(), flush=True)
-
-
 def _table(frame: pd.DataFrame) -> None:
-    _text(frame.to_string(index=False, float_format="{:.2f}".format))
+    for line in frame.to_string(index=False, float_format="{:.2f}".format).splitlines():
+        print(f"    {line}".rstrip(), flush=True)
 
 
 def _shown(path: Path) -> Path:

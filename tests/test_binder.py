@@ -35,9 +35,7 @@ def requirements(lines):
 
 
 def run(command, *, env=None, cwd=None):
-    return subprocess.run(
-        list(map(str, command)), env=env, cwd=cwd, capture_output=True, text=True, check=False
-    )
+    return subprocess.run(list(map(str, command)), env=env, cwd=cwd, capture_output=True, text=True, check=False)
 
 
 def succeed(command, **options):

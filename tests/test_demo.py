@@ -13,16 +13,16 @@ from feastra_nb.connection.choice import local_names
 
 @pytest.fixture
 def few_flights(monkeypatch):
-    """Eight weeks of the aircraft instead of a year, and a short measurement."""
+    """Four weeks instead of a year, and a short measurement."""
     year = flights.load()
     stats, weather, carriers = (
-        frame[frame["event_timestamp"] > frame["event_timestamp"].max() - timedelta(weeks=8)]
+        frame[frame["event_timestamp"] > frame["event_timestamp"].max() - timedelta(weeks=4)]
         for frame in year.views.values()
     )
     few = replace(year, plane_stats=stats, airport_weather=weather, carrier_departures=carriers)
     monkeypatch.setattr(flights, "load", lambda: few)
     monkeypatch.setattr(demo, "BACK", timedelta(days=20))
-    monkeypatch.setattr(demo, "LOAD_S", 0.5)
+    monkeypatch.setattr(demo, "LOAD_S", 0.3)
 
 
 def arguments(node, folder, *more):
@@ -34,8 +34,9 @@ def keyspaces(ws):
 
 
 @pytest.mark.usefixtures("few_flights")
-def test_demo_finds_the_faults_that_it_plants(node, tmp_path, capsys, ws):
-    assert main(arguments(node, tmp_path / "demo")) == 0
+def test_demo_finds_the_faults_that_it_plants(node, tmp_path, capsys, ws, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments(node, "demo")) == 0
     out = capsys.readouterr().out
     assert "336,776 flights" in out
     assert "equal in every value" in out
@@ -56,7 +57,6 @@ def test_demo_begins_anew_and_keeps_its_data_when_asked(node, tmp_path):
     with connect(Local(name=node.name), directory=tmp_path / demo.DATA) as kept:
         assert kept.views()["view"].tolist() == sorted(flights.KEYS)
         assert kept.skew("plane_stats").ok
-        assert len(kept.runs("airport_weather").query("rows > 0")) >= 1
 
 
 @pytest.mark.usefixtures("few_flights")

@@ -64,19 +64,20 @@ def _draw_clean(axes: Axes) -> None:
 
 
 def _draw_fields(axes: Axes, shares: pd.DataFrame) -> None:
-    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.patches import Rectangle
 
-    clear = LinearSegmentedColormap.from_list("skew", [(*_rgb(BAD), 0.08), (*_rgb(BAD), 0.95)])
-    values = shares.to_numpy(dtype=float)
-    # A root, so that a fault of one per cent is seen beside one of all rows.
-    axes.imshow(np.where(values > 0, np.sqrt(values), np.nan), aspect="auto", cmap=clear, vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares.to_numpy(dtype=float)):
+        if share > 0:
+            # By the root, so that a fault of one per cent is seen beside one of all rows.
+            strength = 0.08 + 0.8 * float(np.sqrt(share))
+            axes.add_patch(Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, color=BAD, alpha=strength, linewidth=0))
+            axes.text(column, row, _percent(share), ha="center", va="center", fontsize=9)
+    axes.set_xlim(-0.5, shares.shape[1] - 0.5)
+    axes.set_ylim(shares.shape[0] - 0.5, -0.5)
     axes.set_xticks(range(shares.shape[1]), [str(name).replace("_", " ") for name in shares.columns])
     axes.set_yticks(range(shares.shape[0]), [str(name) for name in shares.index])
     axes.tick_params(length=0)
     axes.grid(visible=False)
-    for (row, column), value in np.ndenumerate(values):
-        if value > 0:
-            axes.text(column, row, _percent(value), ha="center", va="center", fontsize=9)
     axes.set_xlabel("cause")
 
 
@@ -92,8 +93,3 @@ def _percent(share: float) -> str:
         return "< 0.01 %"
     return f"{share * 100:.3g} %"
 
-
-def _rgb(color: str) -> tuple[float, float, float]:
-    from matplotlib.colors import to_rgb
-
-    return to_rgb(color)
