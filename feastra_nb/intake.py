@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -20,7 +21,6 @@ from feastra_nb.storage.rows import last_of_repeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from feast import Entity, FeatureView
 
@@ -65,9 +65,11 @@ def materialize_frame(
     table = _without_repeats(to_table(frame, roles, _known_types(known)), roles)
     if not allow_future:
         refuse_future(epoch_us(table.column(roles.timestamp)), now_us=now_us, view=str(spec.view))
-    path = offline_file.path_of(ws.directory, str(spec.view))
+    _refuse_values(table, roles, known)
+    path = _offline_path(ws, spec, known)
+    automatic = roles.created is None and (known is None or known.batch_source.created_timestamp_column == CREATED)
     with offline_file.locked(ws.directory):
-        table, stored = offline_file.merge(path, table, roles, now_us=now_us)
+        table, stored = offline_file.merge(path, table, roles, now_us=now_us, automatic=automatic)
     view = _register(ws, spec, known, roles, table, path)
     source = Source("frame", *_interval(table, roles, now_us))
     done = write_table(
@@ -124,7 +126,46 @@ def _roles(frame: Any, spec: FrameSpec, known: FeatureView | None) -> Columns:
         raise InvalidFrame(
             f"the frame has a column {CREATED!r}, which is ours", hint=f"drop it, or pass created={CREATED!r}"
         )
+    missing = [field.name for field in known.schema if field.name not in names] if known else []
+    if missing:
+        raise InvalidFrame(
+            f"the view has the column{'s' * (len(missing) > 1)} {', '.join(missing)}, the frame has not",
+            hint="add them (nulls are fine), or ws.drop the view to begin anew",
+        )
     return columns_of(names, keys=keys, timestamp=spec.timestamp, created=created)
+
+
+def _offline_path(ws: Workspace, spec: FrameSpec, known: FeatureView | None) -> Path:
+    """Return the parquet of a view: ours for a new one, the registered source of a known one.
+
+    Raises
+    ------
+    ConfigurationError
+        The view's source is no parquet file here, so that a frame cannot be added to it.
+    """
+    from feast import FileSource
+    from feast.data_format import ParquetFormat
+
+    if known is None:
+        return offline_file.path_of(ws.directory, str(spec.view))
+    source = known.batch_source
+    if isinstance(source, FileSource) and isinstance(source.file_format or ParquetFormat(), ParquetFormat):
+        path = Path(source.get_uri_for_file_path(ws.feast.config.repo_path, source.path))
+        if "://" not in source.path and not path.is_dir():
+            return path
+    raise ConfigurationError(
+        f"view {spec.view!r} is fed from {type(source).__name__} {source.name!r}, which a DataFrame cannot be added to",
+        hint=f"ws.materialize({spec.view!r}) reads it from there; ws.feast.push feeds both stores",
+    )
+
+
+def _refuse_values(table: pa.Table, roles: Columns, known: FeatureView | None) -> None:
+    """Refuse values that their features cannot hold before anything is written: encoding them all costs little."""
+    from feastra_nb.storage.codec import encode_payloads
+
+    types = {field.name: field.dtype.to_value_type() for field in known.schema} if known else {}
+    kinds = [types.get(name) or _dtype(table.schema.field(name).type).to_value_type() for name in roles.features]
+    encode_payloads([table.column(name) for name in roles.features], kinds, table.num_rows, names=roles.features)
 
 
 def _known_types(known: FeatureView | None) -> dict[str, pa.DataType]:

@@ -27,7 +27,9 @@ def path_of(directory: Path, view: str) -> Path:
     return directory / "offline" / f"{quote(view, safe=' ')}.parquet"
 
 
-def merge(path: Path, table: pa.Table, roles: Columns, *, now_us: int) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
+def merge(
+    path: Path, table: pa.Table, roles: Columns, *, now_us: int, automatic: bool
+) -> tuple[pa.Table, npt.NDArray[np.bool_]]:
     """Add a frame's rows to a view's parquet, but for those it already holds with the same content.
 
     Parameters
@@ -35,58 +37,50 @@ def merge(path: Path, table: pa.Table, roles: Columns, *, now_us: int) -> tuple[
     table
         n rows without repeats, as `frames.to_table` makes them.
     roles
-        The roles of its columns. Without a created column one is added: the stored rows' own, and ``now_us`` for new ones.
+        The roles of its columns.
     now_us
         The call's time, microseconds since the epoch.
+    automatic
+        Add a created time: the stored row's own where there is one of the same content, ``now_us`` elsewhere.
 
     Returns
     -------
     pa.Table
-        The n rows, each with its created time.
+        The n rows, each with its created time if the view has one.
     ndarray
         Shape (n,): which rows were already there.
 
     Raises
     ------
     InvalidFrame
-        A column's type does not fit the stored one, or a stored feature is missing.
+        A column's type does not fit the stored one.
     """
-    roles, table = _with_created(roles, table, now_us)
+    if automatic:
+        roles = Columns(roles.keys, roles.timestamp, CREATED, roles.features)
+        table = table.append_column(CREATED, _instants(np.full(table.num_rows, now_us)))
     if not path.exists():
         replace(path, table)
         return table, np.zeros(table.num_rows, dtype=bool)
-    table = _fit(table, pq.read_schema(path), path)
-    stored_us, known = _stored(path, table, roles, automatic=roles.created == CREATED)
-    if roles.created == CREATED:
-        created = np.where(known, stored_us, now_us)
-        table = table.set_column(
-            table.schema.get_field_index(CREATED), CREATED, pa.array(created, pa.timestamp("us")).cast(TIMESTAMP_US)
-        )
+    table = _fit(table, pq.read_schema(path))
+    stored_us, known = _stored(path, table, roles, automatic=automatic)
+    if automatic:
+        place = table.schema.get_field_index(CREATED)
+        table = table.set_column(place, CREATED, _instants(np.where(known, stored_us, now_us)))
     if not known.all():
-        stored = pq.read_table(path)
         fresh = table.filter(pa.array(~known))
-        replace(path, pa.concat_tables([stored, fresh], promote_options="default"))
+        replace(path, pa.concat_tables([pq.read_table(path), fresh], promote_options="default"))
     return table, known
 
 
-def _with_created(roles: Columns, table: pa.Table, now_us: int) -> tuple[Columns, pa.Table]:
-    if roles.created is not None:
-        return roles, table
-    created = pa.array(np.full(table.num_rows, now_us), pa.timestamp("us")).cast(TIMESTAMP_US)
-    return Columns(roles.keys, roles.timestamp, CREATED, roles.features), table.append_column(CREATED, created)
+def _instants(at_us: npt.NDArray[np.int64]) -> pa.Array:
+    return pa.array(at_us, pa.timestamp("us")).cast(TIMESTAMP_US)
 
 
-def _fit(table: pa.Table, stored: pa.Schema, path: Path) -> pa.Table:
-    missing = [name for name in stored.names if name not in table.column_names]
-    if missing:
-        raise InvalidFrame(
-            f"the view has the column{'s' * (len(missing) > 1)} {', '.join(missing)}, the frame has not",
-            hint=f"add them (nulls are fine), or drop the view and its file {path.name} to begin anew",
-        )
+def _fit(table: pa.Table, stored: pa.Schema) -> pa.Table:
     for name in stored.names:
         index = table.schema.get_field_index(name)
-        if table.schema.field(index).type == stored.field(name).type:
-            continue
+        if index < 0 or table.schema.field(index).type == stored.field(name).type:
+            continue  # a column that is the file's alone is null in the new rows
         try:
             table = table.set_column(index, name, table.column(index).cast(stored.field(name).type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as exc:
@@ -108,13 +102,13 @@ def _stored(
     import duckdb
 
     stored_names = set(pq.read_schema(path).names)
-    same = [*roles.keys, roles.timestamp] + ([] if automatic else [roles.created or CREATED])
+    same = [*roles.keys, roles.timestamp] + ([] if automatic or roles.created is None else [roles.created])
     content = [name for name in roles.features if name in stored_names]
     fresh_features = [name for name in roles.features if name not in stored_names]
     if fresh_features:
         # A feature that the file has not yet: no stored row has the same content.
         return np.zeros(table.num_rows, dtype=np.int64), np.zeros(table.num_rows, dtype=bool)
-    created = _sql(roles.created or CREATED)
+    created = "NULL::timestamptz" if roles.created is None else _sql(roles.created)
     partition = ", ".join(map(_sql, same))
     matches = " AND ".join(
         [*(f"f.{_sql(name)} = s.{_sql(name)}" for name in same)]
@@ -128,7 +122,7 @@ def _stored(
                 SELECT * FROM read_parquet(?, file_row_number = true)
                 QUALIFY row_number() OVER (PARTITION BY {partition} ORDER BY {created} DESC, file_row_number DESC) = 1
             )
-            SELECT f."feastra row" AS row, epoch_us(s.{created}) AS created_us
+            SELECT f."feastra row" AS row, coalesce(epoch_us({"s." * (roles.created is not None)}{created}), 0) AS created_us
             FROM frame f JOIN stored s ON {matches}
             """,
             [str(path)],

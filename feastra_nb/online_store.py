@@ -232,6 +232,21 @@ class FeastraOnlineStore(OnlineStore):
             opened.entries[key] = entry
         return entry
 
+    def entry_with(self, config: RepoConfig, table: FeatureView, features: Sequence[str]) -> ViewEntry:
+        """Return a view's entry that knows all of these features; another process may just have added one.
+
+        Raises
+        ------
+        CatalogConflict
+            The catalog does not know one of them.
+        """
+        entry = self.entry(config, table)
+        if any(name not in entry.positions for name in features):
+            entry = self.entry(config, table, reload=True)
+        for name in features:
+            entry.position(name)
+        return entry
+
     def forget_entry(self, config: RepoConfig, view: str) -> None:
         """Make the next use of a view read its catalog entry anew."""
         self.open(config).entries.pop((config.project, view), None)
@@ -346,16 +361,14 @@ class FeastraOnlineStore(OnlineStore):
     def _begin_read(
         self, config: RepoConfig, table: FeatureView, keys: Sequence[EntityKeyProto], features: list[str] | None
     ) -> _Read:
-        entry = self.entry(config, table)
-        names = features if features is not None else list(entry.positions)
-        if any(name not in entry.positions for name in names):
-            entry = self.entry(config, table, reload=True)
-        positions = [(name, entry.position(name)) for name in names]
+        names = features if features is not None else [field.name for field in table.features]
+        entry = self.entry_with(config, table, names)
         blobs = [serialize_entity_key(key, 3) for key in keys]
         # The view's own ttl, not the catalog's: a ttl that was changed and applied elsewhere counts at once.
         bounds = reader.serving_bounds(time.time_ns() // 1000, _ttl_us(table))
         opened = self.open(config)
-        return _Read(reader.NewestRead(opened.db, entry, list(dict.fromkeys(blobs)), bounds), blobs, positions)
+        newest = reader.NewestRead(opened.db, entry, list(dict.fromkeys(blobs)), bounds)
+        return _Read(newest, blobs, names, entry, lambda: self.entry(config, table, reload=True))
 
     def _ensure(self, config: RepoConfig, table: FeatureView) -> ViewEntry:
         opened = self.open(config)
@@ -395,18 +408,29 @@ class _Read:
 
     newest: reader.NewestRead
     blobs: list[bytes]
-    positions: list[tuple[str, int]]
+    names: Sequence[str]
+    entry: ViewEntry
+    reload: Callable[[], ViewEntry]
 
     def result(self) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        found = {key: self._row(row) for key, row in self.newest.result().items()}
+        rows = self.newest.result()
+        values = {key: RepeatedValue.FromString(row.features).val for key, row in rows.items()}
+        if any(len(some) > len(self.entry.slots) for some in values.values()):
+            # Written by somebody who knows of newer positions: a feature may have moved to one.
+            self.entry = self.reload()
+        positions = [(name, self.entry.position(name)) for name in self.names]
+        found = {key: (_instant(row), _features(values[key], positions)) for key, row in rows.items()}
         return [found.get(blob, (None, None)) for blob in self.blobs]
 
-    def _row(self, row: reader.StoredRow) -> tuple[datetime, dict[str, Value]]:
-        values = RepeatedValue.FromString(row.features).val
-        # A row written before a feature was added has no value for it: absent, not null.
-        known = len(values)
-        features = {name: values[place] for name, place in self.positions if place < known}
-        return EPOCH + timedelta(microseconds=row.event_us), features
+
+def _features(values: Sequence[Value], positions: Sequence[tuple[str, int]]) -> dict[str, Value]:
+    # A row written before a feature was added has no value for it: absent, not null.
+    known = len(values)
+    return {name: values[place] for name, place in positions if place < known}
+
+
+def _instant(row: reader.StoredRow) -> datetime:
+    return EPOCH + timedelta(microseconds=row.event_us)
 
 
 def _open(config: FeastraOnlineStoreConfig) -> _Opened:

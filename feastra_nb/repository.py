@@ -68,8 +68,9 @@ def repo_config(
     consistency: str,
     offline: str | Mapping[str, Any],
     retain: str,
+    read_only: bool = False,
 ) -> RepoConfig:
-    """Return the Feast configuration of a workspace."""
+    """Return the Feast configuration of a workspace; a read-only one makes no keyspace."""
     from feast.repo_config import RepoConfig
 
     options = {
@@ -78,6 +79,7 @@ def repo_config(
         "retain": retain,
         "consistency": {"read": consistency, "write": consistency},
         **online_store_options(target),
+        **({"create_keyspace": False} if read_only else {}),
     }
     return RepoConfig(
         project=project,

@@ -212,10 +212,14 @@ class Found:
     index: Int64s
     status: npt.NDArray[np.object_]
 
-    def features(self, one: Requested, entry: ViewEntry) -> list[pa.Array]:
+    def features(self, store: FeastraOnlineStore, config: Any, one: Requested) -> list[pa.Array]:
         """Return the asked features as Arrow columns of n rows, null where nothing was found."""
         from feast.value_type import ValueType
 
+        entry = store.entry_with(config, one.view, one.features)
+        if len(self.rows) and int(codec.value_counts(self.rows.features).max()) > len(entry.slots):
+            # Written by somebody who knows of newer positions: a feature may have moved to one.
+            entry = store.entry(config, one.view, reload=True)
         types = entry.value_types
         columns = codec.decode_payloads(
             self.rows.features,

@@ -74,9 +74,8 @@ def _found(
 
 
 def _columns(ws: Workspace, one: Requested, found: Found, options: Options) -> dict[str, pa.Array]:
-    entry = ws.store.entry(ws.feast.config, one.view)
     names = one.columns(full_feature_names=options.full_feature_names)
-    columns = dict(zip(names, found.features(one, entry), strict=True))
+    columns = dict(zip(names, found.features(ws.store, ws.feast.config, one), strict=True))
     if options.timestamps:
         columns |= dict.fromkeys((f"{name}__ts" for name in names), found.event_times())
     if options.status:

@@ -193,7 +193,7 @@ def runs(ws: Workspace, view: str | None) -> pd.DataFrame:
 
 
 def _runs(ws: Workspace, view: str | None) -> list[Run]:
-    if not ws._is_ours:  # noqa: SLF001
+    if not ws._is_ours or not ws.store.open(ws.feast.config).catalog.is_there():  # noqa: SLF001
         return []
     return ws.store.open(ws.feast.config).journal.runs(ws.project, view)
 
@@ -202,7 +202,7 @@ def _entries(ws: Workspace) -> dict[str, ViewEntry]:
     if not ws._is_ours:  # noqa: SLF001
         return {}
     catalog = ws.store.open(ws.feast.config).catalog
-    return {entry.view: entry for entry in catalog.views(ws.project)}
+    return {entry.view: entry for entry in catalog.views(ws.project)} if catalog.is_there() else {}
 
 
 def _until(view: Any) -> datetime | None:

@@ -97,6 +97,7 @@ def connect(
         consistency=consistency,
         offline=offline,
         retain=retain,
+        read_only=read_only,
     )
     from feast import FeatureStore
 

@@ -92,4 +92,3 @@ def _percent(share: float) -> str:
     if share < 0.0001:  # noqa: PLR2004 - the smallest that two decimals show
         return "< 0.01 %"
     return f"{share * 100:.3g} %"
-

@@ -177,8 +177,8 @@ def _arrived_later(pair: Pairs) -> int:
 
 
 def _compare(ws: Workspace, pair: Pairs, tolerance: Mapping[str, float] | float | None) -> list[pd.DataFrame]:
-    entry = ws.store.entry(ws.feast.config, pair.one.view)
-    online = dict(zip(pair.one.features, pair.found.features(pair.one, entry), strict=True))
+    found = pair.found.features(ws.store, ws.feast.config, pair.one)
+    online = dict(zip(pair.one.features, found, strict=True))
     offline = {name: pair.offline.values(pair.one, name, pair.star) for name in pair.one.features}
     verdict = {
         name: comparison.verdicts(

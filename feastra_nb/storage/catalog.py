@@ -208,6 +208,10 @@ class Catalog:
             if not self.db.table_exists(name):
                 self._create_table(name, columns)
 
+    def is_there(self) -> bool:
+        """Tell whether anything was ever applied to the keyspace."""
+        return self.db.table_exists(CATALOG_TABLE)
+
     def load(self, project: str, view: str) -> ViewEntry | None:
         """Return a view's entry; None where there is none, or the view was dropped."""
         entry = self._load(project, view)
