@@ -21,8 +21,9 @@ from feast.repo_config import FeastConfigBaseModel
 from feast.utils import make_tzaware
 from pydantic import StrictFloat, StrictInt
 
-from feastra_nb.materialization import Source, pull, us, write_table
+from feastra_nb.materialization import Source, pull, write_table
 from feastra_nb.online_store import FeastraOnlineStore
+from feastra_nb.times import us
 
 if TYPE_CHECKING:
     from feast import FeatureView

@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from feastra_nb import flights, offline_file
+from feastra_nb import flights
 from feastra_nb.connection.cluster import quoted
 from feastra_nb.connection.targets import Local
 from feastra_nb.frames import CREATED
+from feastra_nb.intake import offline_file
 from feastra_nb.workspace import connect
 
 if TYPE_CHECKING:

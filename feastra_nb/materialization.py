@@ -8,22 +8,23 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from feastra_nb.errors import FeastraError
 from feastra_nb.frames import epoch_us
-from feastra_nb.online_store import EPOCH, refuse_future
 from feastra_nb.progress import acknowledged_rows
 from feastra_nb.storage import codec, reader, writer
+from feastra_nb.storage.admission import admit, refuse_future
 from feastra_nb.storage.journal import DONE, FAILED, INTERRUPTED, Run, new_run
-from feastra_nb.storage.retention import row_ttls
-from feastra_nb.storage.rows import Rows, last_of_repeats, newest_before
+from feastra_nb.storage.rows import Rows
+from feastra_nb.times import us
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     import numpy.typing as npt
     import pandas as pd
@@ -147,7 +148,7 @@ def write_table(
     rows = encode(entry, view, table, arrived_us=now_us)
     if not allow_future:
         refuse_future(rows.event_us, now_us=now_us, view=view.name)
-    chosen = _choose(entry, rows, now_us)
+    chosen = admit(rows, now_us=now_us, ttl_us=entry.ttl_us, retain=entry.retention, thin=True)
     run = new_run(
         project=entry.project,
         view=entry.view,
@@ -206,28 +207,6 @@ def encode(entry: ViewEntry, view: FeatureView, table: pa.Table, *, arrived_us: 
             names=[slot.name for slot in slots],
         ),
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Chosen:
-    keep: npt.NDArray[np.bool_]
-    ttl_s: npt.NDArray[np.int64]
-    expired: int
-    superseded: int
-
-
-def _choose(entry: ViewEntry, rows: Rows, now_us: int) -> _Chosen:
-    """Say which rows are to be in the log: no repeats, nothing expired, every event inside retention and the newest before."""
-    codes = rows.entity_codes()
-    once = last_of_repeats(codes, rows.event_us, rows.created_us)
-    ttl_s, expired = row_ttls(rows.event_us, now_us=now_us, ttl_us=entry.ttl_us, retain=entry.retention)
-    keep = once & ~expired
-    superseded = 0
-    if entry.retention.us is not None:
-        current = newest_before(codes, rows.event_us, rows.created_us, now_us - entry.retention.us)
-        superseded = int((keep & ~current).sum())
-        keep &= current
-    return _Chosen(keep, ttl_s, int((once & expired).sum()), superseded)
 
 
 def _stored(
@@ -355,24 +334,3 @@ def pull(
     )
     table = job.to_arrow()
     return _run_pyarrow_field_mapping(table, dict(view.batch_source.field_mapping or {}))
-
-
-def us(instant: datetime) -> int:
-    """Return microseconds since the epoch of an aware instant."""
-    return (instant - EPOCH) // timedelta(microseconds=1)
-
-
-def instant(at_us: int) -> datetime:
-    """Return the aware instant of microseconds since the epoch.
-
-    Examples
-    --------
-    >>> instant(1_500_000)
-    datetime.datetime(1970, 1, 1, 0, 0, 1, 500000, tzinfo=datetime.timezone.utc)
-    """
-    return EPOCH + timedelta(microseconds=at_us)
-
-
-def utc_now() -> datetime:
-    """Return the present instant."""
-    return datetime.now(tz=timezone.utc)

@@ -17,12 +17,11 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.online_stores.online_store import OnlineStore
-from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
 from feast.repo_config import FeastConfigBaseModel
 from feast.utils import _get_entity_key_protos, _get_unique_entities, _populate_response_from_feature_data
 from pydantic import StrictBool, StrictFloat, StrictInt, StrictStr
@@ -30,25 +29,27 @@ from pydantic import StrictBool, StrictFloat, StrictInt, StrictStr
 from feastra_nb.connection import cluster
 from feastra_nb.connection.secrets import secret
 from feastra_nb.connection.targets import DEFAULT_PORT, REQUEST_TIMEOUT_S, ClusterSettings, tls_settings
-from feastra_nb.errors import CatalogConflict, ConfigurationError, InvalidFrame
+from feastra_nb.errors import CatalogConflict, ConfigurationError
+from feastra_nb.feast_rows import Read, to_rows
 from feastra_nb.infra import FeastraTable, registry_identity, spec_of
 from feastra_nb.storage import reader, writer
+from feastra_nb.storage.admission import admit, refuse_future
 from feastra_nb.storage.catalog import Catalog, ViewEntry
 from feastra_nb.storage.journal import DONE, Journal, new_run
-from feastra_nb.storage.retention import row_ttls
-from feastra_nb.storage.rows import Rows, last_of_repeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from feast import Entity, FeatureView
     from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
+    from feast.protos.feast.types.Value_pb2 import Value
     from feast.repo_config import RepoConfig
 
     from feastra_nb.connection.cluster import Database
+    from feastra_nb.storage.rows import Rows
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 PRECOMPUTED = "__precomputed__"  # Feast's prefix of the views it makes up for `precompute_online`
 
 
@@ -310,15 +311,16 @@ class FeastraOnlineStore(OnlineStore):
             return
         entry = self.entry(config, table)
         began_us = time.time_ns() // 1000
-        rows = _encode(entry, data, arrived_us=began_us)
+        rows = to_rows(entry, data, arrived_us=began_us)
         refuse_future(rows.event_us, now_us=began_us, view=table.name)
-        rows = rows.take(last_of_repeats(rows.entity_codes(), rows.event_us, rows.created_us))
-        ttl_s, expired = row_ttls(rows.event_us, now_us=began_us, ttl_us=entry.ttl_us, retain=entry.retention)
+        # Not thinned: a batch of somebody else's is not all there is of an entity's past.
+        admitted = admit(rows, now_us=began_us, ttl_us=entry.ttl_us, retain=entry.retention, thin=False)
+        keep = admitted.keep
         opened = self.open(config)
-        result = writer.write(opened.db, entry, rows.take(~expired), ttl_s[~expired], on_acknowledged=progress)
+        result = writer.write(opened.db, entry, rows.take(keep), admitted.ttl_s[keep], on_acknowledged=progress)
         # Feast's engines pass a progress function and write only the newest event of their interval; pushes pass none.
         if progress is not None and len(rows):
-            self._record_thinned(config, entry, rows, result.rows, int(expired.sum()), began_us)
+            self._record_thinned(config, entry, rows, result.rows, admitted.expired, began_us)
 
     def online_read(
         self,
@@ -360,7 +362,7 @@ class FeastraOnlineStore(OnlineStore):
 
     def _begin_read(
         self, config: RepoConfig, table: FeatureView, keys: Sequence[EntityKeyProto], features: list[str] | None
-    ) -> _Read:
+    ) -> Read:
         names = features if features is not None else [field.name for field in table.features]
         entry = self.entry_with(config, table, names)
         blobs = [serialize_entity_key(key, 3) for key in keys]
@@ -368,7 +370,7 @@ class FeastraOnlineStore(OnlineStore):
         bounds = reader.serving_bounds(time.time_ns() // 1000, _ttl_us(table))
         opened = self.open(config)
         newest = reader.NewestRead(opened.db, entry, list(dict.fromkeys(blobs)), bounds)
-        return _Read(newest, blobs, names, entry, lambda: self.entry(config, table, reload=True))
+        return Read(newest, blobs, names, entry, lambda: self.entry(config, table, reload=True))
 
     def _ensure(self, config: RepoConfig, table: FeatureView) -> ViewEntry:
         opened = self.open(config)
@@ -402,37 +404,6 @@ class FeastraOnlineStore(OnlineStore):
         )
 
 
-@dataclass(slots=True)
-class _Read:
-    """One view's read under way, in Feast's terms."""
-
-    newest: reader.NewestRead
-    blobs: list[bytes]
-    names: Sequence[str]
-    entry: ViewEntry
-    reload: Callable[[], ViewEntry]
-
-    def result(self) -> list[tuple[datetime | None, dict[str, Value] | None]]:
-        rows = self.newest.result()
-        values = {key: RepeatedValue.FromString(row.features).val for key, row in rows.items()}
-        if any(len(some) > len(self.entry.slots) for some in values.values()):
-            # Written by somebody who knows of newer positions: a feature may have moved to one.
-            self.entry = self.reload()
-        positions = [(name, self.entry.position(name)) for name in self.names]
-        found = {key: (_instant(row), _features(values[key], positions)) for key, row in rows.items()}
-        return [found.get(blob, (None, None)) for blob in self.blobs]
-
-
-def _features(values: Sequence[Value], positions: Sequence[tuple[str, int]]) -> dict[str, Value]:
-    # A row written before a feature was added has no value for it: absent, not null.
-    known = len(values)
-    return {name: values[place] for name, place in positions if place < known}
-
-
-def _instant(row: reader.StoredRow) -> datetime:
-    return EPOCH + timedelta(microseconds=row.event_us)
-
-
 def _open(config: FeastraOnlineStoreConfig) -> _Opened:
     from feastra_nb.connection.cluster import Database, ensure_keyspace, pool
 
@@ -453,61 +424,3 @@ def _open(config: FeastraOnlineStoreConfig) -> _Opened:
 def _ttl_us(table: FeatureView) -> int | None:
     ttl = getattr(table, "ttl", None)
     return ttl // timedelta(microseconds=1) if ttl else None
-
-
-def _encode(
-    entry: ViewEntry,
-    data: Sequence[tuple[EntityKeyProto, dict[str, Value], datetime, datetime | None]],
-    *,
-    arrived_us: int,
-) -> Rows:
-    import numpy as np
-    import pyarrow as pa
-
-    positions = entry.positions
-    null = Value()
-    payloads = []
-    for _key, features, _event, _created in data:
-        values = [null] * len(entry.slots)
-        for name, value in features.items():
-            values[positions[name] if name in positions else entry.position(name)] = value
-        payloads.append(RepeatedValue(val=values).SerializeToString(deterministic=True))
-    return Rows(
-        pa.array([serialize_entity_key(key, 3) for key, *_rest in data], pa.binary()),
-        np.array([epoch_us(event) for _key, _features, event, _created in data], dtype=np.int64),
-        np.array([0 if created is None else epoch_us(created) for *_rest, created in data], dtype=np.int64),
-        np.full(len(data), arrived_us, dtype=np.int64),
-        pa.array(payloads, pa.large_binary()),
-    )
-
-
-def epoch_us(instant: datetime) -> int:
-    """Return microseconds since the epoch; a naive instant is UTC, as everywhere in Feast.
-
-    Examples
-    --------
-    >>> epoch_us(datetime(1970, 1, 1, 0, 0, 1))
-    1000000
-    """
-    aware = instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)
-    return (aware - EPOCH) // timedelta(microseconds=1)
-
-
-def refuse_future(event_us: Any, *, now_us: int, view: str) -> None:
-    """Refuse events more than five minutes ahead of this machine's clock: they would hide what comes until then.
-
-    Raises
-    ------
-    InvalidFrame
-        Names how many, and the first.
-    """
-    import numpy as np
-
-    ahead = np.flatnonzero(event_us > now_us + reader.CLOCK_SKEW_US)
-    if len(ahead):
-        first = EPOCH + timedelta(microseconds=int(event_us[ahead[0]]))
-        raise InvalidFrame(
-            f"{len(ahead):,} of {len(event_us):,} rows for view {view!r} lie in the future; row {ahead[0]} is of "
-            f"{first:%Y-%m-%d %H:%M:%S} UTC",
-            hint="check the timestamp column's unit and time zone; ws.materialize(…, allow_future=True) takes them",
-        )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.connection.secrets import Secret
 from feastra_nb.connection.targets import Astra, Hosts, Local, astra_credentials
-from feastra_nb.errors import ConfigurationError
+from feastra_nb.errors import CatalogConflict, ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from feast.repo_config import RepoConfig
 
     from feastra_nb.connection.targets import Target
+    from feastra_nb.storage.catalog import ViewEntry
+    from feastra_nb.workspace import Workspace
 
 STORE_TYPE = "feastra_nb.online_store.FeastraOnlineStore"
 ENGINE_TYPE = "feastra_nb.arrow_engine.ArrowComputeEngine"
@@ -192,3 +196,21 @@ def _public(key: str, value: Any) -> Any:
     if isinstance(value, Secret) or key == "password":
         return f"${{{PASSWORD_VARIABLE}}}"
     return os.fspath(value) if isinstance(value, Path) else value
+
+
+def save_workspace(ws: Workspace, path: Path) -> Path:
+    """Write a Feast repository of the workspace, and let its registry share the tables."""
+    if ws.target is None:
+        raise ConfigurationError(f"this workspace is a Feast repository already: {ws.directory}")
+    folder = save(ws.feast, ws.target, path)
+    identity = str(folder / "data" / "registry.db")
+    opened = ws.store.open(ws.feast.config)
+    for entry in opened.catalog.views(ws.project):
+        opened.catalog.change(ws.project, entry.view, partial(_shared_with, identity))
+    return folder
+
+
+def _shared_with(registry: str, entry: ViewEntry | None) -> ViewEntry:
+    if entry is None:
+        raise CatalogConflict("the view was dropped while it was saved", hint="save again")
+    return replace(entry, registries=tuple(dict.fromkeys((*entry.registries, registry))))

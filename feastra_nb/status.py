@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.materialization import instant, utc_now
-from feastra_nb.retrieval import ttl_us
+from feastra_nb.connection.targets import short
+from feastra_nb.retrieval.request import ttl_us
+from feastra_nb.times import instant, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +78,7 @@ def status(ws: Workspace) -> Status:
 
     config = ws.feast.config
     facts = {
-        "target": repr(ws.target) if ws.target is not None else f"repository {ws.directory}",
+        "target": short(ws.target) if ws.target is not None else f"repository {ws.directory}",
         "project": ws.project,
         "folder": str(ws.directory),
         "offline store": str(config.offline_store.type),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.connection.choice import choose_target, local_names
-from feastra_nb.connection.targets import DEFAULT_CONSISTENCY, Local
+from feastra_nb.connection.targets import DEFAULT_CONSISTENCY, Local, short
 from feastra_nb.errors import ConfigurationError, ReadOnly, UnknownName, WorkspaceClosed, close_names
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def connect(
     >>> with fnb.connect(fnb.Local()) as ws:  # doctest: +SKIP
     ...     ws.materialize(df, "plane_stats", keys=["tailnum"])
     """
+    from feastra_nb.quiet import quiet_feast
     from feastra_nb.repository import prepare_directory, repo_config
-    from feastra_nb.retrieval import quiet_feast
 
     if repo is not None:
         return _open_repository(Path(repo), target, read_only=read_only)
@@ -122,7 +122,7 @@ def _names(target: Target, project: str | None, keyspace: str | None, folder: Pa
 def _open_repository(repo: Path, target: Target | None, *, read_only: bool) -> Workspace:
     from feast import FeatureStore
 
-    from feastra_nb.retrieval import quiet_feast
+    from feastra_nb.quiet import quiet_feast
 
     if target is not None:
         raise ConfigurationError("pass a target or repo=, not both", hint="the repository says where its store is")
@@ -217,15 +217,18 @@ class Workspace:
             The write stopped part-way; the same call completes it.
         """
         self._check(writing=True)
-        from feastra_nb import intake
-
         if isinstance(data, str):
-            return intake.materialize_registered(self, data, start=start, end=end, progress=progress)
-        spec = intake.FrameSpec(
+            from feastra_nb.intake.registered import materialize_registered
+
+            return materialize_registered(self, data, start=start, end=end, progress=progress)
+        from feastra_nb.intake.frame import materialize_frame
+        from feastra_nb.intake.registration import FrameSpec
+
+        spec = FrameSpec(
             view=view, keys=keys, timestamp=timestamp, created=created, ttl=ttl, retain=retain,
             description=description, tags=tags, owner=owner,
         )  # fmt: skip
-        return intake.materialize_frame(self, data, spec, allow_future=allow_future, progress=progress)
+        return materialize_frame(self, data, spec, allow_future=allow_future, progress=progress)
 
     def retain(self, view: str, retain: str) -> None:
         """Set how much history a view keeps from now on: ``"30d"``, ``"all"``, ``"latest"``."""
@@ -242,9 +245,9 @@ class Workspace:
     def drop(self, view: str) -> None:
         """Drop a view: from the registry, its online table and its offline parquet."""
         self._check(writing=True)
-        from feastra_nb import intake
+        from feastra_nb.intake.registration import drop
 
-        intake.drop(self, view)
+        drop(self, view)
 
     # --- reading ---
 
@@ -290,15 +293,15 @@ class Workspace:
             An as-of instant lies before the view's history, and ``status`` is off.
         """
         self._check()
-        from feastra_nb import serving
+        from feastra_nb.retrieval import online
 
-        return serving.online(
+        return online.online(
             self,
             features,
             entities,
             as_of=as_of,
             known_at=known_at,
-            options=serving.Options(full_feature_names, timestamps, status, dtype_backend),
+            options=online.Options(full_feature_names, timestamps, status, dtype_backend),
         )
 
     def historical(
@@ -314,7 +317,7 @@ class Workspace:
             ``"as_of"``: only rows created at or before each row's timestamp count.
         """
         self._check()
-        from feastra_nb.retrieval import historical
+        from feastra_nb.retrieval.offline import historical
 
         return historical(self._feast, features, entity_df, known_at=known_at, full_feature_names=full_feature_names)
 
@@ -420,9 +423,9 @@ class Workspace:
     def save(self, path: str | Path) -> Path:
         """Write an ordinary Feast repository of this workspace, without secrets, and return its folder."""
         self._check()
-        from feastra_nb import intake
+        from feastra_nb.repository import save_workspace
 
-        return intake.save(self, Path(path))
+        return save_workspace(self, Path(path))
 
     @property
     def feast(self) -> FeatureStore:
@@ -505,6 +508,6 @@ class Workspace:
         self.close()
 
     def __repr__(self) -> str:
-        where = f"{self.target!r}" if self.target is not None else f"repo {str(self.directory)!r}"
+        where = short(self.target) if self.target is not None else f"repo {str(self.directory)!r}"
         state = ", closed" if self._closed else ", read only" if self.read_only else ""
         return f"Workspace({where}, project={self.project!r}, keyspace={self.keyspace!r}{state})"

@@ -140,7 +140,8 @@ def test_the_future_is_refused_and_nothing_is_written(repository):
 
 def test_ttl_holds_online_as_it_does_offline(repository, driver, tmp_path):
     repository.apply([driver, drivers_view(driver, tmp_path, ttl=timedelta(minutes=30))])
-    write(repository, [row(1, 1, NOW - timedelta(minutes=29)), row(2, 2, NOW - timedelta(minutes=31))])
+    now = datetime.now(tz=timezone.utc)
+    write(repository, [row(1, 1, now - timedelta(minutes=29)), row(2, 2, now - timedelta(minutes=31))])
     assert trips(repository, [1, 2]) == [1, None]
 
 

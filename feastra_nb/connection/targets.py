@@ -5,7 +5,7 @@ A target is plain data. `ClusterSettings` is what all three come down to, and th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from feastra_nb.connection.secrets import Secret, secret
@@ -203,6 +203,22 @@ class Astra:
 
 
 Target = Local | Hosts | Astra
+
+
+def short(target: Target) -> str:
+    """Return a target as one would write it: what differs from the default, secrets masked.
+
+    Examples
+    --------
+    >>> short(Local()), short(Hosts(["10.0.0.1"], password="swordfish"))
+    ('Local()', "Hosts(hosts=('10.0.0.1',), password='***')")
+    """
+    said = [
+        f"{field.name}={getattr(target, field.name)!r}"
+        for field in fields(target)
+        if field.repr and getattr(target, field.name) != field.default
+    ]
+    return f"{type(target).__name__}({', '.join(said)})"
 
 
 def tls_settings(

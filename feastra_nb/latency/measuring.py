@@ -11,7 +11,8 @@ from feastra_nb.connection.cluster import READ, map_driver_errors, quoted
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.latency.load import closed_loop
 from feastra_nb.latency.report import LatencyReport, Run, environment, summarize
-from feastra_nb.retrieval import Requested, entity_table, quiet_feast, references, requested
+from feastra_nb.quiet import quiet_feast
+from feastra_nb.retrieval.request import Requested, entity_table, references, requested
 from feastra_nb.storage import codec
 
 if TYPE_CHECKING:

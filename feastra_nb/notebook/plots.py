@@ -94,8 +94,14 @@ def style() -> Iterator[None]:
     >>> inside, mpl.rcParams["legend.frameon"] == before
     (False, True)
     """
-    with mpl.rc_context(dict(STYLE)):
+    # Not rc_context: it would also undo what pyplot sets inside, such as that the notebook's backend is interactive, and
+    # nothing drawn afterwards would be shown.
+    before = {name: mpl.rcParams[name] for name in STYLE}
+    mpl.rcParams.update(STYLE)
+    try:
         yield
+    finally:
+        mpl.rcParams.update(before)
 
 
 def figure_axes(ax: Axes | None, *, figsize: tuple[float, float] = FIGURE_INCHES) -> Axes:

@@ -69,7 +69,7 @@ def _draw_fields(axes: Axes, shares: pd.DataFrame) -> None:
     for (row, column), share in np.ndenumerate(shares.to_numpy(dtype=float)):
         if share > 0:
             # By the root, so that a fault of one per cent is seen beside one of all rows.
-            strength = 0.08 + 0.8 * float(np.sqrt(share))
+            strength = 0.2 + 0.7 * float(np.sqrt(share))
             axes.add_patch(Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, color=BAD, alpha=strength, linewidth=0))
             axes.text(column, row, _percent(share), ha="center", va="center", fontsize=9)
     axes.set_xlim(-0.5, shares.shape[1] - 0.5)

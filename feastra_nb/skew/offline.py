@@ -10,17 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feastra_nb.frames import epoch_us
-from feastra_nb.materialization import instant, pull
-from feastra_nb.retrieval import newest_at, quiet_feast
+from feastra_nb.materialization import pull
+from feastra_nb.quiet import quiet_feast
+from feastra_nb.retrieval.past import newest_at
 from feastra_nb.storage import codec
 from feastra_nb.storage.rows import Rows
+from feastra_nb.times import instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy.typing as npt
 
-    from feastra_nb.retrieval import Requested
+    from feastra_nb.retrieval.request import Requested
     from feastra_nb.workspace import Workspace
 
     Int64s = npt.NDArray[np.int64]

@@ -12,26 +12,16 @@ import pyarrow as pa
 
 from feastra_nb.errors import ConfigurationError, UnknownName, close_names
 from feastra_nb.frames import TIMESTAMP_US
-from feastra_nb.retrieval import (
-    KNOWN_AT_AS_OF,
-    UNKNOWN,
-    Found,
-    Requested,
-    check_spine,
-    entity_keys,
-    entity_table,
-    find_as_of,
-    find_now,
-    newest_at,
-    requested,
-    to_pandas,
-    ttl_us,
-)
+from feastra_nb.retrieval.dataframes import to_pandas
+from feastra_nb.retrieval.offline import KNOWN_AT_AS_OF, check_spine
+from feastra_nb.retrieval.past import UNKNOWN, Found, find_as_of, find_now, newest_at
+from feastra_nb.retrieval.request import Requested, entity_keys, entity_table, requested, ttl_us
 from feastra_nb.skew import causes, comparison
 from feastra_nb.skew.causes import Evidence
 from feastra_nb.skew.offline import OfflineEvents, offline_events
 from feastra_nb.skew.report import SkewReport
 from feastra_nb.storage import codec, reader
+from feastra_nb.storage.admission import CLOCK_SKEW_US
 from feastra_nb.storage.journal import DONE
 
 if TYPE_CHECKING:
@@ -208,9 +198,7 @@ class _Proof:
         entry = ws.store.entry(ws.feast.config, pair.one.view)
         self.positions = entry.positions
         keys = pair.keys.take(pa.array(rows))
-        until = reader.Bounds(
-            reader.BEGINNING_US, int(pair.t_us[rows].max()) + reader.CLOCK_SKEW_US if len(rows) else 0
-        )
+        until = reader.Bounds(reader.BEGINNING_US, int(pair.t_us[rows].max()) + CLOCK_SKEW_US if len(rows) else 0)
         distinct = keys.unique().to_pylist()
         history = reader.read_history(ws.store.open(ws.feast.config).db, entry, distinct, until)
         self.evidence = _evidence(pair, rows, keys, history)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from feastra_nb.connection.cluster import READ, Database, map_driver_errors, quoted
+from feastra_nb.storage.admission import CLOCK_SKEW_US
 from feastra_nb.storage.replicas import replica_groups
 from feastra_nb.storage.rows import Rows
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 IN_KEYS = 20  # Astra's limit of partition keys in one IN
 BEGINNING_US = -(2**63)
 END_US = 2**63 - 1
-# Clocks differ a little: the serving path still sees an event this far ahead of this machine's clock.
-CLOCK_SKEW_US = 5 * 60 * 1_000_000
 
 
 class StoredRow(NamedTuple):

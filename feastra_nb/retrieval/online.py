@@ -10,19 +10,17 @@ import pyarrow as pa
 
 from feastra_nb.errors import ConfigurationError, InvalidFrame, close_names
 from feastra_nb.frames import TIMESTAMP_US
-from feastra_nb.retrieval import (
-    KNOWN_AT_AS_OF,
-    Found,
+from feastra_nb.quiet import quiet_feast
+from feastra_nb.retrieval.dataframes import to_pandas
+from feastra_nb.retrieval.offline import KNOWN_AT_AS_OF
+from feastra_nb.retrieval.past import Found, find_as_of, find_now
+from feastra_nb.retrieval.request import (
     Requested,
     entity_keys,
     entity_table,
-    find_as_of,
-    find_now,
     instants,
-    quiet_feast,
     references,
     requested,
-    to_pandas,
 )
 
 if TYPE_CHECKING:

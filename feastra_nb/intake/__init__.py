@@ -1,0 +1,1 @@
+"""What a workspace takes in: DataFrames and registered views, into both stores."""

@@ -1,0 +1,67 @@
+"""`ws.materialize("view", …)`: a registered view, from the offline store."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from feastra_nb.errors import ConfigurationError
+from feastra_nb.materialization import LOOKBACK, materialize_view
+from feastra_nb.quiet import quiet_feast
+from feastra_nb.retrieval.request import instants
+from feastra_nb.times import instant, utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from feast import FeatureView
+
+    from feastra_nb.materialization import Materialization
+    from feastra_nb.workspace import Workspace
+
+
+def materialize_registered(
+    ws: Workspace,
+    name: str,
+    *,
+    start: datetime | str | None,
+    end: datetime | str | None,
+    progress: bool | Callable[[int], object],
+) -> Materialization:
+    """Read a registered view's rows from the offline store and write them online.
+
+    Without ``start`` the run goes on from the end of the last one, less a day of lookback for rows that arrived late.
+    """
+    from feastra_nb.arrow_engine import serves
+
+    view = ws.view(name)
+    if not serves(view, ws.store):
+        raise ConfigurationError(
+            f"view {name!r} is transformed, aggregated or not online, so Feast must materialize it",
+            hint=f"ws.feast.materialize(start, end, [{name!r}])",
+        )
+    until = _moment(end, "end") or utc_now()
+    since, check_until = _since(view, _moment(start, "start"))
+    if since is not None and since > until:
+        raise ConfigurationError(f"start {since} lies after end {until}")
+    with quiet_feast():
+        done = materialize_view(
+            ws.feast, ws.store, view, start=since, end=until, check_until=check_until, progress=progress
+        )
+    begin = since or datetime(1970, 1, 1, tzinfo=timezone.utc)
+    ws.feast.registry.apply_materialization(view, ws.project, begin, until)
+    return done
+
+
+def _since(view: FeatureView, start: datetime | None) -> tuple[datetime | None, datetime | None]:
+    """Return where the run begins, and until when its rows may be stored already."""
+    if start is not None:
+        return start, None
+    last = view.most_recent_end_time
+    return (None, None) if last is None else (last - LOOKBACK, last)
+
+
+def _moment(value: datetime | str | None, name: str) -> datetime | None:
+    if value is None:
+        return None
+    return instant(int(instants(value, 1, name)[0]))

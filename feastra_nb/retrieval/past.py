@@ -1,0 +1,232 @@
+"""What the online store holds: the newest row now, or as of each row's own instant, rebuilt from the history."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from feastra_nb.errors import BeyondRetention
+from feastra_nb.frames import TIMESTAMP_US
+from feastra_nb.retrieval.request import ttl_us
+from feastra_nb.storage import codec, reader
+from feastra_nb.storage.rows import Rows
+from feastra_nb.times import instant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from feastra_nb.online_store import FeastraOnlineStore
+    from feastra_nb.retrieval.request import Requested
+    from feastra_nb.storage.catalog import ViewEntry
+
+    Int64s = npt.NDArray[np.int64]
+    Bools = npt.NDArray[np.bool_]
+
+PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE, UNKNOWN = "PRESENT", "NOT_FOUND", "OUTSIDE_MAX_AGE", "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """One view's rows for n entity rows.
+
+    Parameters
+    ----------
+    rows
+        The rows that were found, m of them.
+    index
+        Shape (n,): which of them each entity row gets; -1 for none.
+    status
+        Shape (n,): PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE or UNKNOWN.
+    """
+
+    rows: Rows
+    index: Int64s
+    status: npt.NDArray[np.object_]
+
+    def features(self, store: FeastraOnlineStore, config: Any, one: Requested) -> list[pa.Array]:
+        """Return the asked features as Arrow columns of n rows, null where nothing was found."""
+        from feast.value_type import ValueType
+
+        entry = store.entry_with(config, one.view, one.features)
+        if len(self.rows) and int(codec.value_counts(self.rows.features).max()) > len(entry.slots):
+            # Written by somebody who knows of newer positions: a feature may have moved to one.
+            entry = store.entry(config, one.view, reload=True)
+        types = entry.value_types
+        columns = codec.decode_payloads(
+            self.rows.features,
+            [entry.position(name) for name in one.features],
+            [ValueType[types[name]] for name in one.features],
+        )
+        where = pa.array(self.index, mask=self.index < 0)
+        return [column.take(where) for column in columns]
+
+    def event_times(self) -> pa.Array:
+        """Return each row's event time, null where nothing was found."""
+        where = pa.array(self.index, mask=self.index < 0)
+        return pa.array(self.rows.event_us, pa.timestamp("us")).cast(TIMESTAMP_US).take(where)
+
+
+def find_now(store: FeastraOnlineStore, config: Any, one: Requested, keys: pa.Array, *, status: bool) -> Found:
+    """Return what the store serves now."""
+    now_us = time.time_ns() // 1000
+    return _find(store, config, one, keys, reader.serving_bounds(now_us, ttl_us(one.view)), status=status)
+
+
+def find_as_of(
+    store: FeastraOnlineStore,
+    config: Any,
+    one: Requested,
+    keys: pa.Array,
+    t_us: Int64s,
+    *,
+    known_us: Int64s | None = None,
+    status: bool = False,
+) -> Found:
+    """Return what the store would have served at an instant of each row, rebuilt from its history.
+
+    Parameters
+    ----------
+    t_us
+        Shape (n,): each row's instant, microseconds since the epoch.
+    known_us
+        Shape (n,): only rows that had arrived by then count; None for all that arrived since.
+
+    Raises
+    ------
+    BeyondRetention
+        An instant lies before what the store remembers, and no status was asked for.
+    """
+    entry = store.entry(config, one.view, reload=True)
+    beyond = unknown_instants(store, config, entry, t_us)
+    if beyond.any() and not status:
+        raise beyond_retention(entry, t_us[beyond])
+    ttl = ttl_us(one.view)
+    if known_us is None and len(t_us) and (t_us == t_us[0]).all():
+        found = _find(store, config, one, keys, reader.as_of_bounds(int(t_us[0]), ttl), status=status)
+    else:
+        found = _find_in_history(store, config, entry, keys, t_us, known_us, ttl)
+    return Found(found.rows, np.where(beyond, -1, found.index), np.where(beyond, UNKNOWN, found.status))
+
+
+def unknown_instants(store: FeastraOnlineStore, config: Any, entry: ViewEntry, t_us: Int64s) -> Bools:
+    """Return which instants the store cannot replay: before the horizon, or inside an interval of which only the newest
+    event was written.
+    """  # noqa: D205 - one sentence
+    now_us = time.time_ns() // 1000
+    horizon = entry.horizon_us(now_us)
+    unknown = np.zeros(len(t_us), dtype=bool) if horizon is None else t_us < horizon
+    for run in store.open(config).journal.runs(entry.project, entry.view):
+        if run.thinned and run.generation == entry.generation:
+            unknown |= (t_us >= run.start_us) & (t_us < run.end_us)
+    return unknown
+
+
+def beyond_retention(entry: ViewEntry, t_us: Int64s) -> BeyondRetention:
+    """Return the error for instants that cannot be replayed."""
+    horizon = entry.horizon_us(time.time_ns() // 1000)
+    since = f"since {instant(horizon):%Y-%m-%d %H:%M:%S} UTC" if horizon is not None else "in part"
+    return BeyondRetention(
+        f"view {entry.view!r} (retain {entry.retain!r}) remembers its history only {since}; "
+        f"{len(t_us):,} instants lie outside, the earliest {instant(int(t_us.min())):%Y-%m-%d %H:%M:%S} UTC",
+        hint="status=True returns such rows as UNKNOWN; ws.retain(view, …) keeps more from now on",
+    )
+
+
+def _find(
+    store: FeastraOnlineStore, config: Any, one: Requested, keys: pa.Array, bounds: reader.Bounds, *, status: bool
+) -> Found:
+    opened, entry = store.open(config), store.entry(config, one.view)
+    distinct = keys.unique().to_pylist()
+    newest = reader.read_newest(opened.db, entry, distinct, bounds) if distinct else {}
+    missing = [key for key in distinct if key not in newest]
+    older: set[bytes] = set()
+    if status and missing and bounds.lower_us > reader.BEGINNING_US:
+        before = reader.Bounds(reader.BEGINNING_US, bounds.lower_us - 1)
+        older = set(reader.read_newest(opened.db, entry, missing, before))
+    order = {key: place for place, key in enumerate(newest)}
+    values = keys.to_pylist()
+    index = np.array([order.get(key, -1) for key in values], dtype=np.int64)
+    states = [PRESENT if key in order else OUTSIDE_MAX_AGE if key in older else NOT_FOUND for key in values]
+    return Found(_rows_of(newest), index, np.array(states, dtype=object))
+
+
+def _rows_of(newest: Mapping[bytes, reader.StoredRow]) -> Rows:
+    rows = list(newest.values())
+    return Rows(
+        pa.array(list(newest), pa.binary()),
+        np.array([row.event_us for row in rows], dtype=np.int64),
+        np.array([row.created_us for row in rows], dtype=np.int64),
+        np.array([row.arrived_us for row in rows], dtype=np.int64),
+        pa.array([row.features for row in rows], pa.large_binary()),
+    )
+
+
+def _find_in_history(
+    store: FeastraOnlineStore,
+    config: Any,
+    entry: ViewEntry,
+    keys: pa.Array,
+    t_us: Int64s,
+    known_us: Int64s | None,
+    ttl: int | None,
+) -> Found:
+    """One slice of history an entity, joined here: the cost grows with entities, not with rows."""
+    if not len(t_us):
+        return Found(_rows_of({}), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=object))
+    bounds = reader.Bounds(reader.BEGINNING_US, int(t_us.max()))
+    history = reader.read_history(store.open(config).db, entry, keys.unique().to_pylist(), bounds)
+    index = newest_at(history, keys, t_us, known_us)
+    old = (index >= 0) & (history.event_us[index] < t_us - ttl) if ttl else np.zeros(len(t_us), dtype=bool)
+    status = np.where(index < 0, NOT_FOUND, np.where(old, OUTSIDE_MAX_AGE, PRESENT)).astype(object)
+    return Found(history, np.where(old, -1, index), status)
+
+
+def newest_at(history: Rows, keys: pa.Array, t_us: Int64s, known_us: Int64s | None = None) -> Int64s:
+    """Return for each (key, instant) the index of its newest row in a history at or before the instant; -1 for none.
+
+    Newest is the greatest by (event, created, arrived). With ``known_us`` only rows that had arrived by then count.
+
+    Examples
+    --------
+    >>> us = np.array([1, 5, 5])
+    >>> history = Rows(pa.array([b"k"] * 3), us, np.array([0, 1, 0]), us, pa.array([b""] * 3))
+    >>> newest_at(history, pa.array([b"k", b"k", b"x"]), np.array([4, 5, 9]))
+    array([ 0,  1, -1])
+    """
+    both = pa.concat_arrays([history.entity_key.cast(pa.binary()), keys.cast(pa.binary())])
+    codes = np.asarray(both.dictionary_encode().indices, dtype=np.int64)
+    stored, asked = codes[: len(history)], codes[len(history) :]
+    order = np.lexsort((history.arrived_us, history.created_us, history.event_us, stored))
+    place = _last_at_or_before(stored[order], history.event_us[order], asked, t_us)
+    if known_us is not None:
+        arrived, owner = history.arrived_us[order], stored[order]
+        late = (place >= 0) & (arrived[place] > known_us)
+        while late.any():
+            # One step back for those whose row had not arrived yet; as many rounds as the longest such chain.
+            place[late] -= 1
+            place[late & ((place < 0) | (owner[place] != asked))] = -1
+            late = (place >= 0) & (arrived[place] > known_us)
+    return np.where(place < 0, -1, order[place]) if len(order) else np.full(len(t_us), -1, dtype=np.int64)
+
+
+def _last_at_or_before(codes: Int64s, event_us: Int64s, asked: Int64s, t_us: Int64s) -> Int64s:
+    """Return for each question the last row (sorted by code, event) of its code with an event at or before its time."""
+    n = len(codes)
+    # Rows and questions in one sort; a question stands behind the rows of its own instant.
+    all_codes, all_us = np.concatenate([codes, asked]), np.concatenate([event_us, t_us])
+    is_question = np.concatenate([np.zeros(n, dtype=np.int8), np.ones(len(asked), dtype=np.int8)])
+    rank = np.concatenate([np.arange(n), np.zeros(len(asked), dtype=np.int64)])
+    order = np.lexsort((rank, is_question, all_us, all_codes))
+    rows_before = np.cumsum(order < n) - 1
+    place = np.empty(len(asked), dtype=np.int64)
+    questions = order >= n
+    place[order[questions] - n] = rows_before[questions]
+    valid = place >= 0
+    valid[valid] = codes[place[valid]] == asked[valid]
+    return np.where(valid, place, -1)

@@ -1,0 +1,79 @@
+"""Which rows may be written: nothing from the future, no repeats, nothing that is past its use. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from feastra_nb.errors import InvalidFrame
+from feastra_nb.storage.retention import Retention, row_ttls
+from feastra_nb.storage.rows import Rows, last_of_repeats, newest_before
+from feastra_nb.times import instant
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+# Clocks differ a little: an event this far ahead of this machine's clock is taken, and served.
+CLOCK_SKEW_US = 5 * 60 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Admitted:
+    """Which of n rows are to be written.
+
+    Parameters
+    ----------
+    keep
+        Shape (n,).
+    ttl_s
+        Shape (n,): each row's time to live in seconds, 0 for none.
+    expired
+        Rows left out because ttl and retention are over for them.
+    superseded
+        Rows left out because they are older than the retention, and not the newest of their entity before it.
+    """
+
+    keep: npt.NDArray[np.bool_]
+    ttl_s: npt.NDArray[np.int64]
+    expired: int
+    superseded: int
+
+
+def admit(rows: Rows, *, now_us: int, ttl_us: int | None, retain: Retention, thin: bool) -> Admitted:
+    """Say which rows to write: no repeats, nothing expired; if thinned, every event inside retention and the newest before.
+
+    Parameters
+    ----------
+    thin
+        Leave out what is older than the retention; only right for rows that are all there is of their entities' past.
+    """
+    codes = rows.entity_codes()
+    once = last_of_repeats(codes, rows.event_us, rows.created_us)
+    ttl_s, expired = row_ttls(rows.event_us, now_us=now_us, ttl_us=ttl_us, retain=retain)
+    keep = once & ~expired
+    superseded = 0
+    if thin and retain.us is not None:
+        current = newest_before(codes, rows.event_us, rows.created_us, now_us - retain.us)
+        superseded = int((keep & ~current).sum())
+        keep &= current
+    return Admitted(keep, ttl_s, int((once & expired).sum()), superseded)
+
+
+def refuse_future(event_us: npt.NDArray[np.int64], *, now_us: int, view: str) -> None:
+    """Refuse events more than five minutes ahead of this machine's clock: they would hide what comes until then.
+
+    Raises
+    ------
+    InvalidFrame
+        Names how many, and the first.
+    """
+    ahead = np.flatnonzero(event_us > now_us + CLOCK_SKEW_US)
+    if len(ahead):
+        first = instant(int(event_us[ahead[0]]))
+        raise InvalidFrame(
+            f"{len(ahead):,} of {len(event_us):,} rows for view {view!r} lie in the future; row {ahead[0]} is of "
+            f"{first:%Y-%m-%d %H:%M:%S} UTC",
+            hint="check the timestamp column's unit and time zone; ws.materialize(…, allow_future=True) takes them",
+        )
