@@ -19,6 +19,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 BINDER = ROOT / "binder"
@@ -68,8 +69,8 @@ def test_there_is_no_environment_yml():
 
 
 def test_requirements_are_those_of_the_package_and_pinned():
-    needed = {one.name: one for one in requirements(metadata.requires("feastra-nb")) if "extra" not in str(one.marker)}
-    pinned = {one.name: one for one in requirements((BINDER / "requirements.txt").read_text().splitlines())}
+    needed = {canonicalize_name(one.name): one for one in requirements(metadata.requires("feastra-nb")) if "extra" not in str(one.marker)}
+    pinned = {canonicalize_name(one.name): one for one in requirements((BINDER / "requirements.txt").read_text().splitlines())}
     assert set(pinned) == set(needed)
     for name, one in pinned.items():
         (pin,) = one.specifier
@@ -79,8 +80,8 @@ def test_requirements_are_those_of_the_package_and_pinned():
 
 
 def test_repo2docker_takes_the_files_as_meant(tmp_path):
-    command = shutil.which("jupyter-repo2docker")
-    if command is None:
+    command = Path(sys.executable).with_name("jupyter-repo2docker")
+    if not command.exists():
         pytest.skip("jupyter-repo2docker is not installed")
     copy_checkout(tmp_path)
     ran = run([command, "--no-build", "--debug", tmp_path])
