@@ -69,8 +69,14 @@ def test_there_is_no_environment_yml():
 
 
 def test_requirements_are_those_of_the_package_and_pinned():
-    needed = {canonicalize_name(one.name): one for one in requirements(metadata.requires("feastra-nb")) if "extra" not in str(one.marker)}
-    pinned = {canonicalize_name(one.name): one for one in requirements((BINDER / "requirements.txt").read_text().splitlines())}
+    needed = {
+        canonicalize_name(one.name): one
+        for one in requirements(metadata.requires("feastra-nb"))
+        if "extra" not in str(one.marker)
+    }
+    pinned = {
+        canonicalize_name(one.name): one for one in requirements((BINDER / "requirements.txt").read_text().splitlines())
+    }
     assert set(pinned) == set(needed)
     for name, one in pinned.items():
         (pin,) = one.specifier
