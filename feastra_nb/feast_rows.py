@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 def to_rows(
     entry: ViewEntry,
     data: Sequence[FeastRow],
-    *,
-    arrived_us: int,
 ) -> Rows:
     """Return Feast's rows as rows of a view's log; a feature that a row does not name is null."""
     positions = entry.positions
@@ -44,7 +42,7 @@ def to_rows(
         pa.array([serialize_entity_key(key, 3) for key, *_rest in data], pa.binary()),
         np.array([us(event) for _key, _features, event, _created in data], dtype=np.int64),
         np.array([0 if created is None else us(created) for *_rest, created in data], dtype=np.int64),
-        np.full(len(data), arrived_us, dtype=np.int64),
+        np.zeros(len(data), dtype=np.int64),
         pa.array(payloads, pa.large_binary()),
     )
 

@@ -145,7 +145,7 @@ def write_table(
     now_us = time.time_ns() // 1000
     opened = store.open(config)
     entry = store.entry(config, view)
-    rows = encode(entry, view, table, arrived_us=now_us)
+    rows = encode(entry, view, table)
     if not allow_future:
         refuse_future(rows.event_us, now_us=now_us, view=view.name)
     chosen = admit(rows, now_us=now_us, ttl_us=entry.ttl_us, retain=entry.retention, thin=True)
@@ -186,7 +186,7 @@ def write_table(
     )
 
 
-def encode(entry: ViewEntry, view: FeatureView, table: pa.Table, *, arrived_us: int) -> Rows:
+def encode(entry: ViewEntry, view: FeatureView, table: pa.Table) -> Rows:
     """Return a view's table as rows of its log, in the table's order."""
     from feast.value_type import ValueType
 
@@ -199,7 +199,7 @@ def encode(entry: ViewEntry, view: FeatureView, table: pa.Table, *, arrived_us: 
         codec.encode_entity_keys(key_names, [kind for _name, kind in keys], [table.column(name) for name in key_names]),
         epoch_us(table.column(source.timestamp_field)),
         epoch_us(table.column(created)) if created else np.zeros(table.num_rows, dtype=np.int64),
-        np.full(table.num_rows, arrived_us, dtype=np.int64),
+        np.zeros(table.num_rows, dtype=np.int64),
         codec.encode_payloads(
             [None if slot.dropped else table.column(slot.name) for slot in slots],
             [None if slot.dropped else ValueType[slot.value_type] for slot in slots],

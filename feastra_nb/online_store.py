@@ -311,7 +311,7 @@ class FeastraOnlineStore(OnlineStore):
             return
         entry = self.entry(config, table)
         began_us = time.time_ns() // 1000
-        rows = to_rows(entry, data, arrived_us=began_us)
+        rows = to_rows(entry, data)
         refuse_future(rows.event_us, now_us=began_us, view=table.name)
         # Not thinned: a batch of somebody else's is not all there is of an entity's past.
         admitted = admit(rows, now_us=began_us, ttl_us=entry.ttl_us, retain=entry.retention, thin=False)

@@ -21,7 +21,8 @@ class Rows:
     entity_key
         Shape (n,), binary: Feast's entity keys.
     event_us, created_us, arrived_us
-        Shape (n,), microseconds since the epoch, UTC; ``created_us`` is 0 where the source has none.
+        Shape (n,), microseconds since the epoch, UTC; ``created_us`` is 0 where the source has none, ``arrived_us`` where the
+        row was not sent yet.
     features
         Shape (n,), binary: `feast.types.RepeatedValue` bytes.
     """

@@ -67,6 +67,8 @@ def write(
 
     Parameters
     ----------
+    rows
+        Their arrival is the moment when the batch that carries them is first sent, whatever ``arrived_us`` says.
     ttl_s
         Shape (n,), each row's time to live in seconds; 0 for none.
     on_acknowledged
@@ -215,7 +217,6 @@ def _batches(db: Database, entry: ViewEntry, rows: Rows, ttl_s: npt.NDArray[np.i
                 keys,
                 rows.event_us[part].tolist(),
                 rows.created_us[part].tolist(),
-                rows.arrived_us[part].tolist(),
                 rows.features[part].to_pylist(),
                 ttl_s[part].tolist(),
                 strict=True,
@@ -231,13 +232,13 @@ def chunks(values: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]
 
     Examples
     --------
-    >>> [len(chunk) for chunk in chunks([(b"key", 0, 0, 0, b"x" * 1_000, 0)] * 10)]
+    >>> [len(chunk) for chunk in chunks([(b"key", 0, 0, b"x" * 1_000, 0)] * 10)]
     [4, 4, 2]
     """
     chunk: list[tuple[Any, ...]] = []
     size_bytes = 0
     for row in values:
-        row_bytes = len(row[0]) + len(row[4]) + ROW_OVERHEAD_BYTES
+        row_bytes = len(row[0]) + len(row[3]) + ROW_OVERHEAD_BYTES
         if chunk and (len(chunk) == BATCH_PARTITIONS or size_bytes + row_bytes > BATCH_BYTES):
             yield chunk
             chunk, size_bytes = [], 0
@@ -252,14 +253,17 @@ def _statement(
 ) -> Any:
     from cassandra.query import BatchStatement, BatchType
 
+    # Stamped when it is first sent, so that `known_at` is true to the batch; a retry sends this statement again.
+    arrived_us = time.time_ns() // 1000
     if len(chunk) == 1 and delete is None:
-        return insert.bind(chunk[0])
+        key, event_us, created_us, features, ttl_s = chunk[0]
+        return insert.bind((key, event_us, created_us, arrived_us, features, ttl_s))
     batch = BatchStatement(BatchType.UNLOGGED, consistency_level=level)
     batch.is_idempotent = True
-    for row in chunk:
-        batch.add(insert, row)
+    for key, event_us, created_us, features, ttl_s in chunk:
+        batch.add(insert, (key, event_us, created_us, arrived_us, features, ttl_s))
         if delete is not None:
-            batch.add(delete, (row[0], row[1]))
+            batch.add(delete, (key, event_us))
     return batch
 
 
