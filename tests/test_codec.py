@@ -260,7 +260,11 @@ SORTED_SETS = {
     T.DOUBLE_SET: [[-math.inf, 0.5], [], None],
     T.FLOAT_SET: [[-0.5, 1.0], [], None],
     T.BOOL_SET: [[False, True], [], None],
-    T.UNIX_TIMESTAMP_SET: [[dt.datetime(1960, 1, 1, tzinfo=dt.UTC), dt.datetime(2020, 1, 1, tzinfo=dt.UTC)], [], None],
+    T.UNIX_TIMESTAMP_SET: [
+        [dt.datetime(1960, 1, 1, tzinfo=dt.timezone.utc), dt.datetime(2020, 1, 1, tzinfo=dt.timezone.utc)],
+        [],
+        None,
+    ],
     T.UUID_SET: [IDS[:2], [], None],
     T.TIME_UUID_SET: [IDS[:2], [], None],
     T.DECIMAL_SET: [["1.5", "2"], [], None],
@@ -271,7 +275,11 @@ LISTS = {
     if f"{kind.name}_LIST" in T.__members__
 }
 COLUMNS |= {kind: pa.array(values, arrow_type(kind)) for kind, values in SORTED_SETS.items()} | LISTS
-ZONED = [dt.datetime(2020, 7, 1, 12, tzinfo=ZoneInfo("America/New_York")), dt.datetime(1960, 1, 1, tzinfo=dt.UTC), None]
+ZONED = [
+    dt.datetime(2020, 7, 1, 12, tzinfo=ZoneInfo("America/New_York")),
+    dt.datetime(1960, 1, 1, tzinfo=dt.timezone.utc),
+    None,
+]
 OBJECTS = {
     T.MAP: [{"a": 1, "b": None, "c": {"d": "x"}, "e": [1.5]}, {}, None],
     T.MAP_LIST: [[{"a": 1}, {"b": "x"}], [], None],
