@@ -175,7 +175,7 @@ def _save_registry(feature_store: FeatureStore, path: Path) -> Any:
 def _yaml_of(config: RepoConfig, target: Target, registry: Any) -> dict[str, Any]:
     online = {**config.online_config} if hasattr(config, "online_config") else {}
     online = {key: _public(key, value) for key, value in online.items()}
-    if isinstance(target, Local):
+    if isinstance(target, Local) and target.nodes == 1:
         # Ports of a local node are its own affair: the saved repository finds or starts it.
         for key in ("hosts", "port", "create_keyspace"):
             online.pop(key, None)
