@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
+from feast.utils import _get_entity_key_protos, _get_unique_entities, _populate_response_from_feature_data
 
 from feastra_nb.storage.rows import Rows
 from feastra_nb.times import instant, us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
+    from feast import FeatureView
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 
     from feastra_nb.storage.catalog import ViewEntry
-    from feastra_nb.storage.reader import NewestRead
+    from feastra_nb.storage.reader import NewestRead, StoredRow
 
     FeastRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
+    FeastAnswer = tuple[datetime | None, dict[str, Value] | None]
 
 
 def to_rows(
@@ -57,15 +61,31 @@ class Read:
     entry: ViewEntry
     reload: Callable[[], ViewEntry]
 
-    def result(self) -> list[tuple[datetime | None, dict[str, Value] | None]]:
+    def result(self) -> list[FeastAnswer]:
         """Wait for the answers; a row for each asked key, in order, ``(None, None)`` where there is none."""
-        rows = self.newest.result()
-        values = {key: RepeatedValue.FromString(row.features).val for key, row in rows.items()}
-        if any(len(some) > len(self.entry.slots) for some in values.values()):
-            # Written by somebody who knows of newer positions: a feature may have moved to one.
+        values = self._values(self.newest.result())
+        if self._is_outdated(values):
             self.entry = self.reload()
+        return self._in_order(values)
+
+    async def result_async(self) -> list[FeastAnswer]:
+        """Await the answers; otherwise as `result`."""
+        values = self._values(await self.newest.result_async())
+        if self._is_outdated(values):
+            self.entry = await asyncio.to_thread(self.reload)
+        return self._in_order(values)
+
+    @staticmethod
+    def _values(rows: Mapping[bytes, StoredRow]) -> dict[bytes, tuple[int, Sequence[Value]]]:
+        return {key: (row.event_us, RepeatedValue.FromString(row.features).val) for key, row in rows.items()}
+
+    def _is_outdated(self, values: Mapping[bytes, tuple[int, Sequence[Value]]]) -> bool:
+        # Written by somebody who knows of newer positions: a feature may have moved to one.
+        return any(len(some) > len(self.entry.slots) for _event_us, some in values.values())
+
+    def _in_order(self, values: Mapping[bytes, tuple[int, Sequence[Value]]]) -> list[FeastAnswer]:
         positions = [(name, self.entry.position(name)) for name in self.names]
-        found = {key: (instant(row.event_us), _features(values[key], positions)) for key, row in rows.items()}
+        found = {key: (instant(event_us), _features(some, positions)) for key, (event_us, some) in values.items()}
         return [found.get(blob, (None, None)) for blob in self.blobs]
 
 
@@ -73,3 +93,29 @@ def _features(values: Sequence[Value], positions: Sequence[tuple[str, int]]) -> 
     # A row written before a feature was added has no value for it: absent, not null.
     known = len(values)
     return {name: values[place] for name, place in positions if place < known}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one view is asked for within a request for several."""
+
+    table: FeatureView
+    features: list[str]
+    keys: list[EntityKey]
+    indexes: Any
+    length: int
+
+    def fill(self, response: Any, rows: list[FeastAnswer], full_names: bool, version_metadata: bool) -> None:  # noqa: FBT001
+        """Put the rows of this view's keys into Feast's response."""
+        _populate_response_from_feature_data(
+            self.features, rows, self.indexes, response, full_names, self.table, self.length, version_metadata
+        )
+
+
+def wanted_of(grouped_refs: Sequence[Any], join_key_values: Any, join_keys: dict[str, str]) -> list[Wanted]:
+    """Return what each view is asked for, with each entity once."""
+    wanted = []
+    for table, features in grouped_refs:
+        values, indexes, length = _get_unique_entities(table, join_key_values, join_keys)
+        wanted.append(Wanted(table, features, _get_entity_key_protos(values), indexes, length))
+    return wanted

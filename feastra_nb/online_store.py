@@ -14,6 +14,7 @@ Every key of Feast's own ``type: cassandra`` is accepted; the others are documen
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from dataclasses import dataclass, field
@@ -21,21 +22,24 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from feast.infra.key_encoding_utils import serialize_entity_key
-from feast.infra.online_stores.online_store import OnlineStore
+from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.repo_config import FeastConfigBaseModel
-from feast.utils import _get_entity_key_protos, _get_unique_entities, _populate_response_from_feature_data
-from pydantic import StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
+from feastra_nb import precomputed
+from feastra_nb.config_secrets import hidden, hide_in_repo_config
 from feastra_nb.connection import cluster
 from feastra_nb.connection.secrets import secret
 from feastra_nb.connection.targets import DEFAULT_PORT, REQUEST_TIMEOUT_S, ClusterSettings, tls_settings
 from feastra_nb.errors import CatalogConflict, ConfigurationError
 from feastra_nb.feast_rows import Read, to_rows
 from feastra_nb.infra import FeastraTable, registry_identity, spec_of
+from feastra_nb.many_views import ManyViewStore
 from feastra_nb.storage import reader, writer
-from feastra_nb.storage.admission import admit, refuse_future
+from feastra_nb.storage.admission import admit, refuse_future, refuse_large
 from feastra_nb.storage.catalog import Catalog, ViewEntry
 from feastra_nb.storage.journal import DONE, Journal, new_run
+from feastra_nb.store_options import ConsistencyConfig, DatacenterConfig, LoadBalancingConfig, RoutingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,37 +54,8 @@ if TYPE_CHECKING:
     from feastra_nb.connection.cluster import Database
     from feastra_nb.storage.rows import Rows
 
-PRECOMPUTED = "__precomputed__"  # Feast's prefix of the views it makes up for `precompute_online`
-
-
-class ConsistencyConfig(FeastConfigBaseModel):
-    """Consistency levels; both ``LOCAL_QUORUM`` unless said otherwise."""
-
-    read: StrictStr = "LOCAL_QUORUM"
-    write: StrictStr = "LOCAL_QUORUM"
-
-
-class DatacenterConfig(FeastConfigBaseModel):
-    """One data centre, as Feast's ``type: cassandra`` describes it."""
-
-    name: StrictStr
-    hosts: list[StrictStr]
-    replication_factor: StrictInt | None = None
-    replication_strategy: StrictStr | None = None
-
-
-class RoutingConfig(FeastConfigBaseModel):
-    """Which data centre to read from and to write to."""
-
-    read_dc: StrictStr | None = None
-    write_dc: StrictStr | None = None
-
-
-class LoadBalancingConfig(FeastConfigBaseModel):
-    """The local data centre; the policy is always token-aware within it, whatever Feast's key says."""
-
-    load_balancing_policy: StrictStr = "TokenAwarePolicy(DCAwareRoundRobinPolicy)"
-    local_dc: StrictStr = "datacenter1"
+STORE_TYPE = "feastra_nb.online_store.FeastraOnlineStore"
+hide_in_repo_config(STORE_TYPE)
 
 
 class FeastraOnlineStoreConfig(FeastConfigBaseModel):
@@ -115,9 +90,14 @@ class FeastraOnlineStoreConfig(FeastConfigBaseModel):
     ssl: bool | StrictStr | dict[str, Any] | None = None
     create_keyspace: StrictBool = False
     replication: StrictInt | dict[str, int] | None = None
-    astra: dict[str, StrictStr] | None = None
+    astra: dict[str, Any] | None = None
     adopt_registry: StrictBool = False
     """Take over views that another Feast registry has applied to the same keyspace and project."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hide_secrets(cls, values: Any) -> Any:
+        return hidden(values)
 
     def settings(self) -> ClusterSettings:
         """Return the cluster settings that this configuration stands for, starting a local node where it asks for one."""
@@ -167,9 +147,12 @@ class _Opened:
     catalog: Catalog
     journal: Journal
     entries: dict[tuple[str, str], ViewEntry] = field(default_factory=dict)
+    awaitable: set[tuple[str, str]] = field(
+        default_factory=set
+    )  # views whose reads wait for nothing before they are sent
 
 
-class FeastraOnlineStore(OnlineStore):
+class FeastraOnlineStore(ManyViewStore):
     """Feast's online store on Cassandra: a log of events that no order of writing can corrupt (see ``docs/storage.md``)."""
 
     def __init__(self) -> None:
@@ -204,11 +187,11 @@ class FeastraOnlineStore(OnlineStore):
 
     async def initialize(self, config: RepoConfig) -> None:
         """Connect, as `feast serve` asks at its start."""
-        self.open(config)
+        await asyncio.to_thread(self.open, config)
 
     async def close(self) -> None:
         """Disconnect, as `feast serve` asks at its end."""
-        self.shutdown()
+        await asyncio.to_thread(self.shutdown)
 
     def entry(self, config: RepoConfig, table: FeatureView, *, reload: bool = False) -> ViewEntry:
         """Return what the catalog knows of a view.
@@ -218,19 +201,22 @@ class FeastraOnlineStore(OnlineStore):
         CatalogConflict
             The view was never applied to this keyspace, or was dropped.
         """
+        entry = self._known(config, table, reload=reload)
+        if entry is None:
+            raise CatalogConflict(
+                f"view {table.name!r} of project {config.project!r} is not in keyspace {self.open(config).db.keyspace!r}",
+                hint="run `feast apply`, or ws.materialize a DataFrame into it",
+            )
+        return entry
+
+    def _known(self, config: RepoConfig, table: FeatureView, *, reload: bool = False) -> ViewEntry | None:
         opened = self.open(config)
         key = (config.project, table.name)
         entry = None if reload else opened.entries.get(key)
         if entry is None:
             entry = opened.catalog.load(*key)
-            if entry is None and table.name.startswith(PRECOMPUTED):
-                entry = self._ensure(config, table)
-            if entry is None:
-                raise CatalogConflict(
-                    f"view {table.name!r} of project {config.project!r} is not in keyspace {opened.db.keyspace!r}",
-                    hint="run `feast apply`, or ws.materialize a DataFrame into it",
-                )
-            opened.entries[key] = entry
+            if entry is not None:
+                opened.entries[key] = entry
         return entry
 
     def entry_with(self, config: RepoConfig, table: FeatureView, features: Sequence[str]) -> ViewEntry:
@@ -250,7 +236,9 @@ class FeastraOnlineStore(OnlineStore):
 
     def forget_entry(self, config: RepoConfig, view: str) -> None:
         """Make the next use of a view read its catalog entry anew."""
-        self.open(config).entries.pop((config.project, view), None)
+        opened = self.open(config)
+        opened.entries.pop((config.project, view), None)
+        opened.awaitable.discard((config.project, view))
 
     # --- Feast's four methods, and plan ---
 
@@ -282,14 +270,20 @@ class FeastraOnlineStore(OnlineStore):
         """Drop the tables, as ``feast teardown`` asks."""
         opened = self.open(config)
         opened.catalog.create()
-        for table in tables:
-            opened.catalog.drop(config.project, table.name)
-            self.forget_entry(config, table.name)
+        # Feast does not list the views that only this store knows: vectors, and on-demand views that are written.
+        mine = (registry_identity(config),)
+        unlisted = [entry.view for entry in opened.catalog.views(config.project) if entry.registries == mine]
+        for view in dict.fromkeys([*(table.name for table in tables), *unlisted]):
+            opened.catalog.drop(config.project, view)
+            self.forget_entry(config, view)
 
     def plan(self, config: RepoConfig, desired_registry_proto: RegistryProto) -> list[FeastraTable]:
         """Return the tables that the desired registry needs."""
-        views = [*desired_registry_proto.feature_views, *desired_registry_proto.stream_feature_views]
-        return [FeastraTable(config.project, view.spec.name) for view in views if view.spec.online]
+        registry = desired_registry_proto
+        views = [*registry.feature_views, *registry.stream_feature_views, *registry.label_views]
+        names = [view.spec.name for view in views if view.spec.online]
+        names += [view.spec.name for view in registry.on_demand_feature_views if view.spec.write_to_online_store]
+        return [FeastraTable(config.project, name) for name in names]
 
     def online_write_batch(
         self,
@@ -303,16 +297,18 @@ class FeastraOnlineStore(OnlineStore):
         Raises
         ------
         InvalidFrame
-            An event lies more than five minutes in the future.
+            An event lies more than five minutes in the future, or a row is larger than servers take; nothing was written.
         WriteIncomplete
             Some rows could not be written; writing all again is safe.
         """
         if not data:
             return
-        entry = self.entry(config, table)
+        # Feast never applies the views it makes up: the first vector makes the table.
+        entry = self._ensure(config, table) if precomputed.is_vector_view(table.name) else self.entry(config, table)
         began_us = time.time_ns() // 1000
         rows = to_rows(entry, data)
         refuse_future(rows.event_us, now_us=began_us, view=table.name)
+        refuse_large(rows, view=table.name)
         # Not thinned: a batch of somebody else's is not all there is of an entity's past.
         admitted = admit(rows, now_us=began_us, ttl_us=entry.ttl_us, retain=entry.retention, thin=False)
         keep = admitted.keep
@@ -332,33 +328,51 @@ class FeastraOnlineStore(OnlineStore):
         """Return the newest row of each entity that the view's ttl still allows, or ``(None, None)``."""
         return self._begin_read(config, table, entity_keys, requested_features).result()
 
-    def _read_features_per_fv(
+    # --- asynchronous ---
+
+    @property
+    def async_supported(self) -> SupportedAsyncMethods:
+        """Reads and writes: what `feast serve` asks before it awaits them."""
+        return SupportedAsyncMethods(read=True, write=True)
+
+    async def online_write_batch_async(
         self,
         config: RepoConfig,
-        grouped_refs: list[Any],
-        join_key_values: dict[str, Any],
-        entity_name_to_join_key_map: dict[str, str],
-        online_features_response: Any,
-        full_feature_names: bool,  # noqa: FBT001 - Feast's signature
-        include_feature_view_version_metadata: bool,  # noqa: FBT001
+        table: FeatureView,
+        data: list[tuple[EntityKeyProto, dict[str, Value], datetime, datetime | None]],
+        progress: Callable[[int], Any] | None,
     ) -> None:
-        """Read all views at once: every request is sent before the first answer is awaited."""
-        reads = []
-        for table, features in grouped_refs:
-            values, indexes, length = _get_unique_entities(table, join_key_values, entity_name_to_join_key_map)
-            keys = _get_entity_key_protos(values)
-            reads.append((table, features, indexes, length, self._begin_read(config, table, keys, features)))
-        for table, features, indexes, length, read in reads:
-            _populate_response_from_feature_data(
-                features,
-                read.result(),
-                indexes,
-                online_features_response,
-                full_feature_names,
-                table,
-                length,
-                include_feature_view_version_metadata,
-            )
+        """As `online_write_batch`, in a thread: encoding a batch takes the processor longer than the loop may stand still."""
+        await asyncio.to_thread(self.online_write_batch, config, table, data, progress)
+
+    async def online_read_async(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        entity_keys: list[EntityKeyProto],
+        requested_features: list[str] | None = None,
+    ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
+        """As `online_read`; no thread waits for the answer."""
+        read = await self._begin_read_async(config, table, entity_keys, requested_features)
+        return await read.result_async()
+
+    def _is_versioned_read_supported(self) -> bool:
+        # A view has one log here, whatever version of its definition wrote to it: Feast refuses `view@v2` by name.
+        return False
+
+    async def _begin_read_async(
+        self, config: RepoConfig, table: FeatureView, keys: Sequence[EntityKeyProto], features: list[str] | None
+    ) -> Read:
+        key = (config.project, table.name)
+        if self._opened is None or key not in self._opened.awaitable:
+            # Connecting, the catalog and preparing wait for the server: once a view, and not on the loop.
+            await asyncio.to_thread(self._warm, config, table)
+        return self._begin_read(config, table, keys, features)
+
+    def _warm(self, config: RepoConfig, table: FeatureView) -> None:
+        opened = self.open(config)
+        reader.prepare_newest(opened.db, self.entry(config, table))
+        opened.awaitable.add((config.project, table.name))
 
     def _begin_read(
         self, config: RepoConfig, table: FeatureView, keys: Sequence[EntityKeyProto], features: list[str] | None
@@ -377,7 +391,8 @@ class FeastraOnlineStore(OnlineStore):
         store = config.online_store
         entry = opened.catalog.ensure(
             spec_of(config.project, table),
-            retain=store.retain,
+            # Vectors are computed again from the views, so that their history is worth nothing.
+            retain="latest" if precomputed.is_vector_view(table.name) else store.retain,
             registry=registry_identity(config),
             adopt=store.adopt_registry,
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
 
 from feastra_nb.errors import InvalidFrame
 from feastra_nb.storage.retention import Retention, row_ttls
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 # Clocks differ a little: an event this far ahead of this machine's clock is taken, and served.
 CLOCK_SKEW_US = 5 * 60 * 1_000_000
+# Of one row's payload. Astra's guardrail, and below what a Cassandra takes in one mutation at its defaults (half of a 32 MiB
+# segment of its commit log) or as our local node runs it (half of 16 MiB): what is taken here is taken everywhere.
+ROW_LIMIT_BYTES = 5_000_000
+KEY_LIMIT_BYTES = 65_535  # of a partition key, in every Cassandra
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,3 +82,38 @@ def refuse_future(event_us: npt.NDArray[np.int64], *, now_us: int, view: str) ->
             f"{first:%Y-%m-%d %H:%M:%S} UTC",
             hint="check the timestamp column's unit and time zone; ws.materialize(…, allow_future=True) takes them",
         )
+
+
+def refuse_large(rows: Rows, *, view: str) -> None:
+    """Refuse rows that no server would take, before the first one is sent.
+
+    Raises
+    ------
+    InvalidFrame
+        Names how many, and the first by its entity and event.
+    """
+    for what, column, limit in (
+        ("features", rows.features, ROW_LIMIT_BYTES),
+        ("keys", rows.entity_key, KEY_LIMIT_BYTES),
+    ):
+        sizes = np.asarray(pc.binary_length(column))
+        large = np.flatnonzero(sizes > limit)
+        if len(large):
+            first = int(large[0])
+            raise InvalidFrame(
+                f"{len(large):,} of {len(rows):,} rows for view {view!r} have {what} beyond {limit:,} bytes; the one of "
+                f"{_entity(rows.entity_key[first].as_py())} at {instant(int(rows.event_us[first])):%Y-%m-%d %H:%M:%S} UTC "
+                f"has {int(sizes[first]):,}",
+                hint="keep large objects elsewhere and their address as the feature",
+            )
+
+
+def _entity(blob: bytes) -> str:
+    from feast.infra.key_encoding_utils import deserialize_entity_key
+
+    key = deserialize_entity_key(blob, 3)
+    shown = (
+        f"{name}={getattr(value, value.WhichOneof('val'))!r:.60}"
+        for name, value in zip(key.join_keys, key.entity_values, strict=True)
+    )
+    return ", ".join(shown)

@@ -6,6 +6,7 @@ truth. A failed read raises; it is never a missing row.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from feastra_nb.connection.awaiting import rows_of
 from feastra_nb.connection.cluster import READ, Database, map_driver_errors, quoted
 from feastra_nb.storage.admission import CLOCK_SKEW_US
 from feastra_nb.storage.replicas import replica_groups
@@ -67,6 +69,12 @@ def as_of_bounds(t_us: int, ttl_us: int | None) -> Bounds:
     return Bounds(t_us - ttl_us if ttl_us else BEGINNING_US, t_us)
 
 
+def alive(entry: ViewEntry, bounds: Bounds) -> Bounds:
+    """Return the bounds without the part in which every row has expired: a read there would only meet tombstones."""
+    oldest_us = entry.expired_before_us(time.time_ns() // 1000)
+    return bounds if oldest_us is None else Bounds(max(bounds.lower_us, oldest_us), bounds.upper_us)
+
+
 class NewestRead:
     """A read of the newest row of each key, under way; several views are read in parallel by starting them first.
 
@@ -99,10 +107,15 @@ class NewestRead:
                 self._start()
         return found
 
-    @property
-    def futures(self) -> Sequence[Any]:
-        """The driver's futures in flight, for callers that await them before they take the result."""
-        return self._futures
+    async def result_async(self) -> dict[bytes, StoredRow]:
+        """Await the answers, without a thread that waits; otherwise as `result`."""
+        found: dict[bytes, StoredRow] = {}
+        with map_driver_errors(f"reading view {self._entry.view}"):
+            while self._futures:
+                for key, *row in await rows_of(self._futures.popleft()):
+                    found[key] = StoredRow(*row)
+                self._start()
+        return found
 
     def _start(self) -> None:
         with map_driver_errors(f"reading view {self._entry.view}"):
@@ -113,6 +126,12 @@ class NewestRead:
                 self._futures.append(self._db.session.execute_async(request, execution_profile=READ))
 
 
+def prepare_newest(db: Database, entry: ViewEntry) -> None:
+    """Prepare what `NewestRead` sends, so that starting one does not wait for the server."""
+    for cql in _newest_cql(db, entry):
+        db.prepare(cql, READ)
+
+
 def read_newest(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> dict[bytes, StoredRow]:
     """Return the newest row of each distinct key within the bounds."""
     return NewestRead(db, entry, keys, bounds).result()
@@ -120,7 +139,20 @@ def read_newest(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: B
 
 def read_history(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> Rows:
     """Return every row of the distinct keys within the bounds; each entity's rows together, newest first."""
-    cql = f"{_select(db, entry)} WHERE entity_key IN ? AND event_us >= ? AND event_us <= ?"
+    return _rows(_slices(db, entry, _select(db, entry), keys, bounds))
+
+
+def read_lives(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> tuple[Rows, list[int | None]]:
+    """Return every row as `read_history` does, and what is left of each one's life, in seconds; None for ever."""
+    found = _slices(db, entry, _select(db, entry, ", TTL(features)"), keys, bounds)
+    return _rows([row[:-1] for row in found]), [row[-1] for row in found]
+
+
+def _slices(
+    db: Database, entry: ViewEntry, select: str, keys: Sequence[bytes], bounds: Bounds
+) -> list[tuple[Any, ...]]:
+    cql = f"{select} WHERE entity_key IN ? AND event_us >= ? AND event_us <= ?"
+    bounds = alive(entry, bounds)
     found: list[tuple[Any, ...]] = []
     futures: deque[Any] = deque()
     with map_driver_errors(f"reading the history of view {entry.view}"):
@@ -130,26 +162,33 @@ def read_history(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: 
             futures.append(db.session.execute_async(request, execution_profile=READ))
         while futures:
             found.extend(futures.popleft().result())
-    return _rows(found)
+    return found
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
 
 
-def _select(db: Database, entry: ViewEntry) -> str:
+def _select(db: Database, entry: ViewEntry, more: str = "") -> str:
     return (
-        "SELECT entity_key, event_us, created_us, arrived_us, features "
+        f"SELECT entity_key, event_us, created_us, arrived_us, features{more} "
         f"FROM {quoted(db.keyspace)}.{quoted(entry.table)}"
     )
 
 
+def _newest_cql(db: Database, entry: ViewEntry) -> tuple[str, str]:
+    select, bounds = _select(db, entry), "AND event_us >= ? AND event_us <= ?"
+    return (
+        f"{select} WHERE entity_key = ? {bounds} LIMIT 1",
+        f"{select} WHERE entity_key IN ? {bounds} PER PARTITION LIMIT 1",
+    )
+
+
 def _newest_requests(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> Iterator[Any]:
+    of_one, of_many = _newest_cql(db, entry)
     if len(keys) == 1:
-        cql = f"{_select(db, entry)} WHERE entity_key = ? AND event_us >= ? AND event_us <= ? LIMIT 1"
-        yield db.prepare(cql, READ).bind((keys[0], bounds.lower_us, bounds.upper_us))
+        yield db.prepare(of_one, READ).bind((keys[0], bounds.lower_us, bounds.upper_us))
         return
-    cql = f"{_select(db, entry)} WHERE entity_key IN ? AND event_us >= ? AND event_us <= ? PER PARTITION LIMIT 1"
-    yield from _in_requests(db, cql, keys, bounds)
+    yield from _in_requests(db, of_many, keys, bounds)
 
 
 def _in_requests(db: Database, cql: str, keys: Sequence[bytes], bounds: Bounds) -> Iterator[Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from feastra_nb.connection.cluster import WRITE, Database, consistency_value, map_driver_errors, quoted, translate
 from feastra_nb.errors import FeastraError, WriteIncomplete
+from feastra_nb.storage.admission import refuse_large
 from feastra_nb.storage.replicas import replica_groups
 
 if TYPE_CHECKING:
@@ -76,9 +77,12 @@ def write(
 
     Raises
     ------
+    InvalidFrame
+        A row is larger than servers take; nothing was written.
     WriteIncomplete
         Some rows could not be written; says how many were acknowledged.
     """
+    refuse_large(rows, view=entry.view)
     window = _Window(db, on_acknowledged)
     try:
         for batch in _batches(db, entry, rows, ttl_s):
