@@ -27,8 +27,9 @@ check: env ## lint and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: env ## benchmarks: they print, they assert nothing about time
+bench: env ## benchmarks, about three minutes: they print, they assert nothing about time
 	$(BIN)/python benchmarks/codec.py
+	$(BIN)/python -W ignore::DeprecationWarning benchmarks/stores.py
 
 lab: env ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks/quickstart.ipynb
