@@ -104,6 +104,9 @@ def find_as_of(
     """
     entry = store.entry(config, one.view, reload=True)
     beyond = unknown_instants(store, config, entry, t_us)
+    if known_us is not None and entry.pruned_to_us is not None:
+        # What was known before that may be gone: pruning keeps what the window asks for.
+        beyond |= known_us < entry.pruned_to_us
     if beyond.any() and not status:
         raise beyond_retention(entry, t_us[beyond])
     ttl = ttl_us(one.view)
@@ -147,7 +150,7 @@ def _find(
     missing = [key for key in distinct if key not in newest]
     older: set[bytes] = set()
     if status and missing and bounds.lower_us > reader.BEGINNING_US:
-        before = reader.Bounds(reader.BEGINNING_US, bounds.lower_us - 1)
+        before = reader.alive(entry, reader.Bounds(reader.BEGINNING_US, bounds.lower_us - 1))
         older = set(reader.read_newest(opened.db, entry, missing, before))
     order = {key: place for place, key in enumerate(newest)}
     values = keys.to_pylist()

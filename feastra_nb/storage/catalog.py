@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from feastra_nb.connection.cluster import READ, WRITE, Database, quoted
 from feastra_nb.errors import CatalogConflict, RequestFailed, RequestTimedOut, close_names
-from feastra_nb.storage.retention import Retention, horizon_us
+from feastra_nb.storage.retention import Retention, expired_before_us, horizon_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,6 +107,10 @@ class ViewEntry:
     def horizon_us(self, now_us: int) -> int | None:
         """Return the instant before which history is incomplete; None where it never is."""
         return horizon_us(now_us=now_us, ttl_us=self.ttl_us, retain=self.retention, pruned_to_us=self.pruned_to_us)
+
+    def expired_before_us(self, now_us: int) -> int | None:
+        """Return the event time before which every row has expired; None where rows do not."""
+        return expired_before_us(now_us=now_us, ttl_us=self.ttl_us, retain=self.retention)
 
     def position(self, feature: str) -> int:
         """Return a feature's position.

@@ -96,6 +96,21 @@ def row_ttls(
     return np.where(expired | too_long, 0, ttl_s), expired
 
 
+def expired_before_us(*, now_us: int, ttl_us: int | None, retain: Retention) -> int | None:
+    """Return the event time before which every row has expired; None where rows do not.
+
+    Reads stop there: further back they would only meet tombstones.
+
+    Examples
+    --------
+    >>> expired_before_us(now_us=10**12, ttl_us=3_600 * US, retain=Retention("1h"))
+    992740000000
+    """
+    if not ttl_us or retain.us is None:
+        return None
+    return now_us - ttl_us - retain.us - TTL_MARGIN_S * US
+
+
 def horizon_us(*, now_us: int, ttl_us: int | None, retain: Retention, pruned_to_us: int | None) -> int | None:
     """Return the instant before which the online store's memory is incomplete; None where it never is.
 
