@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,14 @@ from feastra_nb.frames import epoch_us
 from feastra_nb.progress import acknowledged_rows
 from feastra_nb.storage import codec, reader, writer
 from feastra_nb.storage.admission import admit, refuse_future
-from feastra_nb.storage.journal import DONE, FAILED, INTERRUPTED, Run, new_run
+from feastra_nb.storage.journal import DONE, FAILED, INTERRUPTED, Journal, Run, new_run
+from feastra_nb.storage.maintenance import move_horizon
+from feastra_nb.storage.renewal import Stored, find_stored, renew
 from feastra_nb.storage.rows import Rows
 from feastra_nb.times import us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     import numpy.typing as npt
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
     from feast.repo_config import RepoConfig
 
+    from feastra_nb.connection.cluster import Database
     from feastra_nb.online_store import FeastraOnlineStore
     from feastra_nb.storage.catalog import ViewEntry
 
@@ -53,6 +56,8 @@ class Materialization:
         Rows that the online store now holds: acknowledged in this run, or found stored with the same content.
     unchanged
         Those of them that were stored already, and so were not appended again.
+    renewed
+        Those of the unchanged that would have expired too early (the view's ttl or retention has grown), and live longer now.
     expired
         Rows left out because ttl and retention are over for them.
     superseded
@@ -67,6 +72,7 @@ class Materialization:
     entities: int
     rows: int
     unchanged: int
+    renewed: int
     expired: int
     superseded: int
     retries: int
@@ -82,7 +88,7 @@ class Materialization:
         """The same as a DataFrame of one row."""
         import pandas as pd
 
-        names = ("view", "entities", "rows", "unchanged", "expired", "superseded", "retries", "seconds", "rows_per_s")
+        names = [one.name for one in fields(self)] + ["rows_per_s"]
         return pd.DataFrame([{name: getattr(self, name) for name in names}])
 
     def __repr__(self) -> str:
@@ -90,6 +96,7 @@ class Materialization:
             f"{count:,} {word}"
             for count, word in (
                 (self.unchanged, "stored already"),
+                (self.renewed, "of them live longer now"),
                 (self.expired, "expired"),
                 (self.superseded, "older than the retention"),
                 (self.retries, "retries"),
@@ -160,30 +167,41 @@ def write_table(
     )
     opened.journal.write(run)
     if chosen.superseded:
-        entry = _move_horizon(store, config, entry, now_us)
-    with _journalled(opened.journal, replace(run, expired=chosen.expired)) as progress_of_run:
-        fresh = chosen.keep
-        if check_stored is not None:
-            fresh = fresh & ~_stored(store, config, entry, rows, fresh & check_stored)
-        unchanged = int((chosen.keep & ~fresh).sum())
+        entry = move_horizon(opened.catalog, entry, now_us - (entry.retention.us or 0))
+        store.forget_entry(config, entry.view)
+    with journalled(opened.journal, replace(run, expired=chosen.expired)) as rows_of_run:
+        none = np.zeros(len(rows), dtype=bool)
+        stored = find_stored(opened.db, entry, rows, none if check_stored is None else chosen.keep & check_stored)
+        renewed = _renew(opened.db, entry, rows, stored, chosen.ttl_s)
+        fresh = chosen.keep & ~stored.found
         with acknowledged_rows(int(fresh.sum()), view.name, progress) as report:
             result = writer.write(
                 opened.db,
                 entry,
                 rows.take(fresh),
                 chosen.ttl_s[fresh],
-                on_acknowledged=lambda count: (progress_of_run.add(count), report(count)),
+                on_acknowledged=lambda count: report(rows_of_run.add(count)),
             )
+    unchanged = int(stored.found.sum())
     return Materialization(
         view=view.name,
         entities=len(np.unique(rows.entity_codes())),
         rows=result.rows + unchanged,
         unchanged=unchanged,
+        renewed=renewed,
         expired=chosen.expired,
         superseded=chosen.superseded,
         retries=result.retries,
         seconds=time.monotonic() - began,
     )
+
+
+def _renew(db: Database, entry: ViewEntry, rows: Rows, stored: Stored, ttl_s: npt.NDArray[np.int64]) -> int:
+    """Give stored rows that would expire too early the life they would get now; return how many there were."""
+    short = np.flatnonzero(stored.too_short(ttl_s))
+    if len(short):
+        renew(db, entry, replace(rows.take(short), arrived_us=stored.arrived_us[short]), ttl_s[short])
+    return len(short)
 
 
 def encode(entry: ViewEntry, view: FeatureView, table: pa.Table) -> Rows:
@@ -209,58 +227,19 @@ def encode(entry: ViewEntry, view: FeatureView, table: pa.Table) -> Rows:
     )
 
 
-def _stored(
-    store: FeastraOnlineStore, config: RepoConfig, entry: ViewEntry, rows: Rows, candidates: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.bool_]:
-    """Return which of the candidates are in the table already, with the same event, created time and content."""
-    found = np.zeros(len(rows), dtype=bool)
-    where = np.flatnonzero(candidates)
-    if not len(where):
-        return found
-    some = rows.take(where)
-    bounds = reader.Bounds(int(some.event_us.min()), int(some.event_us.max()))
-    keys = some.entity_key.unique().to_pylist()
-    history = reader.read_history(store.open(config).db, entry, keys, bounds)
-    stored = set(_contents(history))
-    found[where] = [row in stored for row in _contents(some)]
-    return found
-
-
-def _contents(rows: Rows) -> zip[tuple[Any, ...]]:
-    return zip(
-        rows.entity_key.to_pylist(),
-        rows.event_us.tolist(),
-        rows.created_us.tolist(),
-        rows.features.to_pylist(),
-        strict=True,
-    )
-
-
-def _move_horizon(store: FeastraOnlineStore, config: RepoConfig, entry: ViewEntry, now_us: int) -> ViewEntry:
-    """Note in the catalog that events before the retention are not all there; written before the first row is."""
-    cut_us = now_us - (entry.retention.us or 0)
-
-    def update(old: ViewEntry | None) -> ViewEntry:
-        known = old or entry
-        return replace(known, pruned_to_us=max(known.pruned_to_us or cut_us, cut_us))
-
-    store.open(config).catalog.change(entry.project, entry.view, update)
-    store.forget_entry(config, entry.view)
-    return store.open(config).catalog.load(entry.project, entry.view) or entry
-
-
 class _Acknowledged:
     """Counts a run's acknowledged rows, so that even an interrupted run's journal entry says how many there were."""
 
     def __init__(self) -> None:
         self.rows = 0
 
-    def add(self, count: int) -> None:
+    def add(self, count: int) -> int:
         self.rows += count
+        return count
 
 
 @contextlib.contextmanager
-def _journalled(journal: Any, run: Run) -> Any:
+def journalled(journal: Journal, run: Run) -> Iterator[_Acknowledged]:
     """Write into the journal how a run ends, however it does."""
     acknowledged = _Acknowledged()
 
@@ -288,7 +267,6 @@ def materialize_view(
     *,
     start: datetime | None,
     end: datetime,
-    check_until: datetime | None = None,
     progress: bool | Callable[[int], object] = False,
 ) -> Materialization:
     """Read a registered view's rows of an interval from the offline store and write them.
@@ -297,16 +275,24 @@ def materialize_view(
     ----------
     start, end
         Interval of event time, both inclusive; ``start=None`` for everything up to the end.
-    check_until
-        Rows up to this instant may be stored already (the lookback of an incremental run).
     """
     offline_store = feature_store._get_provider().offline_store  # noqa: SLF001 - Feast has no public way to it
     table = pull(feature_store.config, offline_store, feature_store.registry, view, start, end)
-    check = None
-    if check_until is not None:
-        check = epoch_us(table.column(view.batch_source.timestamp_field)) <= us(check_until)
     source = Source("view", us(start) if start else reader.BEGINNING_US, us(end))
+    check = np.full(table.num_rows, written_before(store, feature_store.config, view, source))
     return write_table(store, feature_store.config, view, table, source, check_stored=check, progress=progress)
+
+
+def written_before(store: FeastraOnlineStore, config: RepoConfig, view: FeatureView, source: Source) -> bool:
+    """Tell whether a run, finished or not, has written into the interval: its rows may be stored already."""
+    entry = store.entry(config, view)
+    return any(
+        run.writes
+        and run.generation == entry.generation
+        and run.start_us <= source.end_us
+        and source.start_us <= run.end_us
+        for run in store.open(config).journal.runs(entry.project, entry.view)
+    )
 
 
 def pull(

@@ -14,7 +14,7 @@ Progress = "bool | Callable[[int], object]"
 
 @contextlib.contextmanager
 def acknowledged_rows(
-    total: int,
+    total: int | None,
     label: str,
     progress: bool | Callable[[int], object],  # noqa: FBT001 - pooch's contract
 ) -> Iterator[Callable[[int], object]]:
@@ -23,7 +23,7 @@ def acknowledged_rows(
     Parameters
     ----------
     total
-        Rows that are to come.
+        Rows that are to come; None where that is not known.
     progress
         ``True`` for a bar, ``False`` for none, or a callable that gets each number of rows: N rows are N, none are none.
 
@@ -39,7 +39,7 @@ def acknowledged_rows(
     if callable(progress):
         yield progress
         return
-    if not progress or not total:
+    if not progress or total == 0:
         yield lambda _rows: None
         return
     bar = _bar()(total=total, desc=label, unit=" rows", unit_scale=True, file=sys.stderr, mininterval=0.2)

@@ -138,7 +138,7 @@ def freshness(ws: Workspace) -> pd.DataFrame:
     rows = []
     for view in sorted(ws.feast.list_all_feature_views(), key=lambda one: one.name):
         until = _until(view)
-        last = next(iter(_runs(ws, view.name)), None)
+        last = next((run for run in _runs(ws, view.name) if run.writes), None)
         rows.append(
             {
                 "view": view.name,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from feastra_nb.online_store import FeastraOnlineStore
     from feastra_nb.skew.report import SkewReport
     from feastra_nb.status import Status
+    from feastra_nb.upkeep import Pruned
 
 
 def connect(
@@ -217,10 +218,14 @@ class Workspace:
             The write stopped part-way; the same call completes it.
         """
         self._check(writing=True)
+        from feastra_nb.upkeep import prune_if_due
+
         if isinstance(data, str):
             from feastra_nb.intake.registered import materialize_registered
 
-            return materialize_registered(self, data, start=start, end=end, progress=progress)
+            done = materialize_registered(self, data, start=start, end=end, progress=progress)
+            prune_if_due(self, done.view)
+            return done
         from feastra_nb.intake.frame import materialize_frame
         from feastra_nb.intake.registration import FrameSpec
 
@@ -228,7 +233,9 @@ class Workspace:
             view=view, keys=keys, timestamp=timestamp, created=created, ttl=ttl, retain=retain,
             description=description, tags=tags, owner=owner,
         )  # fmt: skip
-        return materialize_frame(self, data, spec, allow_future=allow_future, progress=progress)
+        done = materialize_frame(self, data, spec, allow_future=allow_future, progress=progress)
+        prune_if_due(self, done.view)
+        return done
 
     def retain(self, view: str, retain: str) -> None:
         """Set how much history a view keeps from now on: ``"30d"``, ``"all"``, ``"latest"``."""
@@ -241,6 +248,56 @@ class Workspace:
         catalog = self.store.open(self._feast.config).catalog
         catalog.change(self.project, view, lambda old: replace(old or entry, retain=retain))
         self.store.forget_entry(self._feast.config, view)
+
+    def prune(
+        self, view: str | None = None, *, dry_run: bool = False, progress: bool | Callable[[int], object] = False
+    ) -> Pruned:
+        """Delete what no answer needs any more: events older than the retention, and repeats of one event and content.
+
+        Of an entity's events before the retention's window the one stays that is current when the window begins, so no answer
+        inside the window changes, as of any instant and as known at any. Stopped anywhere, the next call goes on. On a local
+        node it happens by itself after a materialization, elsewhere only here.
+
+        Parameters
+        ----------
+        view
+            The view to prune; None for all.
+        dry_run
+            Count what would be deleted, and delete nothing.
+        progress
+            A bar, none, or a callable that gets each number of scanned rows.
+
+        Raises
+        ------
+        UnknownName
+            There is no view of that name.
+        """
+        self._check(writing=not dry_run)
+        from feastra_nb import upkeep
+
+        return upkeep.prune(self, view, dry_run=dry_run, progress=progress)
+
+    def forget(self, view: str, entities: Any, *, offline: bool = False) -> int:
+        """Delete every row of some entities, and return how many entities that were.
+
+        Parameters
+        ----------
+        entities
+            Join keys: a DataFrame, or a dict of lists.
+        offline
+            Delete them from the view's offline parquet too; otherwise the next materialization may bring them back.
+
+        Raises
+        ------
+        UnknownName
+            There is no view of that name.
+        ConfigurationError
+            ``offline`` was asked for, and the view's offline data are not ours; nothing was deleted.
+        """
+        self._check(writing=True)
+        from feastra_nb import upkeep
+
+        return upkeep.forget(self, view, entities, offline=offline)
 
     def drop(self, view: str) -> None:
         """Drop a view: from the registry, its online table and its offline parquet."""

@@ -41,24 +41,22 @@ def materialize_registered(
             hint=f"ws.feast.materialize(start, end, [{name!r}])",
         )
     until = _moment(end, "end") or utc_now()
-    since, check_until = _since(view, _moment(start, "start"))
+    since = _since(view, _moment(start, "start"))
     if since is not None and since > until:
         raise ConfigurationError(f"start {since} lies after end {until}")
     with quiet_feast():
-        done = materialize_view(
-            ws.feast, ws.store, view, start=since, end=until, check_until=check_until, progress=progress
-        )
+        done = materialize_view(ws.feast, ws.store, view, start=since, end=until, progress=progress)
     begin = since or datetime(1970, 1, 1, tzinfo=timezone.utc)
     ws.feast.registry.apply_materialization(view, ws.project, begin, until)
     return done
 
 
-def _since(view: FeatureView, start: datetime | None) -> tuple[datetime | None, datetime | None]:
-    """Return where the run begins, and until when its rows may be stored already."""
+def _since(view: FeatureView, start: datetime | None) -> datetime | None:
+    """Return where the run begins; None for the beginning of the offline data."""
     if start is not None:
-        return start, None
+        return start
     last = view.most_recent_end_time
-    return (None, None) if last is None else (last - LOOKBACK, last)
+    return None if last is None else last - LOOKBACK
 
 
 def _moment(value: datetime | str | None, name: str) -> datetime | None:

@@ -31,13 +31,15 @@ class Run:
     Parameters
     ----------
     kind
-        ``"frame"`` (a DataFrame), ``"view"`` (from the offline store by our engine), ``"feast"`` (from another engine).
+        ``"frame"`` (a DataFrame), ``"view"`` (from the offline store by our engine), ``"feast"`` (from another engine);
+        ``"prune"`` and ``"forget"`` write no event.
     start_us, end_us
-        Interval of event time that the run covers, both inclusive.
+        Interval of event time that the run covers, both inclusive; it covers nothing where it begins after its end.
     began_us, ended_us
         When it ran; ``ended_us`` is None while it runs, or when it was killed.
     rows, expired
-        Rows acknowledged by the server; rows left out because they were past ttl and retention.
+        Rows acknowledged by the server (of ``"prune"``: deleted, of ``"forget"``: entities); rows left out because they were
+        past ttl and retention.
     thinned
         Only the newest event of the interval was written, so instants inside it cannot be replayed.
     """
@@ -57,6 +59,11 @@ class Run:
     expired: int = 0
     thinned: bool = False
     error: str | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether it wrote events."""
+        return self.kind not in ("prune", "forget")
 
 
 class Journal:

@@ -1,0 +1,109 @@
+"""Rows that are stored already: found by their content, and given a longer life where a view's ttl has grown since."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from feastra_nb.connection.cluster import WRITE, Database, quoted
+from feastra_nb.storage import reader
+from feastra_nb.storage.requests import run_all
+from feastra_nb.storage.retention import TTL_MARGIN_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy.typing as npt
+
+    from feastra_nb.storage.catalog import ViewEntry
+    from feastra_nb.storage.rows import Rows
+
+    Int64s = npt.NDArray[np.int64]
+    Bools = npt.NDArray[np.bool_]
+
+FOREVER_S = 2**62
+KEYS_AT_ONCE = 2_000  # entities whose stored rows are held at a time
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stored:
+    """What a table holds of n rows.
+
+    Parameters
+    ----------
+    arrived_us
+        Shape (n,): when the row's first like (same entity, event, created time and content) arrived; 0 where there is none.
+    life_s
+        Shape (n,): what is left of that one's life, in seconds.
+    """
+
+    arrived_us: Int64s
+    life_s: Int64s
+
+    @property
+    def found(self) -> Bools:
+        """Which rows are stored."""
+        return self.arrived_us > 0
+
+    def too_short(self, ttl_s: Int64s) -> Bools:
+        """Return which stored rows will expire before they have to.
+
+        Parameters
+        ----------
+        ttl_s
+            Shape (n,): each row's time to live were it written now, in seconds; 0 for ever.
+        """
+        needed_s = np.where(ttl_s == 0, FOREVER_S, ttl_s)
+        return self.found & (self.life_s + TTL_MARGIN_S < needed_s)
+
+
+def find_stored(db: Database, entry: ViewEntry, rows: Rows, candidates: Bools) -> Stored:
+    """Look the candidates up in a view's table; rows without repeats."""
+    stored = Stored(np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=np.int64))
+    where = np.flatnonzero(candidates)
+    if not len(where):
+        return stored
+    some = rows.take(where)
+    wanted = dict(zip(_contents(some), where.tolist(), strict=True))
+    bounds = reader.Bounds(int(some.event_us.min()), int(some.event_us.max()))
+    keys = some.entity_key.unique().to_pylist()
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        history, life_s = reader.read_lives(db, entry, keys[start : start + KEYS_AT_ONCE], bounds)
+        for content, arrived_us, left_s in zip(_contents(history), history.arrived_us.tolist(), life_s, strict=True):
+            index = wanted.get(content)
+            if index is not None and (not stored.arrived_us[index] or arrived_us < stored.arrived_us[index]):
+                stored.arrived_us[index] = arrived_us
+                stored.life_s[index] = FOREVER_S if left_s is None else left_s
+    return stored
+
+
+def _contents(rows: Rows) -> Iterator[tuple[Any, ...]]:
+    return zip(
+        rows.entity_key.to_pylist(),
+        rows.event_us.tolist(),
+        rows.created_us.tolist(),
+        rows.features.to_pylist(),
+        strict=True,
+    )
+
+
+def renew(db: Database, entry: ViewEntry, rows: Rows, ttl_s: Int64s) -> None:
+    """Write stored rows again under their own key, arrival included, with a new time to live in seconds."""
+    cql = (
+        f"INSERT INTO {quoted(db.keyspace)}.{quoted(entry.table)} "
+        "(entity_key, event_us, created_us, arrived_us, features) VALUES (?, ?, ?, ?, ?) USING TTL ?"
+    )
+    insert = db.prepare(cql, WRITE)
+    values = zip(
+        rows.entity_key.to_pylist(),
+        rows.event_us.tolist(),
+        rows.created_us.tolist(),
+        rows.arrived_us.tolist(),
+        rows.features.to_pylist(),
+        ttl_s.tolist(),
+        strict=True,
+    )
+    for _answer in run_all(db, (insert.bind(row) for row in values), f"renewing {entry.view}", profile=WRITE):
+        pass

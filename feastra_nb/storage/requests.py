@@ -1,0 +1,60 @@
+"""Many idempotent statements, a bounded number in flight, each sent again after a failure that may pass."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from feastra_nb.connection.cluster import map_driver_errors
+from feastra_nb.storage.writer import ATTEMPTS, BACKOFF_LIMIT_S, BACKOFF_S, is_transient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from feastra_nb.connection.cluster import Database
+
+log = logging.getLogger("feastra_nb.storage")
+
+WINDOW = 32  # statements in flight: upkeep runs beside the serving path, and leaves room for it
+
+
+def run_all(db: Database, statements: Iterable[Any], what: str, *, profile: str) -> Iterator[Any]:
+    """Run idempotent statements and yield their result sets, in order.
+
+    Parameters
+    ----------
+    what
+        What is being done, for the error's message.
+    profile
+        ``READ`` or ``WRITE``, as in `connection.cluster`.
+
+    Raises
+    ------
+    RequestFailed
+        A statement failed for good; those before it are done.
+    """
+    flying: deque[tuple[Any, Any]] = deque()
+    with map_driver_errors(what):
+        for statement in statements:
+            if len(flying) >= WINDOW:
+                yield _settled(db, *flying.popleft(), profile)
+            flying.append((statement, db.session.execute_async(statement, execution_profile=profile)))
+        while flying:
+            yield _settled(db, *flying.popleft(), profile)
+
+
+def _settled(db: Database, statement: Any, future: Any, profile: str) -> Any:
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return future.result()
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            delay_s = min(BACKOFF_S * 2**attempt, BACKOFF_LIMIT_S) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
+            log.info("a statement again in %.2f s after %s", delay_s, type(error).__name__)
+            time.sleep(delay_s)
+            future = db.session.execute_async(statement, execution_profile=profile)
+    return future.result()
