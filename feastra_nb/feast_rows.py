@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
 from feast.utils import _get_entity_key_protos, _get_unique_entities, _populate_response_from_feature_data
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from feast import FeatureView
-    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 
     from feastra_nb.storage.catalog import ViewEntry
     from feastra_nb.storage.reader import NewestRead, StoredRow
@@ -29,21 +30,33 @@ if TYPE_CHECKING:
     FeastAnswer = tuple[datetime | None, dict[str, Value] | None]
 
 
+# What Feast writes for a view without entities; it reads it with no join key at all.
+_DUMMY_KEY = EntityKey(join_keys=[DUMMY_ENTITY_ID], entity_values=[Value(string_val=DUMMY_ENTITY_VAL)])
+
+
+def key_bytes(key: EntityKey) -> bytes:
+    """Return an entity key's bytes; the key of a view without entities has one form here, and in Feast two."""
+    return serialize_entity_key(key if key.join_keys else _DUMMY_KEY, 3)
+
+
 def to_rows(
     entry: ViewEntry,
     data: Sequence[FeastRow],
 ) -> Rows:
     """Return Feast's rows as rows of a view's log; a feature that a row does not name is null."""
     positions = entry.positions
+    # Feast repeats the join keys of stream views and on-demand views among the features.
+    keys = {name for name, _value_type in entry.join_keys if name not in positions}
     null = Value()
     payloads = []
     for _key, features, _event, _created in data:
         values = [null] * len(entry.slots)
         for name, value in features.items():
-            values[positions[name] if name in positions else entry.position(name)] = value
+            if name not in keys:
+                values[positions[name] if name in positions else entry.position(name)] = value
         payloads.append(RepeatedValue(val=values).SerializeToString(deterministic=True))
     return Rows(
-        pa.array([serialize_entity_key(key, 3) for key, *_rest in data], pa.binary()),
+        pa.array([key_bytes(key) for key, *_rest in data], pa.binary()),
         np.array([us(event) for _key, _features, event, _created in data], dtype=np.int64),
         np.array([0 if created is None else us(created) for *_rest, created in data], dtype=np.int64),
         np.zeros(len(data), dtype=np.int64),

@@ -20,10 +20,17 @@ if TYPE_CHECKING:
 
 def spec_of(project: str, table: FeatureView) -> ViewSpec:
     """Return what the catalog must follow of a feature view."""
-    features = tuple((field.name, field.dtype.to_value_type().name) for field in table.features)
     keys = tuple((field.name, field.dtype.to_value_type().name) for field in getattr(table, "entity_columns", ()))
+    types = {field.name: field.dtype.to_value_type().name for field in table.features}
+    features = tuple((name, types[name]) for name in feature_names(table))
     ttl = getattr(table, "ttl", None)
     return ViewSpec(project, table.name, features, keys, ttl // timedelta(microseconds=1) if ttl else None)
+
+
+def feature_names(table: FeatureView) -> list[str]:
+    """Return the names of a view's features; stream views out of a registry list their join keys among them."""
+    keys = {field.name for field in getattr(table, "entity_columns", ())}
+    return [field.name for field in table.features if field.name not in keys]
 
 
 def registry_identity(config: RepoConfig) -> str | None:

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
@@ -32,8 +31,8 @@ from feastra_nb.connection import cluster
 from feastra_nb.connection.secrets import secret
 from feastra_nb.connection.targets import DEFAULT_PORT, REQUEST_TIMEOUT_S, ClusterSettings, tls_settings
 from feastra_nb.errors import CatalogConflict, ConfigurationError
-from feastra_nb.feast_rows import Read, to_rows
-from feastra_nb.infra import FeastraTable, registry_identity, spec_of
+from feastra_nb.feast_rows import Read, key_bytes, to_rows
+from feastra_nb.infra import FeastraTable, feature_names, registry_identity, spec_of
 from feastra_nb.many_views import ManyViewStore
 from feastra_nb.storage import reader, writer
 from feastra_nb.storage.admission import admit, refuse_future, refuse_large
@@ -377,9 +376,9 @@ class FeastraOnlineStore(ManyViewStore):
     def _begin_read(
         self, config: RepoConfig, table: FeatureView, keys: Sequence[EntityKeyProto], features: list[str] | None
     ) -> Read:
-        names = features if features is not None else [field.name for field in table.features]
+        names = feature_names(table) if features is None else features
         entry = self.entry_with(config, table, names)
-        blobs = [serialize_entity_key(key, 3) for key in keys]
+        blobs = [key_bytes(key) for key in keys]
         # The view's own ttl, not the catalog's: a ttl that was changed and applied elsewhere counts at once.
         bounds = reader.serving_bounds(time.time_ns() // 1000, _ttl_us(table))
         opened = self.open(config)

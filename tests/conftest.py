@@ -78,3 +78,40 @@ def filled(ws, events):
     """A workspace whose view ``drivers`` holds `events`."""
     ws.materialize(events, "drivers", keys=["driver"], progress=False)
     return ws
+
+
+@pytest.fixture
+def open_repository(node, project, tmp_path):
+    """Open Feast repositories on the test node; all are closed at the end."""
+    from feast import FeatureStore, RepoConfig
+
+    from feastra_nb.online_store import FeastraOnlineStore
+
+    opened = []
+
+    def feature_store(**options):
+        online = {
+            "type": "feastra_nb.online_store.FeastraOnlineStore",
+            "hosts": list(node.hosts), "port": node.port, "keyspace": KEYSPACE, "create_keyspace": True,
+            "retain": "all", **options.pop("online", {}),
+        }  # fmt: skip
+        config = {
+            "project": project, "provider": "local", "registry": str(tmp_path / "registry.db"),
+            "offline_store": {"type": "duckdb"}, "entity_key_serialization_version": 3, **options,
+        }  # fmt: skip
+        opened.append(FeatureStore(config=RepoConfig(online_store=online, **config)))
+        return opened[-1]
+
+    yield feature_store
+    for store in opened:
+        online_store = store._get_provider().online_store
+        if isinstance(online_store, FeastraOnlineStore):
+            online_store.shutdown()
+
+
+@pytest.fixture
+def driver():
+    """The entity of most of the tests."""
+    from feast import Entity, ValueType
+
+    return Entity(name="driver", join_keys=["driver"], value_type=ValueType.INT64)

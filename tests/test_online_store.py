@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pandas as pd
 import pytest
-from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig
+from feast import Entity, FeatureView, Field, FileSource
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Float64, Int64, String
@@ -27,36 +27,6 @@ def key(number):
 
 def row(number, trips, event=EARLIER, created=None, **more):
     return key(number), {"trips": Value(int64_val=trips), **more}, event, created
-
-
-@pytest.fixture
-def open_repository(node, project, tmp_path):
-    """Open Feast repositories on the test node; all are closed at the end."""
-    opened = []
-
-    def feature_store(**options):
-        online = {
-            "type": "feastra_nb.online_store.FeastraOnlineStore",
-            "hosts": list(node.hosts), "port": node.port, "keyspace": "tests", "create_keyspace": True,
-            "retain": "all", **options.pop("online", {}),
-        }  # fmt: skip
-        config = {
-            "project": project, "provider": "local", "registry": str(tmp_path / "registry.db"),
-            "offline_store": {"type": "duckdb"}, "entity_key_serialization_version": 3, **options,
-        }  # fmt: skip
-        opened.append(FeatureStore(config=RepoConfig(online_store=online, **config)))
-        return opened[-1]
-
-    yield feature_store
-    for store in opened:
-        online_store = store._get_provider().online_store
-        if isinstance(online_store, FeastraOnlineStore):
-            online_store.shutdown()
-
-
-@pytest.fixture
-def driver():
-    return Entity(name="driver", join_keys=["driver"], value_type=ValueType.INT64)
 
 
 def drivers_view(driver, tmp_path, *, fields=(("trips", Int64),), ttl=None, name="drivers"):
