@@ -14,8 +14,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-import pyarrow as pa
-from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.common.materialization_job import MaterializationJobStatus
 from feast.infra.compute_engines.local.compute import LocalComputeEngine
 from feast.infra.compute_engines.local.job import LocalMaterializationJob
@@ -63,17 +61,9 @@ class ArrowComputeEngine(LocalComputeEngine):
         view, config = task.feature_view, self.repo_config
         start, end = make_tzaware(task.start_time), make_tzaware(task.end_time)
         early = start - timedelta(hours=float(config.batch_engine.lookback_hours))
-        table = with_dummy_key(pull(config, self.offline_store, registry, view, early, end), view)
+        table = pull(config, self.offline_store, registry, view, early, end)
         late = epoch_us(table.column(view.batch_source.timestamp_field)) < us(start)
         write_table(self.online_store, config, view, table, Source("view", us(early), us(end)), check_stored=late)
-
-
-def with_dummy_key(table: pa.Table, view: FeatureView) -> pa.Table:
-    """Return a view's rows with the key that Feast gives to views without entities; most offline stores leave it out."""
-    keys = [field.name for field in view.entity_columns]
-    if keys != [DUMMY_ENTITY_ID] or DUMMY_ENTITY_ID in table.column_names:
-        return table
-    return table.append_column(DUMMY_ENTITY_ID, pa.array([DUMMY_ENTITY_VAL] * table.num_rows, pa.string()))
 
 
 def serves(view: FeatureView, online_store: object) -> bool:

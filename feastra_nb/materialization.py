@@ -12,12 +12,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from feastra_nb.errors import FeastraError
 from feastra_nb.frames import epoch_us
 from feastra_nb.progress import acknowledged_rows
 from feastra_nb.storage import codec, reader, writer
-from feastra_nb.storage.admission import admit, refuse_future
+from feastra_nb.storage.admission import admit, refuse_future, refuse_large
 from feastra_nb.storage.journal import DONE, FAILED, INTERRUPTED, Journal, Run, new_run
 from feastra_nb.storage.maintenance import move_horizon
 from feastra_nb.storage.renewal import Stored, find_stored, renew
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     import pandas as pd
-    import pyarrow as pa
     from feast import FeatureStore, FeatureView
     from feast.repo_config import RepoConfig
 
@@ -155,6 +155,7 @@ def write_table(
     rows = encode(entry, view, table)
     if not allow_future:
         refuse_future(rows.event_us, now_us=now_us, view=view.name)
+    refuse_large(rows, view=view.name)
     chosen = admit(rows, now_us=now_us, ttl_us=entry.ttl_us, retain=entry.retention, thin=True)
     run = new_run(
         project=entry.project,
@@ -318,5 +319,15 @@ def pull(
         start_date=start,
         end_date=end,
     )
-    table = job.to_arrow()
-    return _run_pyarrow_field_mapping(table, dict(view.batch_source.field_mapping or {}))
+    table = _run_pyarrow_field_mapping(job.to_arrow(), dict(view.batch_source.field_mapping or {}))
+    return _with_dummy_key(table, view)
+
+
+def _with_dummy_key(table: pa.Table, view: FeatureView) -> pa.Table:
+    """Return a view's rows with the key that Feast gives to views without entities; most offline stores leave it out."""
+    from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
+
+    keys = [field.name for field in view.entity_columns]
+    if keys != [DUMMY_ENTITY_ID] or DUMMY_ENTITY_ID in table.column_names:
+        return table
+    return table.append_column(DUMMY_ENTITY_ID, pa.array([DUMMY_ENTITY_VAL] * table.num_rows, pa.string()))

@@ -25,20 +25,20 @@ from feast.infra.supported_async_methods import SupportedAsyncMethods
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
-from feastra_nb import precomputed
-from feastra_nb.config_secrets import hidden, hide_in_repo_config
+from feastra_nb.adapter import precomputed
+from feastra_nb.adapter.many_views import ManyViewStore
+from feastra_nb.adapter.objects import FeastraTable, feature_names, registry_identity, spec_of
+from feastra_nb.adapter.options import ConsistencyConfig, DatacenterConfig, LoadBalancingConfig, RoutingConfig
+from feastra_nb.adapter.rows import Read, key_bytes, to_rows
+from feastra_nb.adapter.secrets import hidden, hide_in_repo_config
 from feastra_nb.connection import cluster
 from feastra_nb.connection.secrets import secret
 from feastra_nb.connection.targets import DEFAULT_PORT, REQUEST_TIMEOUT_S, ClusterSettings, tls_settings
 from feastra_nb.errors import CatalogConflict, ConfigurationError
-from feastra_nb.feast_rows import Read, key_bytes, to_rows
-from feastra_nb.infra import FeastraTable, feature_names, registry_identity, spec_of
-from feastra_nb.many_views import ManyViewStore
 from feastra_nb.storage import reader, writer
 from feastra_nb.storage.admission import admit, refuse_future, refuse_large
 from feastra_nb.storage.catalog import Catalog, ViewEntry
 from feastra_nb.storage.journal import DONE, Journal, new_run
-from feastra_nb.store_options import ConsistencyConfig, DatacenterConfig, LoadBalancingConfig, RoutingConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

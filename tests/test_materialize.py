@@ -216,6 +216,12 @@ def test_a_frame_that_cannot_be_stored_is_refused_and_nothing_is_written(ws, eve
     assert ws.views().empty
 
 
+def test_a_row_that_no_server_takes_is_refused_before_anything_is_written(ws, events):
+    with pytest.raises(InvalidFrame, match="1 of 9 rows for view 'drivers' have features beyond 5,000,000 bytes"):
+        ws.materialize(events.assign(city=["x" * 10_000_000, *"abcdefgh"]), "drivers", keys=["driver"], progress=False)
+    assert not path_of(ws.directory, "drivers").exists()
+
+
 def test_a_future_event_is_taken_on_request(ws, events):
     ahead = events.assign(event_timestamp=events["event_timestamp"] + pd.Timedelta("2h"))
     done = ws.materialize(ahead, "drivers", keys=["driver"], allow_future=True, progress=False)

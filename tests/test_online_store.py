@@ -211,7 +211,7 @@ def test_teardown_drops_every_table(repository):
 
 
 def test_plan_lists_the_tables_and_survives_the_registry(repository):
-    from feastra_nb.infra import FeastraTable
+    from feastra_nb.adapter.objects import FeastraTable
 
     (table,) = online(repository).plan(repository.config, repository.registry.proto())
     assert table.name == f"{repository.project}/drivers"

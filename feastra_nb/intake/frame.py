@@ -14,11 +14,11 @@ from feastra_nb.frames import CREATED, Columns, columns_of, epoch_us, to_table
 from feastra_nb.intake import offline_file
 from feastra_nb.intake.registration import FrameSpec, feast_dtype, note_interval, register
 from feastra_nb.materialization import Source, write_table
-from feastra_nb.storage.admission import refuse_future
-from feastra_nb.storage.rows import last_of_repeats
+from feastra_nb.storage.admission import refuse_future, refuse_large
+from feastra_nb.storage.rows import Rows, last_of_repeats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from feast import FeatureView
 
@@ -44,7 +44,7 @@ def materialize_frame(
     table = _without_repeats(to_table(frame, roles, _known_types(known)), roles)
     if not allow_future:
         refuse_future(epoch_us(table.column(roles.timestamp)), now_us=now_us, view=str(spec.view))
-    _refuse_values(table, roles, known)
+    _refuse_values(table, roles, known, str(spec.view))
     path = _offline_path(ws, spec, known)
     automatic = roles.created is None and (known is None or known.batch_source.created_timestamp_column == CREATED)
     with offline_file.locked(ws.directory):
@@ -138,13 +138,20 @@ def _offline_path(ws: Workspace, spec: FrameSpec, known: FeatureView | None) -> 
     )
 
 
-def _refuse_values(table: pa.Table, roles: Columns, known: FeatureView | None) -> None:
+def _refuse_values(table: pa.Table, roles: Columns, known: FeatureView | None, view: str) -> None:
     """Refuse values that their features cannot hold before anything is written: encoding them all costs little."""
-    from feastra_nb.storage.codec import encode_payloads
+    from feastra_nb.storage import codec
 
     types = {field.name: field.dtype.to_value_type() for field in known.schema} if known else {}
-    kinds = [types.get(name) or feast_dtype(table.schema.field(name).type).to_value_type() for name in roles.features]
-    encode_payloads([table.column(name) for name in roles.features], kinds, table.num_rows, names=roles.features)
+
+    def kinds(names: Sequence[str]) -> list[Any]:
+        return [types.get(name) or feast_dtype(table.schema.field(name).type).to_value_type() for name in names]
+
+    zeros = np.zeros(table.num_rows, dtype=np.int64)
+    keys = codec.encode_entity_keys(roles.keys, kinds(roles.keys), [table.column(name) for name in roles.keys])
+    columns = [table.column(name) for name in roles.features]
+    payloads = codec.encode_payloads(columns, kinds(roles.features), table.num_rows, names=roles.features)
+    refuse_large(Rows(keys, epoch_us(table.column(roles.timestamp)), zeros, zeros, payloads), view=view)
 
 
 def _known_types(known: FeatureView | None) -> dict[str, pa.DataType]:

@@ -58,7 +58,7 @@ class FeastraTable(InfraObject):
     def to_infra_object_proto(self) -> InfraObjectProto:
         """Return the protobuf that the registry stores."""
         return InfraObjectProto(
-            infra_object_class_type="feastra_nb.infra.FeastraTable",
+            infra_object_class_type="feastra_nb.adapter.objects.FeastraTable",
             custom_infra=InfraObjectProto.CustomInfra(field=self.to_proto()),
         )
 
