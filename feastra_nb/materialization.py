@@ -18,7 +18,7 @@ from feastra_nb.errors import FeastraError
 from feastra_nb.frames import epoch_us
 from feastra_nb.progress import acknowledged_rows
 from feastra_nb.storage import codec, reader, writer
-from feastra_nb.storage.admission import admit, refuse_future, refuse_large
+from feastra_nb.storage.admission import Admitted, admit, refuse_future, refuse_large
 from feastra_nb.storage.journal import DONE, FAILED, INTERRUPTED, Journal, Run, new_run
 from feastra_nb.storage.maintenance import move_horizon
 from feastra_nb.storage.renewal import Stored, find_stored, renew
@@ -152,11 +152,7 @@ def write_table(
     now_us = time.time_ns() // 1000
     opened = store.open(config)
     entry = store.entry(config, view)
-    rows = encode(entry, view, table)
-    if not allow_future:
-        refuse_future(rows.event_us, now_us=now_us, view=view.name)
-    refuse_large(rows, view=view.name)
-    chosen = admit(rows, now_us=now_us, ttl_us=entry.ttl_us, retain=entry.retention, thin=True)
+    rows, chosen = _encode_and_admit(entry, view, table, now_us=now_us, allow_future=allow_future)
     run = new_run(
         project=entry.project,
         view=entry.view,
@@ -176,13 +172,8 @@ def write_table(
         renewed = _renew(opened.db, entry, rows, stored, chosen.ttl_s)
         fresh = chosen.keep & ~stored.found
         with acknowledged_rows(int(fresh.sum()), view.name, progress) as report:
-            result = writer.write(
-                opened.db,
-                entry,
-                rows.take(fresh),
-                chosen.ttl_s[fresh],
-                on_acknowledged=lambda count: report(rows_of_run.add(count)),
-            )
+            counted = lambda count: report(rows_of_run.add(count))  # noqa: E731 - one expression, used once
+            result = writer.write(opened.db, entry, rows.take(fresh), chosen.ttl_s[fresh], on_acknowledged=counted)
     unchanged = int(stored.found.sum())
     return Materialization(
         view=view.name,
@@ -195,6 +186,17 @@ def write_table(
         retries=result.retries,
         seconds=time.monotonic() - began,
     )
+
+
+def _encode_and_admit(
+    entry: ViewEntry, view: FeatureView, table: pa.Table, *, now_us: int, allow_future: bool
+) -> tuple[Rows, Admitted]:
+    """Return a table's rows and which of them to write; refuse what cannot be stored before anything is."""
+    rows = encode(entry, view, table)
+    if not allow_future:
+        refuse_future(rows.event_us, now_us=now_us, view=view.name)
+    refuse_large(rows, view=view.name)
+    return rows, admit(rows, now_us=now_us, ttl_us=entry.ttl_us, retain=entry.retention, thin=True)
 
 
 def _renew(db: Database, entry: ViewEntry, rows: Rows, stored: Stored, ttl_s: npt.NDArray[np.int64]) -> int:

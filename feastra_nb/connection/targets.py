@@ -269,39 +269,3 @@ def astra_credentials(target: Astra) -> tuple[str, Secret]:
         "Astra needs a token, or a Client ID with its Client Secret",
         hint='fnb.Astra(token="AstraCS:…"); a token is made in the Astra portal under Settings, Tokens',
     )
-
-
-def settings_of(target: Hosts | Astra, consistency: str = DEFAULT_CONSISTENCY) -> ClusterSettings:
-    """Return the cluster settings of a target that needs no starting.
-
-    Raises
-    ------
-    ConfigurationError
-        Something is missing or does not fit together.
-    """
-    if isinstance(target, Hosts):
-        return ClusterSettings(
-            hosts=tuple(target.hosts),
-            port=target.port,
-            username=target.username,
-            password=secret(target.password),
-            tls=tls_settings(target.ssl),
-            read_dc=target.local_dc,
-            write_dc=target.local_dc,
-            read_consistency=consistency,
-            write_consistency=consistency,
-            request_timeout_s=target.request_timeout_s,
-        )
-    if target.bundle is None:
-        raise ConfigurationError(
-            "Astra needs the path of a secure connect bundle",
-            hint='download it from the Astra portal (Connect, Drivers) and pass fnb.Astra(bundle="secure-connect-db.zip", …)',
-        )
-    username, password = astra_credentials(target)
-    return ClusterSettings(
-        bundle=target.bundle,
-        username=username,
-        password=password,
-        read_consistency=consistency,
-        write_consistency=consistency,
-    )
