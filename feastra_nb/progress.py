@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-Progress = "bool | Callable[[int], object]"
-
 
 @contextlib.contextmanager
 def acknowledged_rows(
