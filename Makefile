@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help env demo test check bench lab clean
+.PHONY: help env demo test check bench bench-quick lab clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 env: $(READY) ## make .venv/ with the package and its tools
 
@@ -27,9 +27,11 @@ check: env ## lint and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: env ## benchmarks, about three minutes: they print, they assert nothing about time
-	$(BIN)/python benchmarks/codec.py
-	$(BIN)/python -W ignore::DeprecationWarning benchmarks/stores.py
+bench: env ## all benchmarks, beside Feast's own stores; they assert nothing about time
+	$(BIN)/python -m benchmarks.run
+
+bench-quick: env ## the same in about two minutes: fewer entities, fewer rounds
+	$(BIN)/python -m benchmarks.run --size quick
 
 lab: env ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks/quickstart.ipynb

@@ -1,0 +1,76 @@
+"""The command: ``python -m benchmarks.run [CASE …]`` measures, prints, and writes JSON and a chart."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import report
+from benchmarks.bench import SIZES, Bench
+from benchmarks.cases import CASES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.measure import Figure
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return what the command line asks for."""
+    names = "\n".join(f"  {name:20}{case.title}" for name, case in CASES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.run",
+        description=__doc__,
+        epilog=f"cases:\n{names}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("case", nargs="*", help="what to measure; without any, all")
+    parser.add_argument("--size", choices=SIZES, default="full")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON and the chart")
+    parser.add_argument("--node", help="a local Cassandra by name, instead of one of this run alone")
+    found = parser.parse_args(arguments)
+    unknown = [name for name in found.case if name not in CASES]
+    if unknown:
+        parser.error(f"there is no case {', '.join(unknown)}; there are {', '.join(CASES)}")
+    return found
+
+
+def measure_cases(bench: Bench, names: Sequence[str]) -> dict[str, list[Figure]]:
+    """Run cases one after another, and print each as it ends."""
+    found = {}
+    for name in names:
+        print(f"{name} …", file=sys.stderr, flush=True)
+        found[name] = CASES[name].run(bench)
+        print(report.case_text(f"\n{name}: {CASES[name].title}", found[name]), flush=True)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what the command line asks for."""
+    warnings.simplefilter("ignore")
+    asked = options(arguments)
+    names = asked.case or list(CASES)
+    result: dict[str, Any] = {"began": report.now(), "size": asked.size, "machine": report.machine()}
+    with Bench(SIZES[asked.size], asked.node) as bench:
+        result["versions"] = report.versions(bench.cassandra_version)
+        found = measure_cases(bench, names)
+        result["left_out"] = bench.left_out
+    result["ended"] = report.now()
+    result["cases"] = {
+        name: {"title": CASES[name].title, "figures": [figure.to_dict() for figure in figures]}
+        for name, figures in found.items()
+    }
+    for name, reason in bench.left_out.items():
+        print(f"\nleft out: {name}, because there is {reason}")
+    asked.out.mkdir(parents=True, exist_ok=True)
+    (asked.out / f"{asked.size}.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
