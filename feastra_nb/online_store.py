@@ -86,6 +86,8 @@ class FeastraOnlineStoreConfig(FeastConfigBaseModel):
     consistency: ConsistencyConfig = ConsistencyConfig()
     retain: StrictStr = "7d"
     """How much history a view keeps that is applied for the first time: ``7d``, ``all``, ``latest``."""
+    enforce_ttl: StrictBool = True
+    """Whether a value past its view's ttl is missing, as it is offline; False serves it, as Feast's own stores do."""
     ssl: bool | StrictStr | dict[str, Any] | None = None
     create_keyspace: StrictBool = False
     replication: StrictInt | dict[str, int] | None = None
@@ -239,6 +241,11 @@ class FeastraOnlineStore(ManyViewStore):
         opened.entries.pop((config.project, view), None)
         opened.awaitable.discard((config.project, view))
 
+    def served_ttl_us(self, config: RepoConfig, table: FeatureView) -> int | None:
+        """Return the ttl that a view is held to online, in microseconds; None where nothing served is too old."""
+        ttl = getattr(table, "ttl", None)
+        return ttl // timedelta(microseconds=1) if ttl and config.online_store.enforce_ttl else None
+
     # --- Feast's four methods, and plan ---
 
     def update(
@@ -380,7 +387,7 @@ class FeastraOnlineStore(ManyViewStore):
         entry = self.entry_with(config, table, names)
         blobs = [key_bytes(key) for key in keys]
         # The view's own ttl, not the catalog's: a ttl that was changed and applied elsewhere counts at once.
-        bounds = reader.serving_bounds(time.time_ns() // 1000, _ttl_us(table))
+        bounds = reader.serving_bounds(time.time_ns() // 1000, self.served_ttl_us(config, table))
         opened = self.open(config)
         newest = reader.NewestRead(opened.db, entry, list(dict.fromkeys(blobs)), bounds)
         return Read(newest, blobs, names, entry, lambda: self.entry(config, table, reload=True))
@@ -389,7 +396,7 @@ class FeastraOnlineStore(ManyViewStore):
         opened = self.open(config)
         store = config.online_store
         entry = opened.catalog.ensure(
-            spec_of(config.project, table),
+            spec_of(config.project, table, ttl_us=self.served_ttl_us(config, table)),
             # Vectors are computed again from the views, so that their history is worth nothing.
             retain="latest" if precomputed.is_vector_view(table.name) else store.retain,
             registry=registry_identity(config),
@@ -433,8 +440,3 @@ def _open(config: FeastraOnlineStoreConfig) -> _Opened:
     except BaseException:
         pool.release(settings)
         raise
-
-
-def _ttl_us(table: FeatureView) -> int | None:
-    ttl = getattr(table, "ttl", None)
-    return ttl // timedelta(microseconds=1) if ttl else None

@@ -110,6 +110,16 @@ def open_repository(node, project, tmp_path):
 
 
 @pytest.fixture
+def without_ttl(ws, events, tmp_path):
+    """A workspace that serves values whatever their age, on a view ``drivers`` of `events` whose ttl is over for all."""
+    ws.materialize(events, "drivers", keys=["driver"], ttl="30min", progress=False)
+    settings = ws.save(tmp_path / "repo") / "feature_store.yaml"
+    settings.write_text(settings.read_text().replace("retain: all", "retain: all\n  enforce_ttl: false"))
+    with fnb.connect(repo=settings.parent) as opened:
+        yield opened
+
+
+@pytest.fixture
 def driver():
     """The entity of most of the tests."""
     from feast import Entity, ValueType

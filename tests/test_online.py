@@ -53,6 +53,17 @@ def test_a_value_past_its_ttl_is_outside_max_age(ws, events):
     assert read["trips__status"].tolist() == ["OUTSIDE_MAX_AGE", "NOT_FOUND"]
 
 
+@pytest.mark.parametrize(
+    ("ago", "known", "trips"), [(None, False, 6), ("0s", False, 6), ("90min", False, 3), ("0s", True, 6)]
+)
+def test_a_store_that_does_not_enforce_ttl_serves_its_past_whatever_its_age(without_ttl, now, ago, known, trips):
+    as_of = None if ago is None else now - pd.Timedelta(ago)
+    known_at = pd.Timestamp.now(tz="UTC") if known else None
+    read = without_ttl.online("drivers:trips", {"driver": [1, 9]}, as_of=as_of, known_at=known_at, status=True)
+    assert read["trips"].tolist() == [trips, pd.NA]
+    assert read["trips__status"].tolist() == ["PRESENT", "NOT_FOUND"]
+
+
 @pytest.mark.parametrize(("hours", "trips"), [(0, 6), (1.5, 3), (2, 3), (2.5, 0), (3, 0)])
 def test_as_of_an_instant_reads_the_newest_event_at_or_before_it(filled, now, hours, trips):
     read = filled.online("drivers:trips", {"driver": [1]}, as_of=now - pd.Timedelta(hours=hours))

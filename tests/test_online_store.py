@@ -115,6 +115,18 @@ def test_ttl_holds_online_as_it_does_offline(repository, driver, tmp_path):
     assert trips(repository, [1, 2]) == [1, None]
 
 
+def test_a_store_that_does_not_enforce_ttl_serves_and_keeps_values_of_any_age(open_repository, driver, tmp_path):
+    store = open_repository(online={"enforce_ttl": False, "retain": "1h"})
+    store.apply([driver, drivers_view(driver, tmp_path, ttl=timedelta(minutes=30))])
+    write(store, [row(1, 1, NOW - timedelta(days=1_000))])
+    assert trips(store, [1]) == [1]
+    entry = online(store).entry(store.config, store.get_feature_view("drivers"))
+    life = online(store).open(store.config).db.execute(f'SELECT TTL(features) FROM tests."{entry.table}"').one()
+    assert (entry.ttl_us, life) == (None, (None,))
+    enforcing = open_repository(online={"retain": "1h"})
+    assert trips(enforcing, [1]) == [None]
+
+
 histories = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 2), st.integers(0, 9)), min_size=1, max_size=12
 )

@@ -101,6 +101,14 @@ def test_an_online_event_past_its_ttl_is_expired(ws, events, now):
     assert causes(report) == {1: "", 2: "", 3: "expired"}
 
 
+@pytest.mark.parametrize("past", [False, True])
+def test_what_is_served_past_its_ttl_is_missing_offline_and_expired(without_ttl, events, now, past):
+    spine = events.tail(3)[["driver"]].assign(event_timestamp=now) if past else None
+    report = without_ttl.skew("drivers:trips", spine=spine)
+    assert set(report.frame["verdict"]) == {"missing_offline"}
+    assert causes(report) == dict.fromkeys([1, 2, 3], "expired")
+
+
 def test_with_known_at_a_row_that_came_too_late_is_a_late_arrival(filled, events):
     spine = events.tail(3)[["driver", "event_timestamp"]]
     assert filled.skew("drivers:trips", spine=spine).ok

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +17,12 @@ if TYPE_CHECKING:
     from feast.repo_config import RepoConfig
 
 
-def spec_of(project: str, table: FeatureView) -> ViewSpec:
-    """Return what the catalog must follow of a feature view."""
+def spec_of(project: str, table: FeatureView, *, ttl_us: int | None) -> ViewSpec:
+    """Return what the catalog must follow of a feature view that the store holds to a ttl."""
     keys = tuple((field.name, field.dtype.to_value_type().name) for field in getattr(table, "entity_columns", ()))
     types = {field.name: field.dtype.to_value_type().name for field in table.features}
     features = tuple((name, types[name]) for name in feature_names(table))
-    ttl = getattr(table, "ttl", None)
-    return ViewSpec(project, table.name, features, keys, ttl // timedelta(microseconds=1) if ttl else None)
+    return ViewSpec(project, table.name, features, keys, ttl_us)
 
 
 def feature_names(table: FeatureView) -> list[str]:

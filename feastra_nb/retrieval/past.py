@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from feastra_nb.errors import BeyondRetention
 from feastra_nb.frames import TIMESTAMP_US
-from feastra_nb.retrieval.request import ttl_us
 from feastra_nb.storage import codec, reader
 from feastra_nb.storage.rows import Rows
 from feastra_nb.times import instant
@@ -75,7 +74,8 @@ class Found:
 def find_now(store: FeastraOnlineStore, config: Any, one: Requested, keys: pa.Array, *, status: bool) -> Found:
     """Return what the store serves now."""
     now_us = time.time_ns() // 1000
-    return _find(store, config, one, keys, reader.serving_bounds(now_us, ttl_us(one.view)), status=status)
+    bounds = reader.serving_bounds(now_us, store.served_ttl_us(config, one.view))
+    return _find(store, config, one, keys, bounds, status=status)
 
 
 def find_as_of(
@@ -109,7 +109,7 @@ def find_as_of(
         beyond |= known_us < entry.pruned_to_us
     if beyond.any() and not status:
         raise beyond_retention(entry, t_us[beyond])
-    ttl = ttl_us(one.view)
+    ttl = store.served_ttl_us(config, one.view)
     if known_us is None and len(t_us) and (t_us == t_us[0]).all():
         found = _find(store, config, one, keys, reader.as_of_bounds(int(t_us[0]), ttl), status=status)
     else:

@@ -106,7 +106,7 @@ def row_causes(evidence: Evidence) -> Words:
         [
             e.joined & late & (~e.served | older),
             ~e.served & ~e.any_online,
-            ~e.served & e.beyond_ttl,
+            e.beyond_ttl & ~(e.served & e.joined),
             older & ~e.star_online,
             newer & ~e.online_event_offline,
         ],
