@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.connection.secrets import Secret
+from feastra_nb.connection.secrets import Secret, with_password
 from feastra_nb.connection.targets import Astra, Hosts, Local, astra_credentials
 from feastra_nb.errors import CatalogConflict, ConfigurationError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 STORE_TYPE = "feastra_nb.online_store.FeastraOnlineStore"
 ENGINE_TYPE = "feastra_nb.arrow_engine.ArrowComputeEngine"
 PASSWORD_VARIABLE = "FEASTRA_PASSWORD"  # noqa: S105 - the name of a variable, not its value
+REGISTRY_PASSWORD_VARIABLE = "FEASTRA_REGISTRY_PASSWORD"  # noqa: S105 - likewise, in a registry's URL
 
 
 def online_store_options(target: Target) -> dict[str, Any]:
@@ -158,7 +159,8 @@ def save(feature_store: FeatureStore, target: Target, path: Path) -> Path:
 
 _HEADER = f"""\
 # Made by feastra_nb: an ordinary Feast repository. `feast materialize-incremental`, `feast serve` and all else work here;
-# they need `pip install feastra-nb`. Secrets are not in here: a password is read from ${PASSWORD_VARIABLE}.
+# they need `pip install feastra-nb`. Secrets are not in here: a password is read from ${PASSWORD_VARIABLE}, the one
+# in a registry's URL from ${REGISTRY_PASSWORD_VARIABLE}.
 """
 
 
@@ -167,7 +169,7 @@ def _save_registry(feature_store: FeatureStore, path: Path) -> Any:
     registry = feature_store.config.registry
     source = Path(feature_store.config.repo_path or ".") / registry.path
     if not source.is_file():
-        return {key: value for key, value in registry.model_dump().items() if value is not None}
+        return {key: _public_url(value) for key, value in registry.model_dump().items() if value is not None}
     shutil.copyfile(source, path / "data" / "registry.db")
     return "data/registry.db"
 
@@ -196,6 +198,10 @@ def _public(key: str, value: Any) -> Any:
     if isinstance(value, Secret) or key == "password":
         return f"${{{PASSWORD_VARIABLE}}}"
     return os.fspath(value) if isinstance(value, Path) else value
+
+
+def _public_url(value: Any) -> Any:
+    return with_password(value, f"${{{REGISTRY_PASSWORD_VARIABLE}}}") if isinstance(value, str) else value
 
 
 def save_workspace(ws: Workspace, path: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from feast.infra.infra_object import InfraObject
 from feast.protos.feast.core.InfraObject_pb2 import InfraObject as InfraObjectProto
 
+from feastra_nb.connection.secrets import with_password
 from feastra_nb.storage.catalog import ViewSpec
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def registry_identity(config: RepoConfig) -> str | None:
     if not path:
         return None
     if "://" in path:
-        return re.sub(r"//[^/@]*@", "//", path)
+        return re.sub(r"//[^/@]*@", "//", with_password(path, ""))
     return str((Path(config.repo_path or ".") / path).absolute())
 
 

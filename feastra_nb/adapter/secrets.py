@@ -1,4 +1,4 @@
-"""Keeps the secrets of an ``online_store`` block out of what Feast shows of its configuration.
+"""Keeps the secrets of a configuration out of what Feast shows of it: of its ``online_store`` and of its registry's URL.
 
 Feast's `RepoConfig` holds on to the raw mapping of the yaml beside the configuration made from it, and ``repr`` of a
 `FeatureStore` prints both. A `Secret` in our own class alone would therefore hide nothing.
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from feast.repo_config import RepoConfig
+from feast.repo_config import RegistryConfig, RepoConfig
 
-from feastra_nb.connection.secrets import Secret
+from feastra_nb.connection.secrets import Secret, secret_url
 
 SECRET_KEYS = frozenset({"password", "token", "client_secret"})
 
@@ -34,17 +34,38 @@ def hidden(block: Any) -> Any:
     }
 
 
+def hidden_registry(registry: Any) -> Any:
+    """Return a copy of a registry's configuration whose URLs show no password: a URL, a mapping, or Feast's object.
+
+    Examples
+    --------
+    >>> hidden_registry({"registry_type": "sql", "path": "mysql://me:swordfish@db/feast"})
+    {'registry_type': 'sql', 'path': 'mysql://me:***@db/feast'}
+    """
+    if isinstance(registry, Mapping):
+        return {key: secret_url(value) for key, value in registry.items()}
+    if isinstance(registry, RegistryConfig):
+        return registry.model_copy(update={name: secret_url(value) for name, value in registry})
+    return secret_url(registry)
+
+
 def hide_in_repo_config(store_type: str) -> None:
-    """Make every `RepoConfig` of an online store's type hold its raw ``online_store`` block with wrapped secrets.
+    """Make every `RepoConfig` of an online store's type hold what it was made from with wrapped secrets.
 
     Feast has no hook between reading the yaml and keeping the mapping, hence the wrapped ``__setattr__``. Feast imports the
     store's module while it validates, before it sets the attribute, so that even the first configuration is caught.
     """
     plain = RepoConfig.__setattr__
 
+    def ours(block: Any) -> bool:
+        return isinstance(block, Mapping) and block.get("type") == store_type
+
     def guarded(self: RepoConfig, name: str, value: Any) -> None:
-        if name == "online_config" and isinstance(value, Mapping) and value.get("type") == store_type:
+        if name == "online_config" and ours(value):
             value = hidden(value)
+            plain(self, "registry_config", hidden_registry(self.registry_config))
+        elif name == "_registry" and ours(getattr(self, "online_config", None)):
+            value = hidden_registry(value)
         plain(self, name, value)
 
     RepoConfig.__setattr__ = guarded
