@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from feastra_nb.connection.local import LocalCassandra
 
 OURS, CASSANDRA, SQLITE, REDIS, BARE = "feastra_nb", "feast cassandra", "feast sqlite", "feast redis", "bare driver"
+EVERYONE = (OURS, BARE, REDIS, SQLITE, CASSANDRA)
 ON_CASSANDRA = (OURS, CASSANDRA, BARE)
 BATCH_ROWS, BATCH_BYTES = 10, 5 * 1024  # at most, of one unlogged batch: more, and Cassandra warns
 ROW_OVERHEAD_BYTES = 64
@@ -45,8 +46,8 @@ class Peer(Protocol):
     def materialize(self, view: str) -> None:
         """Write all events of a view's file."""
 
-    def reader(self, view: str, table: Table) -> Callable[[Sequence[int]], object]:
-        """Return a function that reads all features of some entities."""
+    def reader(self, views: Sequence[str], table: Table) -> Callable[[Sequence[int]], object]:
+        """Return a function that reads all features of some entities from some views of one table."""
 
     def close(self) -> None:
         """Disconnect; keyspaces and files go with the run."""
@@ -70,10 +71,11 @@ class FeastPeer:
         with quiet_feast():
             self.store.materialize(start, end, [view])
 
-    def reader(self, view: str, table: Table) -> Callable[[Sequence[int]], object]:
+    def reader(self, views: Sequence[str], table: Table) -> Callable[[Sequence[int]], object]:
         """Return a caller of `get_online_features`."""
-        features = [f"{view}:{name}" for name in table.columns.names]
-        return lambda keys: self.store.get_online_features(features, {data.KEY: keys})
+        features = [f"{view}:{name}" for view in views for name in table.columns.names]
+        several = len(views) > 1
+        return lambda keys: self.store.get_online_features(features, {data.KEY: keys}, full_feature_names=several)
 
     def close(self) -> None:
         """Disconnect from Cassandra: Feast's store has no close of its own."""
@@ -135,24 +137,29 @@ class BarePeer:
         if errors:
             raise errors[0]
 
-    def reader(self, view: str, table: Table) -> Callable[[Sequence[int]], object]:  # noqa: ARG002 - it reads all
+    def reader(self, views: Sequence[str], table: Table) -> Callable[[Sequence[int]], object]:  # noqa: ARG002 - it reads all
         """Return a reader of the newest row of each key: one statement for one, groups of an IN for more."""
-        bounds = "event_us >= ? AND event_us <= ?"
-        select = f"SELECT entity_key, event_us, created_us, arrived_us, features FROM {self.keyspace}.{view} WHERE"
-        of_one = self.session.prepare(f"{select} entity_key = ? AND {bounds} LIMIT 1")
-        of_many = self.session.prepare(f"{select} entity_key IN ? AND {bounds} PER PARTITION LIMIT 1")
-        ready = {number: row[0] for number, row in enumerate(self._rows[view])}
+        statements = [self._selects(view) for view in views]
+        ready = {number: row[0] for number, row in enumerate(self._rows[views[0]])}
         session, always = self.session, (-(2**63), 2**63 - 1)
 
         def read(keys: Sequence[int]) -> object:
-            if len(keys) == 1:
-                return session.execute(of_one, (ready[keys[0]], *always)).one()
             blobs = [ready[key] for key in dict.fromkeys(keys)]
-            groups = [blobs[start : start + IN_KEYS] for start in range(0, len(blobs), IN_KEYS)]
-            futures = [session.execute_async(of_many, (group, *always)) for group in groups]
+            if len(blobs) == 1:
+                asked = [(of_one, blobs[0]) for of_one, _of_many in statements]
+            else:
+                groups = [blobs[start : start + IN_KEYS] for start in range(0, len(blobs), IN_KEYS)]
+                asked = [(of_many, group) for _of_one, of_many in statements for group in groups]
+            futures = [session.execute_async(statement, (some, *always)) for statement, some in asked]
             return [list(future.result()) for future in futures]
 
         return read
+
+    def _selects(self, view: str) -> tuple[Any, Any]:
+        bounds = "event_us >= ? AND event_us <= ?"
+        select = f"SELECT entity_key, event_us, created_us, arrived_us, features FROM {self.keyspace}.{view} WHERE"
+        of_one = self.session.prepare(f"{select} entity_key = ? AND {bounds} LIMIT 1")
+        return of_one, self.session.prepare(f"{select} entity_key IN ? AND {bounds} PER PARTITION LIMIT 1")
 
     def close(self) -> None:
         """Leave the session to the run, which has it from the start."""

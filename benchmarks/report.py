@@ -106,3 +106,17 @@ def aligned(rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def targets_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what was reached beside what is wanted."""
+    lines = [
+        [
+            row["target"],
+            f"{number_text(row['measured'])} {row['unit']}",
+            *(f"{'≥' if row['more_is_better'] else '≤'} {number_text(row[bound])}" for bound in ("at_least", "aim")),
+            row["verdict"],
+        ]
+        for row in rows
+    ]
+    return "targets, by the medians of this run\n" + aligned([["", "measured", "at least", "aim", ""], *lines])

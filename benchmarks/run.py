@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import report
+from benchmarks import report, targets
 from benchmarks.bench import SIZES, Bench
 from benchmarks.cases import CASES
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what the command line asks for."""
     warnings.simplefilter("ignore")
     asked = options(arguments)
-    names = asked.case or list(CASES)
+    names = asked.case or [name for name in CASES if name != "growth" or SIZES[asked.size].growth]
     result: dict[str, Any] = {"began": report.now(), "size": asked.size, "machine": report.machine()}
     with Bench(SIZES[asked.size], asked.node) as bench:
         result["versions"] = report.versions(bench.cassandra_version)
@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name: {"title": CASES[name].title, "figures": [figure.to_dict() for figure in figures]}
         for name, figures in found.items()
     }
+    result["targets"] = list(targets.reached(found))
+    print("\n" + report.targets_text(result["targets"]))
     for name, reason in bench.left_out.items():
         print(f"\nleft out: {name}, because there is {reason}")
     asked.out.mkdir(parents=True, exist_ok=True)
