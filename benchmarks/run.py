@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import report, targets
+from benchmarks import chart, report, targets
 from benchmarks.bench import SIZES, Bench
 from benchmarks.cases import CASES
 
@@ -71,7 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, reason in bench.left_out.items():
         print(f"\nleft out: {name}, because there is {reason}")
     asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / f"{asked.size}.json").write_text(json.dumps(result, indent=1) + "\n")
+    path = asked.out / f"{asked.size}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    drawn = chart.draw(result, path.with_suffix(".png"))
+    print(f"\nwritten: {path}{' and .png' if drawn else ''}")
 
 
 if __name__ == "__main__":
