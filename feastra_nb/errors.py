@@ -112,10 +112,12 @@ class WriteIncomplete(RequestFailed):
     acknowledged
         Rows that the server acknowledged before the failure.
     rows
-        Rows that were to be written.
+        Rows that were to be written; None where they came as a stream.
     """
 
-    def __init__(self, message: str, *, hint: str | None = None, acknowledged: int = 0, rows: int = 0) -> None:
+    def __init__(
+        self, message: str, *, hint: str | None = None, acknowledged: int = 0, rows: int | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.acknowledged = acknowledged
         self.rows = rows

@@ -9,7 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.connection.cluster import map_driver_errors
-from feastra_nb.storage.writer import ATTEMPTS, BACKOFF_LIMIT_S, BACKOFF_S, is_transient
+from feastra_nb.storage.window import ATTEMPTS, BACKOFF_LIMIT_S, BACKOFF_S, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -47,6 +47,17 @@ class Rows:
             self.features.take(pa.array(where)),
         )
 
+    def slice(self, start: int, length: int) -> Rows:
+        """Return the rows from ``start`` on, at most ``length`` of them, without a copy."""
+        part = slice(start, start + length)
+        return Rows(
+            self.entity_key.slice(start, length),
+            self.event_us[part],
+            self.created_us[part],
+            self.arrived_us[part],
+            self.features.slice(start, length),
+        )
+
     def entity_codes(self) -> npt.NDArray[np.int64]:
         """Return for each row the number of its entity, counted in order of appearance."""
         codes = self.entity_key.dictionary_encode().indices
