@@ -39,6 +39,7 @@ from feastra_nb.storage import reader, writer
 from feastra_nb.storage.admission import admit, refuse_future, refuse_large
 from feastra_nb.storage.catalog import Catalog, ViewEntry
 from feastra_nb.storage.journal import DONE, Journal, new_run
+from feastra_nb.storage.table_limit import warn_near_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -266,6 +267,7 @@ class FeastraOnlineStore(ManyViewStore):
         for table in tables_to_delete:
             opened.catalog.drop(config.project, table.name)
             self.forget_entry(config, table.name)
+        warn_near_limit(opened.db)
 
     def teardown(
         self,

@@ -1,4 +1,4 @@
-"""A node that asks for a password over TLS: what `Hosts` and a feature_store.yaml need to say, and what they show."""
+"""A node that asks for a password over TLS and allows few tables: what must be said to it, and what it makes us say."""
 
 import datetime as dt
 import ipaddress
@@ -13,9 +13,10 @@ from cryptography.x509.oid import NameOID
 
 import feastra_nb as fnb
 from feastra_nb.connection import local
-from feastra_nb.errors import AuthenticationFailed, ConfigurationError, ConnectionFailed
+from feastra_nb.errors import AuthenticationFailed, ConfigurationError, ConnectionFailed, RequestFailed
 
 NODE = f"tests-guarded-{os.getpid()}"
+TABLES_WARN, TABLES_FAIL = 10, 12
 LOGIN = {"username": "cassandra", "password": "cassandra"}
 
 
@@ -65,14 +66,17 @@ def guarded(authority):
         "parameters": {"private_key": pem(key, certificate), "trusted_certificates": ours_pem},
     }
     encryption = {"enabled": True, "optional": False, "ssl_context_factory": factory}
-    settings = {"authenticator": "PasswordAuthenticator", "client_encryption_options": encryption}
+    settings = {
+        "authenticator": "PasswordAuthenticator", "authorizer": "CassandraAuthorizer", "client_encryption_options": encryption,
+        "tables_warn_threshold": TABLES_WARN, "tables_fail_threshold": TABLES_FAIL,
+    }  # fmt: skip
     yield local.start(name=NODE, settings=settings, progress=False)
     local.purge(NODE)
 
 
 def connect(guarded, directory, **options):
     target = fnb.Hosts(guarded.hosts, port=guarded.port, create_keyspace=True, **{**LOGIN, **options})
-    return fnb.connect(target, project="guarded", keyspace="guarded", directory=directory / ".feastra")
+    return fnb.connect(target, project=directory.name, keyspace="guarded", directory=directory / ".feastra")
 
 
 def test_password_and_tls_open_the_door(guarded, authority, tmp_path):
@@ -120,3 +124,46 @@ def test_without_tls_the_node_is_not_reached(guarded, tmp_path):
 def test_a_missing_certificate_file_is_named(guarded, tmp_path):
     with pytest.raises(ConfigurationError, match=r"none\.pem"):
         connect(guarded, tmp_path, ssl=str(tmp_path / "none.pem"))
+
+
+@pytest.fixture
+def ordinary_login(guarded, authority, tmp_path):
+    """A role that may do all in one keyspace; guardrails spare superusers."""
+    login = {"username": "app", "password": "app"}
+    with connect(guarded, tmp_path, ssl=str(authority[1])) as ws:
+        ws.session.execute("CREATE ROLE IF NOT EXISTS app WITH PASSWORD = 'app' AND LOGIN = true")
+        ws.session.execute("GRANT ALL ON KEYSPACE guarded TO app")
+    return login
+
+
+def one_row():
+    return pd.DataFrame({"k": [1], "event_timestamp": [pd.Timestamp.now(tz="UTC").floor("us")], "v": [1]})
+
+
+def fill(ws):
+    """Make tables until there are as many as the server takes without a word."""
+    ws.materialize(one_row(), "first", keys=["k"], progress=False)  # which makes the catalog too
+    tables = ws.session.execute("SELECT table_name FROM system_schema.tables WHERE keyspace_name = 'guarded'")
+    for number in range(len(list(tables)), TABLES_WARN):
+        ws.session.execute(f"CREATE TABLE guarded.other{number} (k int PRIMARY KEY)")
+
+
+def test_apply_passes_on_what_the_server_says_of_its_tables(guarded, authority, tmp_path, ordinary_login):
+    with connect(guarded, tmp_path, ssl=str(authority[1]), **ordinary_login) as ws:
+        fill(ws)
+        for number in range(TABLES_WARN, TABLES_FAIL):
+            with pytest.warns(UserWarning, match=f"number of tables {number + 1} exceeds") as said:
+                ws.materialize(one_row(), f"view{number}", keys=["k"], progress=False)
+            assert {each.filename for each in said} == {__file__}
+        with pytest.raises(RequestFailed, match=f"Cannot have more than {TABLES_FAIL} tables") as refused:
+            ws.materialize(one_row(), "beyond", keys=["k"], progress=False)
+        assert "drop views" in refused.value.hint
+        assert ws.online("first", {"k": [1]})["v"].tolist() == [1]
+
+
+def test_apply_says_how_near_the_tables_are_to_the_servers_limit(guarded, authority, tmp_path):
+    with connect(guarded, tmp_path, ssl=str(authority[1])) as ws:  # who may read the server's settings
+        fill(ws)
+        with pytest.warns(UserWarning, match=rf"holds \d+ tables and allows {TABLES_FAIL};.* Drop views") as said:
+            ws.materialize(one_row(), "one_more", keys=["k"], progress=False)
+        assert {each.filename for each in said} == {__file__}

@@ -24,6 +24,7 @@ from feastra_nb.errors import (
     RequestTimedOut,
     Unavailable,
 )
+from feastra_nb.notices import warn_user
 
 if TYPE_CHECKING:
     import ssl
@@ -44,6 +45,7 @@ SPECULATIVE_DELAY_S = 0.1
 READ, WRITE = "read", "write"
 # Requests in flight. For writes 64 beat 512 in measurements: more only make the client's threads fight for the interpreter.
 READ_WINDOW, WRITE_WINDOW = 128, 64
+GUARDRAIL = "Guardrail"  # begins what a server says of a limit that its operator has set
 LOOPBACK = ("127.", "localhost", "::1")
 
 
@@ -93,9 +95,14 @@ class Database:
             return self.session.execute(statement, values or None, execution_profile=profile)
 
     def schema(self, cql: str) -> None:
-        """Run a schema statement; such statements are not retried, so a time-out is the caller's to judge."""
+        """Run a schema statement; such statements are not retried, so a time-out is the caller's to judge.
+
+        What the server warns of is passed on: of a guardrail that the change has come near to.
+        """
         with map_driver_errors(cql):
-            self.session.execute(cql, timeout=60.0)
+            done = self.session.execute(cql, timeout=60.0)
+        for warning in done.response_future.warnings or ():
+            warn_user(f"the server warns: {warning}")
 
     def table_exists(self, table: str) -> bool:
         """Tell whether the keyspace has a table, as the server sees it now."""
@@ -375,6 +382,11 @@ def _invalid(exc: BaseException, what: str) -> FeastraError:
     if "unconfigured table" in text or ("table" in text and "does not exist" in text):
         return CatalogConflict(
             f"{what}: {text}", hint="the feature view was dropped or re-created meanwhile; connect or apply again"
+        )
+    if GUARDRAIL in text:
+        return RequestFailed(
+            f"{what}: {text}",
+            hint="the server limits this; where it is the number of tables, drop views that nobody reads, or use another database",
         )
     return RequestFailed(f"{what}: {text}")
 

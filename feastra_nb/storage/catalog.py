@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from feastra_nb.connection.cluster import READ, WRITE, Database, quoted
+from feastra_nb.connection.cluster import GUARDRAIL, READ, WRITE, Database, quoted
 from feastra_nb.errors import CatalogConflict, RequestFailed, RequestTimedOut, close_names
 from feastra_nb.storage.retention import Retention, expired_before_us, horizon_us
 
@@ -332,7 +332,7 @@ class Catalog:
             except RequestFailed as error:
                 # Another process may be making it at this moment, or the schema may be in motion.
                 log.info("creating table %s: %s", name, error)
-                if attempt == 2:  # noqa: PLR2004 - the last attempt
+                if attempt == 2 or GUARDRAIL in str(error):  # noqa: PLR2004 - the last attempt
                     raise
                 time.sleep(1.0 + attempt)
             else:
