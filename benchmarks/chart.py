@@ -54,11 +54,11 @@ def draw(result: Mapping[str, Any], path: Path) -> bool:
 
 
 def caption(result: Mapping[str, Any]) -> str:
-    """Return what the figures were measured with, in a line."""
+    """Return what the figures were measured with, in two lines."""
     machine, versions = result["machine"], result["versions"]
     return (
         f"medians, whiskers from the least to the greatest round; {machine['cores']} cores of {machine['cpu']} shared by "
-        f"client and server, {machine['ram_gb']:.0f} GB; Python {machine['python']}, Feast {versions['feast']}, "
+        f"client and server, {machine['ram_gb']:.0f} GB\nPython {machine['python']}, Feast {versions['feast']}, "
         f"cassandra-driver {versions['cassandra-driver']}, Cassandra {versions['cassandra']}; {result['began'][:10]}"
     )
 
@@ -95,6 +95,7 @@ def materialize_panel(ax: Axes, cases: Cases) -> None:
     ax.grid(visible=False, axis="x")
     ax.set_title("materialize from parquet: entities a second")
     ax.set_xlabel("features")
+    ax.minorticks_off()
     _plain_numbers(ax.yaxis)
 
 

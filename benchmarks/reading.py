@@ -21,6 +21,7 @@ BLOCK_CALLS = 5  # calls of one peer before it is the next one's turn
 WARM_CALLS, WARM_SHARE = 20, 0.25  # calls that nobody times: at most so many, and that share of the timed ones
 FIVE = 5
 PAST_BATCHES = (1, 100)
+PAST_SHARE = 0.2  # of the calls of `read`
 PAST_AGE = timedelta(hours=3, minutes=30)  # as of then: three events later than it must be passed over
 
 
@@ -82,7 +83,8 @@ def as_of(bench: Bench) -> list[Figure]:
             f"{ours.name}, now": lambda keys: ours.ws.online(features, {KEY: keys}),
             f"{ours.name}, as of": lambda keys: ours.ws.online(features, {KEY: keys}, as_of=then),
         }
-        arguments = random_keys(table.entities, batch, bench.size.calls[batch])
+        count = max(bench.size.rounds, int(bench.size.calls[batch] * PAST_SHARE))
+        arguments = random_keys(table.entities, batch, count)
         figures += latencies(bench, calls, arguments, {"entities": batch, "events": events})
     return figures
 
