@@ -2,7 +2,9 @@
 
 import datetime as dt
 import ipaddress
+import logging
 import os
+import traceback
 
 import pandas as pd
 import pytest
@@ -17,6 +19,7 @@ from feastra_nb.errors import AuthenticationFailed, ConfigurationError, Connecti
 
 NODE = f"tests-guarded-{os.getpid()}"
 TABLES_WARN, TABLES_FAIL = 10, 12
+PASSWORD = "swordfish-4711"  # noqa: S105
 LOGIN = {"username": "cassandra", "password": "cassandra"}
 
 
@@ -129,11 +132,28 @@ def test_a_missing_certificate_file_is_named(guarded, tmp_path):
 @pytest.fixture
 def ordinary_login(guarded, authority, tmp_path):
     """A role that may do all in one keyspace; guardrails spare superusers."""
-    login = {"username": "app", "password": "app"}
+    login = {"username": "app", "password": PASSWORD}
     with connect(guarded, tmp_path, ssl=str(authority[1])) as ws:
-        ws.session.execute("CREATE ROLE IF NOT EXISTS app WITH PASSWORD = 'app' AND LOGIN = true")
+        ws.session.execute(f"CREATE ROLE IF NOT EXISTS app WITH PASSWORD = '{PASSWORD}' AND LOGIN = true")
         ws.session.execute("GRANT ALL ON KEYSPACE guarded TO app")
     return login
+
+
+def test_logs_at_debug_and_errors_show_neither_the_right_nor_a_wrong_password(
+    guarded, authority, tmp_path, ordinary_login, caplog, monkeypatch
+):
+    wrong = "flatfish-1147"
+    for name in (None, "cassandra", "feastra_nb"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    monkeypatch.setattr(logging.getLogger("cassandra"), "propagate", True)
+    with connect(guarded, tmp_path, ssl=str(authority[1]), **ordinary_login) as ws:
+        assert list(ws.session.execute("SELECT key FROM system.local"))
+    with pytest.raises(AuthenticationFailed) as caught:
+        connect(guarded, tmp_path, ssl=str(authority[1]), **{**ordinary_login, "password": wrong})
+    error = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + str(caught.value.hint)
+    assert {"cassandra.cluster", "feastra_nb.connection"} <= {record.name for record in caplog.records}
+    logged = caplog.text + repr([vars(record) for record in caplog.records])
+    assert not [word for word in (PASSWORD, wrong) if word in error + logged]
 
 
 def one_row():

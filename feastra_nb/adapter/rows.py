@@ -14,6 +14,7 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
 from feast.utils import _get_entity_key_protos, _get_unique_entities, _populate_response_from_feature_data
 
+from feastra_nb.storage.columns import ordered
 from feastra_nb.storage.rows import Rows
 from feastra_nb.times import instant, us
 
@@ -47,13 +48,18 @@ def to_rows(
     positions = entry.positions
     # Feast repeats the join keys of stream views and on-demand views among the features.
     keys = {name for name, _value_type in entry.join_keys if name not in positions}
+    # The same content has to be the same bytes, whatever order a set's elements happen to come in.
+    unordered = {
+        slot.name for slot in entry.slots if slot.value_type.endswith("_SET") or slot.value_type == "SCALAR_MAP"
+    }
     null = Value()
     payloads = []
     for _key, features, _event, _created in data:
         values = [null] * len(entry.slots)
         for name, value in features.items():
             if name not in keys:
-                values[positions[name] if name in positions else entry.position(name)] = value
+                place = positions[name] if name in positions else entry.position(name)
+                values[place] = ordered(Value.FromString(value.SerializeToString())) if name in unordered else value
         payloads.append(RepeatedValue(val=values).SerializeToString(deterministic=True))
     return Rows(
         pa.array([key_bytes(key) for key, *_rest in data], pa.binary()),

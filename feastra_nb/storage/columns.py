@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from feastra_nb.storage.kinds import FeastValue, kind_of
 from feastra_nb.storage.wire import offsets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from feastra_nb.storage.casts import Column
     from feastra_nb.storage.kinds import Kind
@@ -195,7 +196,7 @@ def _serialized(column: pa.Array, value_type: ValueType) -> pa.Array:
     for value in values:
         # A missing value goes past Feast, which knows None but not NaT.
         [message] = [Value()] if value is None else _by_feast(python_values_to_proto_values, value, value_type)
-        messages.append(_ordered(message).SerializeToString(deterministic=True) or None)
+        messages.append(ordered(message).SerializeToString(deterministic=True) or None)
     return pa.array(messages, pa.large_binary())
 
 
@@ -206,9 +207,12 @@ def _by_feast(convert: Callable[..., list[Value]], value: Any, value_type: Value
         raise UnsuitableError(str(error)) from error
 
 
-def _ordered(message: Value) -> Value:
-    """Give an order to what has none: scalar maps by key, nested sets by content; protobuf sorts string maps itself."""
-    which = message.WhichOneof("val")
+def ordered(message: Value) -> Value:
+    """Give an order to what has none: scalar maps by key, sets by content; protobuf sorts string maps itself.
+
+    Changes the message and returns it.
+    """
+    which = message.WhichOneof("val") or ""
     if which == "scalar_map_val":
         entries = sorted(message.scalar_map_val.val, key=lambda entry: entry.key.SerializeToString(deterministic=True))
         del message.scalar_map_val.val[:]
@@ -217,7 +221,17 @@ def _ordered(message: Value) -> Value:
         distinct = {inner.SerializeToString(deterministic=True): inner for inner in message.set_val.val}
         del message.set_val.val[:]
         message.set_val.val.extend(distinct[key] for key in sorted(distinct))
+    elif which.endswith("_set_val"):
+        values = getattr(message, which).val
+        values[:] = _distinct(values)
     return message
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    """Return the values of a set as `_distinct_sorted` does: -0.0 is 0.0, and NaN is once there, at the end."""
+    numbers = [value + 0.0 if isinstance(value, float) else value for value in values]
+    there = sorted({value for value in numbers if value == value})  # noqa: PLR0124 - NaN is not equal to itself
+    return there + [math.nan] * any(value != value for value in numbers)  # noqa: PLR0124
 
 
 def to_epoch_us(column: Column, *, name: str = "timestamp") -> tuple[Ints, Mask]:
