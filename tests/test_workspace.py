@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import feastra_nb as fnb
+from feastra_nb.connection import cluster
 from feastra_nb.connection.choice import choose_target, local_names
 from feastra_nb.errors import ConfigurationError, ConnectionFailed, KeyspaceNotFound
 
@@ -149,6 +150,21 @@ def test_no_server_at_the_address_is_a_clear_error(tmp_path):
         port = free.getsockname()[1]
     with pytest.raises(ConnectionFailed, match="no host could be reached"):
         fnb.connect(fnb.Hosts(["127.0.0.1"], port=port), project="p", keyspace="k", directory=tmp_path)
+
+
+def test_a_host_that_nobody_knows_is_a_clear_error(tmp_path):
+    with pytest.raises(ConnectionFailed, match=r"no-such-host\.invalid:9042: no such host") as caught:
+        fnb.connect(fnb.Hosts(["no-such-host.invalid"]), project="p", keyspace="k", directory=tmp_path)
+    assert "host" in caught.value.hint
+
+
+def test_a_server_that_takes_connections_and_does_not_answer_yet_is_a_clear_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT_TIMEOUT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as starting:
+        port = starting.getsockname()[1]
+        with pytest.raises(ConnectionFailed, match=f"127.0.0.1:{port}: no host could be reached") as caught:
+            fnb.connect(fnb.Hosts(["127.0.0.1"], port=port), project="p", keyspace="k", directory=tmp_path)
+    assert "that the node is up" in caught.value.hint
 
 
 def test_an_unknown_keyspace_names_those_that_are_there(ws, node, tmp_path):

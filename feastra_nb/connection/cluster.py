@@ -338,12 +338,12 @@ def map_driver_errors(what: str) -> Iterator[None]:
 def translate(exc: BaseException, what: str) -> FeastraError:
     """Return our error for one of the driver's."""
     from cassandra import AuthenticationFailed as DriverAuthenticationFailed
-    from cassandra import InvalidRequest, OperationTimedOut, Timeout, Unauthorized
+    from cassandra import InvalidRequest, OperationTimedOut, Timeout, Unauthorized, UnresolvableContactPoints
     from cassandra import Unavailable as DriverUnavailable
     from cassandra.cluster import NoHostAvailable
 
     what = " ".join(what.split())[:200]
-    if isinstance(exc, NoHostAvailable):
+    if isinstance(exc, (NoHostAvailable, UnresolvableContactPoints)):
         return _no_host(exc, what)
     if isinstance(exc, (DriverAuthenticationFailed, Unauthorized)):
         return AuthenticationFailed(
@@ -363,7 +363,12 @@ def translate(exc: BaseException, what: str) -> FeastraError:
 
 def _no_host(exc: Any, what: str) -> FeastraError:
     from cassandra import AuthenticationFailed as DriverAuthenticationFailed
+    from cassandra import UnresolvableContactPoints
 
+    if isinstance(exc, UnresolvableContactPoints):
+        return ConnectionFailed(
+            f"{what}: no such host is known", hint="is the host's name right, and this machine on its network?"
+        )
     causes = list(getattr(exc, "errors", {}).values() if isinstance(getattr(exc, "errors", None), dict) else [])
     for cause in causes:
         if isinstance(cause, DriverAuthenticationFailed):
