@@ -21,7 +21,8 @@ from feast.repo_config import FeastConfigBaseModel
 from feast.utils import make_tzaware
 from pydantic import StrictFloat, StrictInt
 
-from feastra_nb.materialization import Source, pull, write_table
+from feastra_nb.intake.from_offline import materialize_view
+from feastra_nb.intake.pulled import OfflineView
 from feastra_nb.online_store import FeastraOnlineStore
 from feastra_nb.times import us
 
@@ -56,14 +57,10 @@ class ArrowComputeEngine(LocalComputeEngine):
         return LocalMaterializationJob(job_id=job_id, status=MaterializationJobStatus.SUCCEEDED)
 
     def _run(self, registry: BaseRegistry, task: MaterializationTask) -> None:
-        from feastra_nb.frames import epoch_us
-
-        view, config = task.feature_view, self.repo_config
-        start, end = make_tzaware(task.start_time), make_tzaware(task.end_time)
-        early = start - timedelta(hours=float(config.batch_engine.lookback_hours))
-        table = pull(config, self.offline_store, registry, view, early, end)
-        late = epoch_us(table.column(view.batch_source.timestamp_field)) < us(start)
-        write_table(self.online_store, config, view, table, Source("view", us(early), us(end)), check_stored=late)
+        lookback = timedelta(hours=float(self.repo_config.batch_engine.lookback_hours))
+        interval = us(make_tzaware(task.start_time) - lookback), us(make_tzaware(task.end_time))
+        offline = OfflineView(self.repo_config, self.offline_store, registry, task.feature_view)
+        materialize_view(offline, self.online_store, interval, lookback=lookback)
 
 
 def serves(view: FeatureView, online_store: object) -> bool:

@@ -1,6 +1,7 @@
 """Materialization: an Arrow table of a feature view's rows into the online store, journalled, with progress.
 
-`ws.materialize(df)`, `ws.materialize(view)` and `feast materialize` through `arrow_engine` all end in `write_table`.
+`ws.materialize(df)` ends in `write_table`; `ws.materialize(view)` and `feast materialize` come through `intake.from_offline`.
+Both write by a `Writing`: one journalled run into one view.
 """
 
 from __future__ import annotations
@@ -8,38 +9,32 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, fields, replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
-from feastra_nb.errors import FeastraError
 from feastra_nb.frames import epoch_us
-from feastra_nb.progress import acknowledged_rows
-from feastra_nb.storage import codec, reader, writer
+from feastra_nb.progress import Progress, acknowledged_rows
+from feastra_nb.storage import codec, writer
 from feastra_nb.storage.admission import Admitted, admit, refuse_future, refuse_large
-from feastra_nb.storage.journal import DONE, FAILED, INTERRUPTED, Journal, Run, new_run
+from feastra_nb.storage.journal import Run, journalled, new_run
 from feastra_nb.storage.maintenance import move_horizon
-from feastra_nb.storage.renewal import Stored, find_stored, renew
-from feastra_nb.storage.rows import Rows
-from feastra_nb.times import us
+from feastra_nb.storage.renewal import find_stored, renew
+from feastra_nb.storage.rows import Distinct, Rows
+from feastra_nb.times import instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     import numpy.typing as npt
     import pandas as pd
-    from feast import FeatureStore, FeatureView
+    import pyarrow as pa
+    from feast import FeatureView
     from feast.repo_config import RepoConfig
 
-    from feastra_nb.connection.cluster import Database
     from feastra_nb.online_store import FeastraOnlineStore
     from feastra_nb.storage.catalog import ViewEntry
-
-# An incremental run looks this far back before the end of the last one, for rows that arrived late.
-LOOKBACK = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,11 +56,14 @@ class Materialization:
     expired
         Rows left out because ttl and retention are over for them.
     superseded
-        Rows left out because they are older than the retention, and not the newest of their entity before it.
+        Rows left out because they are older than the retention, and not the newest of their entity before it; rows that the
+        offline store itself left out are not counted.
     retries
         Batches that had to be sent more than once.
     seconds
         From the call to the last acknowledgement.
+    skipped
+        Intervals of event time, both ends inclusive, that runs which were stopped had written for good.
     """
 
     view: str
@@ -77,6 +75,7 @@ class Materialization:
     superseded: int
     retries: int
     seconds: float
+    skipped: tuple[tuple[datetime, datetime], ...] = ()
 
     @property
     def rows_per_s(self) -> float:
@@ -103,22 +102,11 @@ class Materialization:
             )
             if count
         ]
+        notes += [f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} written before" for start, end in self.skipped]
         return (
             f"{self.view}: {self.rows:,} rows of {self.entities:,} entities in {self.seconds:.1f} s "
             f"({self.rows_per_s:,.0f} rows/s)" + (f"; {', '.join(notes)}" if notes else "")
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a table of rows comes from, for the journal.
-
-    ``kind`` as in `storage.journal.Run`; the interval is of event time, in microseconds, both ends inclusive.
-    """
-
-    kind: str
-    start_us: int
-    end_us: int
 
 
 def write_table(
@@ -126,18 +114,21 @@ def write_table(
     config: RepoConfig,
     view: FeatureView,
     table: pa.Table,
-    source: Source,
+    interval: tuple[int, int],
     *,
     check_stored: npt.NDArray[np.bool_] | None = None,
     allow_future: bool = False,
     progress: bool | Callable[[int], object] = False,
 ) -> Materialization:
-    """Write a view's rows to the online store.
+    """Write a DataFrame's rows to the online store.
 
     Parameters
     ----------
     table
-        Columns by the names of the view's join keys, features, timestamp and (if it has one) created field.
+        Columns by the names of the view's join keys, features, timestamp and (if it has one) created field; all there is of
+        the entities' past, so that what is older than the retention can be left out.
+    interval
+        Of event time, which the run covers; microseconds since the epoch, both ends inclusive.
     check_stored
         Shape (n,): rows that may be stored already; those found with the same content are not appended again.
 
@@ -148,63 +139,145 @@ def write_table(
     WriteIncomplete
         The write stopped part-way; the journal says so, and the same call completes it.
     """
-    began = time.monotonic()
-    now_us = time.time_ns() // 1000
-    opened = store.open(config)
-    entry = store.entry(config, view)
-    rows, chosen = _encode_and_admit(entry, view, table, now_us=now_us, allow_future=allow_future)
-    run = new_run(
-        project=entry.project,
-        view=entry.view,
-        kind=source.kind,
-        generation=entry.generation,
-        start_us=source.start_us,
-        end_us=source.end_us,
-        began_us=now_us,
-    )
-    opened.journal.write(run)
-    if chosen.superseded:
-        entry = move_horizon(opened.catalog, entry, now_us - (entry.retention.us or 0))
-        store.forget_entry(config, entry.view)
-    with journalled(opened.journal, replace(run, expired=chosen.expired)) as rows_of_run:
-        none = np.zeros(len(rows), dtype=bool)
-        stored = find_stored(opened.db, entry, rows, none if check_stored is None else chosen.keep & check_stored)
-        renewed = _renew(opened.db, entry, rows, stored, chosen.ttl_s)
-        fresh = chosen.keep & ~stored.found
-        with acknowledged_rows(int(fresh.sum()), view.name, progress) as report:
-            counted = lambda count: report(rows_of_run.add(count))  # noqa: E731 - one expression, used once
-            result = writer.write(opened.db, entry, rows.take(fresh), chosen.ttl_s[fresh], on_acknowledged=counted)
-    unchanged = int(stored.found.sum())
-    return Materialization(
-        view=view.name,
-        entities=len(np.unique(rows.entity_codes())),
-        rows=result.rows + unchanged,
-        unchanged=unchanged,
-        renewed=renewed,
-        expired=chosen.expired,
-        superseded=chosen.superseded,
-        retries=result.retries,
-        seconds=time.monotonic() - began,
-    )
+    writing = Writing(store, config, view, allow_future=allow_future)
+    rows = writing.encoded(table)
+    chosen = admit(rows, now_us=writing.now_us, ttl_us=writing.entry.ttl_us, retain=writing.entry.retention, thin=True)
+    none = np.zeros(len(rows), dtype=bool)
+    with writing.journalled("frame", interval):
+        if chosen.superseded:
+            writing.forget_before_retention()
+        part = Part(rows, chosen, none if check_stored is None else chosen.keep & check_stored)
+        with acknowledged_rows(int(chosen.keep.sum()), view.name, progress) as report:
+            writing.write([part], report)
+    return writing.result()
 
 
-def _encode_and_admit(
-    entry: ViewEntry, view: FeatureView, table: pa.Table, *, now_us: int, allow_future: bool
-) -> tuple[Rows, Admitted]:
-    """Return a table's rows and which of them to write; refuse what cannot be stored before anything is."""
-    rows = encode(entry, view, table)
-    if not allow_future:
-        refuse_future(rows.event_us, now_us=now_us, view=view.name)
-    refuse_large(rows, view=view.name)
-    return rows, admit(rows, now_us=now_us, ttl_us=entry.ttl_us, retain=entry.retention, thin=True)
+class Part(NamedTuple):
+    """Some rows of a run, which of them to write, and which may be stored already (shape (n,))."""
+
+    rows: Rows
+    admitted: Admitted
+    check_stored: npt.NDArray[np.bool_]
 
 
-def _renew(db: Database, entry: ViewEntry, rows: Rows, stored: Stored, ttl_s: npt.NDArray[np.int64]) -> int:
-    """Give stored rows that would expire too early the life they would get now; return how many there were."""
-    short = np.flatnonzero(stored.too_short(ttl_s))
-    if len(short):
-        renew(db, entry, replace(rows.take(short), arrived_us=stored.arrived_us[short]), ttl_s[short])
-    return len(short)
+class Writing:
+    """One run into one view: encodes, writes what is new, counts, and keeps the journal.
+
+    Parameters
+    ----------
+    store, config, view
+        The online store, Feast's configuration and the feature view.
+    allow_future
+        Take events more than five minutes ahead of this machine's clock.
+    """
+
+    def __init__(
+        self, store: FeastraOnlineStore, config: RepoConfig, view: FeatureView, *, allow_future: bool = False
+    ) -> None:
+        self.now_us = time.time_ns() // 1000
+        self.entry = store.entry(config, view)
+        self._began = time.monotonic()
+        self._store, self._config, self._view = store, config, view
+        self._opened = store.open(config)
+        self._allow_future = allow_future
+        self._counts = _Counts()
+        self._entities = Distinct()
+        self._run: Run | None = None
+
+    def encoded(self, table: pa.Table) -> Rows:
+        """Return a table's rows of the log; refuse what cannot be stored."""
+        rows = encode(self.entry, self._view, table)
+        if not self._allow_future:
+            refuse_future(rows.event_us, now_us=self.now_us, view=self._view.name)
+        refuse_large(rows, view=self._view.name)
+        return rows
+
+    @contextlib.contextmanager
+    def journalled(self, kind: str, interval: tuple[int, int]) -> Iterator[None]:
+        """Write into the journal that a run begins, and how it ends, however it does."""
+        start_us, end_us = interval
+        self._run = new_run(self.entry, kind, start_us=start_us, end_us=end_us, began_us=self.now_us)
+        self._opened.journal.write(self._run)
+        with journalled(self._opened.journal, self._present):
+            yield
+
+    def reached(self, reached_us: int | None, reaching_us: int) -> None:
+        """Write into the journal how far the run has come, and what it does next (see `storage.journal.Run`)."""
+        if self._run is not None:
+            self._run = replace(self._run, reached_us=reached_us, reaching_us=reaching_us)
+            self._opened.journal.write(self._present())
+
+    def forget_before_retention(self) -> None:
+        """Note in the catalog that of what is older than the retention only the newest events are written."""
+        self.entry = move_horizon(self._opened.catalog, self.entry, self.now_us - (self.entry.retention.us or 0))
+        self._store.forget_entry(self._config, self.entry.view)
+
+    def write(self, parts: Iterable[Part], report: Progress) -> None:
+        """Write parts and return when all of their rows are acknowledged.
+
+        Parameters
+        ----------
+        report
+            Is told of acknowledged rows, and of rows that need not be sent.
+        """
+
+        def acknowledged(count: int) -> None:
+            self._counts.acknowledged += count
+            report(count)
+
+        fresh = (self._fresh(part, report) for part in parts)
+        result = writer.write_parts(self._opened.db, self.entry, fresh, on_acknowledged=acknowledged)
+        self._counts.retries += result.retries
+
+    def result(self, skipped: Sequence[tuple[int, int]] = ()) -> Materialization:
+        """Return what the run did."""
+        counts = self._counts
+        return Materialization(
+            view=self._view.name,
+            entities=self._entities.count(),
+            rows=counts.acknowledged + counts.unchanged,
+            unchanged=counts.unchanged,
+            renewed=counts.renewed,
+            expired=counts.expired,
+            superseded=counts.superseded,
+            retries=counts.retries,
+            seconds=time.monotonic() - self._began,
+            skipped=tuple((instant(start_us), instant(end_us)) for start_us, end_us in skipped),
+        )
+
+    def _fresh(self, part: Part, report: Progress) -> tuple[Rows, npt.NDArray[np.int64]]:
+        """Return the rows of a part that are not stored yet, with their times to live, and count the others."""
+        rows, admitted, check = part
+        stored = find_stored(self._opened.db, self.entry, rows, check)
+        short = np.flatnonzero(stored.too_short(admitted.ttl_s))
+        if len(short):
+            again = replace(rows.take(short), arrived_us=stored.arrived_us[short])
+            renew(self._opened.db, self.entry, again, admitted.ttl_s[short])
+        fresh = admitted.keep & ~stored.found
+        self._counts.unchanged += int(stored.found.sum())
+        self._counts.renewed += len(short)
+        self._counts.expired += admitted.expired
+        self._counts.superseded += admitted.superseded
+        self._entities.add(rows.entity_key)
+        report.fewer(len(rows) - int(fresh.sum()))
+        return rows.take(fresh), admitted.ttl_s[fresh]
+
+    def _present(self) -> Run:
+        if self._run is None:
+            raise RuntimeError("no run has begun")
+        return replace(self._run, rows=self._counts.acknowledged, expired=self._counts.expired)
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What `Materialization` says, while it is counted."""
+
+    acknowledged: int = 0
+    unchanged: int = 0
+    renewed: int = 0
+    expired: int = 0
+    superseded: int = 0
+    retries: int = 0
 
 
 def encode(entry: ViewEntry, view: FeatureView, table: pa.Table) -> Rows:
@@ -228,108 +301,3 @@ def encode(entry: ViewEntry, view: FeatureView, table: pa.Table) -> Rows:
             names=[slot.name for slot in slots],
         ),
     )
-
-
-class _Acknowledged:
-    """Counts a run's acknowledged rows, so that even an interrupted run's journal entry says how many there were."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-
-    def add(self, count: int) -> int:
-        self.rows += count
-        return count
-
-
-@contextlib.contextmanager
-def journalled(journal: Journal, run: Run) -> Iterator[_Acknowledged]:
-    """Write into the journal how a run ends, however it does."""
-    acknowledged = _Acknowledged()
-
-    def ended(state: str, error: str | None = None) -> Run:
-        return replace(run, state=state, rows=acknowledged.rows, ended_us=time.time_ns() // 1000, error=error)
-
-    try:
-        yield acknowledged
-    except BaseException as exc:
-        state = FAILED if isinstance(exc, Exception) else INTERRUPTED
-        # The journal lives on the same cluster: where that is what failed, the run stays "running" there.
-        with contextlib.suppress(FeastraError):
-            journal.write(ended(state, str(exc).split("\n")[0]))
-        raise
-    journal.write(ended(DONE))
-
-
-# --- from the offline store ------------------------------------------------------------------------------------------
-
-
-def materialize_view(
-    feature_store: FeatureStore,
-    store: FeastraOnlineStore,
-    view: FeatureView,
-    *,
-    start: datetime | None,
-    end: datetime,
-    progress: bool | Callable[[int], object] = False,
-) -> Materialization:
-    """Read a registered view's rows of an interval from the offline store and write them.
-
-    Parameters
-    ----------
-    start, end
-        Interval of event time, both inclusive; ``start=None`` for everything up to the end.
-    """
-    offline_store = feature_store._get_provider().offline_store  # noqa: SLF001 - Feast has no public way to it
-    table = pull(feature_store.config, offline_store, feature_store.registry, view, start, end)
-    source = Source("view", us(start) if start else reader.BEGINNING_US, us(end))
-    check = np.full(table.num_rows, written_before(store, feature_store.config, view, source))
-    return write_table(store, feature_store.config, view, table, source, check_stored=check, progress=progress)
-
-
-def written_before(store: FeastraOnlineStore, config: RepoConfig, view: FeatureView, source: Source) -> bool:
-    """Tell whether a run, finished or not, has written into the interval: its rows may be stored already."""
-    entry = store.entry(config, view)
-    return any(
-        run.writes
-        and run.generation == entry.generation
-        and run.start_us <= source.end_us
-        and source.start_us <= run.end_us
-        for run in store.open(config).journal.runs(entry.project, entry.view)
-    )
-
-
-def pull(
-    config: RepoConfig,
-    offline_store: Any,
-    registry: Any,
-    view: FeatureView,
-    start: datetime | None,
-    end: datetime | None,
-) -> pa.Table:
-    """Return a view's offline rows of an interval, with the view's own column names and microsecond timestamps."""
-    from feast.utils import _get_column_names, _run_pyarrow_field_mapping
-
-    entities = [registry.get_entity(name, config.project) for name in view.entities]
-    keys, features, timestamp, created = _get_column_names(view, entities)
-    job = offline_store.pull_all_from_table_or_query(
-        config=config,
-        data_source=view.batch_source,
-        join_key_columns=keys,
-        feature_name_columns=features,
-        timestamp_field=timestamp,
-        created_timestamp_column=created or None,
-        start_date=start,
-        end_date=end,
-    )
-    table = _run_pyarrow_field_mapping(job.to_arrow(), dict(view.batch_source.field_mapping or {}))
-    return _with_dummy_key(table, view)
-
-
-def _with_dummy_key(table: pa.Table, view: FeatureView) -> pa.Table:
-    """Return a view's rows with the key that Feast gives to views without entities; most offline stores leave it out."""
-    from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
-
-    keys = [field.name for field in view.entity_columns]
-    if keys != [DUMMY_ENTITY_ID] or DUMMY_ENTITY_ID in table.column_names:
-        return table
-    return table.append_column(DUMMY_ENTITY_ID, pa.array([DUMMY_ENTITY_VAL] * table.num_rows, pa.string()))

@@ -412,15 +412,8 @@ class FeastraOnlineStore(ManyViewStore):
     ) -> None:
         from dataclasses import replace
 
-        run = new_run(
-            project=entry.project,
-            view=entry.view,
-            kind="feast",
-            generation=entry.generation,
-            start_us=int(rows.event_us.min()),
-            end_us=int(rows.event_us.max()),
-            began_us=began_us,
-        )
+        start_us, end_us = int(rows.event_us.min()), int(rows.event_us.max())
+        run = new_run(entry, "feast", start_us=start_us, end_us=end_us, began_us=began_us)
         ended_us = time.time_ns() // 1000
         self.open(config).journal.write(
             replace(run, state=DONE, rows=written, expired=expired, thinned=True, ended_us=ended_us)

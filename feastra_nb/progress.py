@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+class Progress(Protocol):
+    """Is told of rows: those acknowledged, by a call, and those that need not be sent after all."""
+
+    def __call__(self, rows: int) -> object:
+        """Count acknowledged rows."""
+
+    def fewer(self, rows: int) -> None:
+        """Take rows off the total."""
 
 
 @contextlib.contextmanager
@@ -15,7 +25,7 @@ def acknowledged_rows(
     total: int | None,
     label: str,
     progress: bool | Callable[[int], object],  # noqa: FBT001 - pooch's contract
-) -> Iterator[Callable[[int], object]]:
+) -> Iterator[Progress]:
     """Yield a function that is told of rows as the server acknowledges them.
 
     Parameters
@@ -35,16 +45,45 @@ def acknowledged_rows(
     [2, 1]
     """
     if callable(progress):
-        yield progress
+        yield _Told(progress)
         return
     if not progress or total == 0:
-        yield lambda _rows: None
+        yield _Told(lambda _rows: None)
         return
     bar = _bar()(total=total, desc=label, unit=" rows", unit_scale=True, file=sys.stderr, mininterval=0.2)
     try:
-        yield bar.update
+        yield _OnBar(bar)
     finally:
         bar.close()
+
+
+class _Told:
+    """A callable of the user's own."""
+
+    def __init__(self, told: Callable[[int], object]) -> None:
+        self._told = told
+
+    def __call__(self, rows: int) -> None:
+        self._told(rows)
+
+    def fewer(self, rows: int) -> None:
+        """Say nothing: only acknowledged rows are told of."""
+
+
+class _OnBar:
+    """A bar whose end moves nearer where rows need not be sent."""
+
+    def __init__(self, bar: Any) -> None:
+        self._bar = bar
+
+    def __call__(self, rows: int) -> None:
+        self._bar.update(rows)
+
+    def fewer(self, rows: int) -> None:
+        """Move the end of the bar."""
+        if self._bar.total is not None and rows:
+            self._bar.total -= rows
+            self._bar.refresh()
 
 
 def _bar() -> Any:

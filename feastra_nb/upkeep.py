@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,9 @@ import pyarrow.parquet as pq
 from feastra_nb.connection.targets import Local
 from feastra_nb.errors import ConfigurationError, FeastraError
 from feastra_nb.intake import offline_file
-from feastra_nb.materialization import journalled
 from feastra_nb.progress import acknowledged_rows
 from feastra_nb.retrieval.request import Requested, entity_keys, entity_table
-from feastra_nb.storage.journal import DONE, Run, new_run
+from feastra_nb.storage.journal import DONE, Run, journalled, new_run
 from feastra_nb.storage.maintenance import Pass, delete_entities
 from feastra_nb.storage.reader import BEGINNING_US, END_US
 
@@ -137,25 +136,17 @@ def _prune_view(
         if dry_run:
             work.run(report)
         else:
-            with journalled(opened.journal, _new_run(entry, "prune")) as rows_of_run:
+            run = _new_run(entry, "prune")
+            with journalled(opened.journal, lambda: replace(run, rows=work.counts.deleted + work.counts.folded)):
                 work.run(report)
-                rows_of_run.add(work.counts.deleted + work.counts.folded)
     ws.store.forget_entry(ws.feast.config, entry.view)
     counts = work.counts
     return PrunedView(entry.view, counts.scanned, counts.deleted, counts.folded, time.monotonic() - began)
 
 
 def _new_run(entry: ViewEntry, kind: str) -> Run:
-    return new_run(
-        project=entry.project,
-        view=entry.view,
-        kind=kind,
-        generation=entry.generation,
-        # It wrote no event: an interval that begins after it ends covers none.
-        start_us=END_US,
-        end_us=BEGINNING_US,
-        began_us=time.time_ns() // 1000,
-    )
+    # It wrote no event: an interval that begins after it ends covers none.
+    return new_run(entry, kind, start_us=END_US, end_us=BEGINNING_US, began_us=time.time_ns() // 1000)
 
 
 def prune_if_due(ws: Workspace, view: str) -> None:
@@ -193,11 +184,12 @@ def forget(ws: Workspace, name: str, entities: Any, *, offline: bool) -> int:
     one = Requested(view, ())
     keys = entity_keys(one, entity_table(entities, [one])).unique()
     opened, entry = ws.store.open(ws.feast.config), ws.store.entry(ws.feast.config, view, reload=True)
-    with journalled(opened.journal, _new_run(entry, "forget")) as rows_of_run:
+    run, deleted = _new_run(entry, "forget"), 0
+    with journalled(opened.journal, lambda: replace(run, rows=deleted)):
         if path is not None and path.exists():
             _forget_offline(ws, path, one, keys)
         delete_entities(opened.db, entry, keys.to_pylist())
-        rows_of_run.add(len(keys))
+        deleted = len(keys)
     return len(keys)
 
 

@@ -182,12 +182,14 @@ class Workspace:
         allow_future: bool = False,
         start: datetime | str | None = None,
         end: datetime | str | None = None,
+        resume: bool = True,
     ) -> Materialization:
         """Write features into the online store: of a DataFrame, or of a registered view.
 
         ``ws.materialize(df, "view", keys=[…])`` infers entity, schema and feature view, registers them in Feast, adds the rows
         to the view's offline parquet and writes them online. ``ws.materialize("view", start=…, end=…)`` reads a registered view
-        from the offline store; without ``start`` it goes on from where the last run ended, with a day of lookback.
+        from the offline store; without ``start`` it goes on from where the last run ended, with a day of lookback. It goes
+        backwards in spans of about a million rows, in bounded memory where the offline store can stream, as DuckDB can.
 
         Parameters
         ----------
@@ -209,6 +211,10 @@ class Workspace:
             How much history the view keeps; None for the workspace's, or as the view has it.
         allow_future
             Take events more than five minutes ahead of this machine's clock.
+        start, end
+            Interval of event time of a registered view, both inclusive.
+        resume
+            Leave out the spans that a run which was stopped has written for good (`Materialization.skipped` names them).
 
         Raises
         ------
@@ -223,7 +229,7 @@ class Workspace:
         if isinstance(data, str):
             from feastra_nb.intake.registered import materialize_registered
 
-            done = materialize_registered(self, data, start=start, end=end, progress=progress)
+            done = materialize_registered(self, data, start=start, end=end, resume=resume, progress=progress)
             prune_if_due(self, done.view)
             return done
         from feastra_nb.intake.frame import materialize_frame

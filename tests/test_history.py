@@ -19,7 +19,7 @@ from conftest import KEYSPACE, NODE
 
 from feastra_nb.errors import BeyondRetention, ConfigurationError, ReadOnly, UnknownName
 from feastra_nb.intake.offline_file import path_of
-from feastra_nb.materialization import Source, encode, write_table
+from feastra_nb.materialization import encode, write_table
 from feastra_nb.storage.renewal import renew
 
 S, MINUTE, HOUR = 1_000_000, 60_000_000, 3_600_000_000
@@ -460,12 +460,12 @@ def test_concurrent_writers_converge(ws, now):
     histories = {k: random_history(rng, k, now_us) for k in range(60)}
     # One content a version, as a source has it: which of two would win would be a matter of arrival.
     rows = list({row[:3]: row for history in histories.values() for row in history}.values())
-    source = Source("frame", now_us - 3 * HOUR, now_us)
+    interval = now_us - 3 * HOUR, now_us
 
     def write():
         mine = rng.sample(rows, len(rows))
         for start in range(0, len(mine), 50):
-            write_table(ws.store, ws.feast.config, ws.view("v"), arrow(mine[start : start + 50]), source)
+            write_table(ws.store, ws.feast.config, ws.view("v"), arrow(mine[start : start + 50]), interval)
 
     writers = [threading.Thread(target=write) for _ in range(4)]
     for writer in writers:

@@ -13,7 +13,7 @@ from feastra_nb.errors import ConfigurationError, InvalidFrame
 from feastra_nb.frames import CREATED, Columns, columns_of, epoch_us, to_table
 from feastra_nb.intake import offline_file
 from feastra_nb.intake.registration import FrameSpec, feast_dtype, note_interval, register
-from feastra_nb.materialization import Source, write_table
+from feastra_nb.materialization import write_table
 from feastra_nb.storage.admission import refuse_future, refuse_large
 from feastra_nb.storage.rows import Rows, last_of_repeats
 
@@ -50,19 +50,19 @@ def materialize_frame(
     with offline_file.locked(ws.directory):
         table, stored = offline_file.merge(path, table, roles, now_us=now_us, automatic=automatic)
     view = register(ws, spec, known, roles, table, path)
-    source = Source("frame", *_interval(table, roles, now_us))
+    interval = _interval(table, roles, now_us)
     done = write_table(
         ws.store,
         ws.feast.config,
         view,
         table,
-        source,
+        interval,
         check_stored=stored if stored.any() else None,
         allow_future=allow_future,
         progress=progress,
     )
     if table.num_rows:
-        note_interval(ws, view, source)
+        note_interval(ws, view, interval)
     return done
 
 

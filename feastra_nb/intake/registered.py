@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from feastra_nb.errors import ConfigurationError
-from feastra_nb.materialization import LOOKBACK, materialize_view
+from feastra_nb.intake.from_offline import LOOKBACK, materialize_view
+from feastra_nb.intake.pulled import OfflineView
 from feastra_nb.quiet import quiet_feast
 from feastra_nb.retrieval.request import instants
-from feastra_nb.times import instant, utc_now
+from feastra_nb.storage.reader import BEGINNING_US
+from feastra_nb.times import EPOCH, instant, us, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from feast import FeatureView
 
@@ -26,6 +28,7 @@ def materialize_registered(
     *,
     start: datetime | str | None,
     end: datetime | str | None,
+    resume: bool,
     progress: bool | Callable[[int], object],
 ) -> Materialization:
     """Read a registered view's rows from the offline store and write them online.
@@ -45,9 +48,10 @@ def materialize_registered(
     if since is not None and since > until:
         raise ConfigurationError(f"start {since} lies after end {until}")
     with quiet_feast():
-        done = materialize_view(ws.feast, ws.store, view, start=since, end=until, progress=progress)
-    begin = since or datetime(1970, 1, 1, tzinfo=timezone.utc)
-    ws.feast.registry.apply_materialization(view, ws.project, begin, until)
+        interval = (us(since) if since else BEGINNING_US, us(until))
+        offline = OfflineView.of(ws.feast, view)
+        done = materialize_view(offline, ws.store, interval, resume=resume, progress=progress)
+    ws.feast.registry.apply_materialization(view, ws.project, since or EPOCH, until)
     return done
 
 

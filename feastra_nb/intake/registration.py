@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from feast import Entity, FeatureView
 
-    from feastra_nb.materialization import Source
     from feastra_nb.workspace import Workspace
 
 
@@ -153,9 +152,9 @@ def _in_catalog(ws: Workspace, view: FeatureView) -> bool:
     return entry is not None and opened.db.table_exists(entry.table)
 
 
-def note_interval(ws: Workspace, view: FeatureView, source: Source) -> None:
+def note_interval(ws: Workspace, view: FeatureView, interval: tuple[int, int]) -> None:
     """Note the materialized interval in Feast's registry, where Feast's own incremental run looks for it."""
-    ws.feast.registry.apply_materialization(view, ws.project, instant(source.start_us), instant(source.end_us))
+    ws.feast.registry.apply_materialization(view, ws.project, instant(interval[0]), instant(interval[1]))
 
 
 def drop(ws: Workspace, name: str) -> None:

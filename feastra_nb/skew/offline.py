@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from feastra_nb.frames import epoch_us
-from feastra_nb.materialization import pull
+from feastra_nb.intake.pulled import OfflineView
 from feastra_nb.quiet import quiet_feast
 from feastra_nb.retrieval.past import newest_at
 from feastra_nb.storage import codec
+from feastra_nb.storage.reader import BEGINNING_US
 from feastra_nb.storage.rows import Rows
-from feastra_nb.times import instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,9 +83,8 @@ class OfflineEvents:
 
 def offline_events(ws: Workspace, one: Requested, until_us: int) -> OfflineEvents:
     """Read a view's rows up to an instant from the offline store."""
-    provider: Any = ws.feast._get_provider()  # noqa: SLF001 - Feast has no public way to it
     with quiet_feast():
-        table = pull(ws.feast.config, provider.offline_store, ws.feast.registry, one.view, None, instant(until_us))
+        table = OfflineView.of(ws.feast, one.view).all((BEGINNING_US, until_us)).whole()
     stored = [name for name, _shown, _type in one.keys]
     source = one.view.batch_source
     created = source.created_timestamp_column

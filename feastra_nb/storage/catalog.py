@@ -104,6 +104,11 @@ class ViewEntry:
         """Value type of each feature."""
         return {slot.name: slot.value_type for slot in self.slots if not slot.dropped}
 
+    @property
+    def terms(self) -> str:
+        """What rows are written under; with other terms the same event would be written in another way."""
+        return f"ttl {self.ttl_us}, retain {self.retain}, {len(self.slots)} positions"
+
     def horizon_us(self, now_us: int) -> int | None:
         """Return the instant before which history is incomplete; None where it never is."""
         return horizon_us(now_us=now_us, ttl_us=self.ttl_us, retain=self.retention, pruned_to_us=self.pruned_to_us)

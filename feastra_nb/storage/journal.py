@@ -5,19 +5,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import getpass
 import json
 import socket
+import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from feastra_nb.connection.cluster import READ, WRITE, Database, quoted
+from feastra_nb.errors import FeastraError
 from feastra_nb.storage.catalog import RUNS_TABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from feastra_nb.storage.catalog import ViewEntry
 
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 
@@ -42,6 +47,11 @@ class Run:
         past ttl and retention.
     thinned
         Only the newest event of the interval was written, so instants inside it cannot be replayed.
+    terms
+        Ttl, retention and features that the rows were written under.
+    reached_us, reaching_us
+        A run from the offline store goes from its end backwards: everything from ``reached_us`` on is written, and it is at
+        work on what lies between ``reaching_us`` and there. None for runs that write in one piece.
     """
 
     project: str
@@ -59,6 +69,15 @@ class Run:
     expired: int = 0
     thinned: bool = False
     error: str | None = None
+    terms: str = ""
+    reached_us: int | None = None
+    reaching_us: int | None = None
+
+    @property
+    def touched(self) -> tuple[int, int]:
+        """The interval of event time in which it may have written."""
+        part = self.state != DONE and self.reaching_us is not None
+        return (self.reaching_us if part and self.reaching_us is not None else self.start_us, self.end_us)
 
     @property
     def writes(self) -> bool:
@@ -93,19 +112,44 @@ class Journal:
         return [Run(project=p, view=v, run_id=str(run_id), **json.loads(text)) for p, v, run_id, text in rows]
 
 
-def new_run(*, project: str, view: str, kind: str, generation: int, start_us: int, end_us: int, began_us: int) -> Run:
-    """Return a run that begins now."""
+def new_run(entry: ViewEntry, kind: str, *, start_us: int, end_us: int, began_us: int) -> Run:
+    """Return a run into a view that begins now."""
     return Run(
-        project=project,
-        view=view,
+        project=entry.project,
+        view=entry.view,
         run_id=str(uuid.uuid1()),
         kind=kind,
         who=whoami(),
-        generation=generation,
+        generation=entry.generation,
         start_us=start_us,
         end_us=end_us,
         began_us=began_us,
+        terms=entry.terms,
     )
+
+
+@contextlib.contextmanager
+def journalled(journal: Journal, present: Callable[[], Run]) -> Iterator[None]:
+    """Write into the journal how a run ends, however it does.
+
+    Parameters
+    ----------
+    present
+        Returns the run as it is at the moment, with the rows acknowledged so far.
+    """
+
+    def ended(state: str, error: str | None = None) -> Run:
+        return replace(present(), state=state, ended_us=time.time_ns() // 1000, error=error)
+
+    try:
+        yield
+    except BaseException as exc:
+        state = FAILED if isinstance(exc, Exception) else INTERRUPTED
+        # The journal lives on the same cluster: where that is what failed, the run stays "running" there.
+        with contextlib.suppress(FeastraError):
+            journal.write(ended(state, str(exc).split("\n")[0]))
+        raise
+    journal.write(ended(DONE))
 
 
 def whoami() -> str:

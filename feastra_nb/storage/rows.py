@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
+_COMPACT_KEYS = 1_000_000  # keys whose hashes are kept before they are made distinct
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
     """Rows of one view's log, as columns of equal length n.
@@ -62,6 +65,46 @@ class Rows:
         """Return for each row the number of its entity, counted in order of appearance."""
         codes = self.entity_key.dictionary_encode().indices
         return np.asarray(codes, dtype=np.int64)
+
+
+class Distinct:
+    """Counts distinct keys that come part by part, in eight bytes a key: by hash, so that 2³² of them may count one too few.
+
+    Examples
+    --------
+    >>> distinct = Distinct()
+    >>> distinct.add(pa.array([b"a", b"b"]))
+    >>> distinct.add(pa.array([b"b", b"c"]))
+    >>> distinct.count()
+    3
+    """
+
+    def __init__(self) -> None:
+        self._known = np.zeros(0, dtype=np.uint64)
+        self._new: list[npt.NDArray[np.uint64]] = []
+
+    def add(self, keys: pa.Array) -> None:
+        """Count some more keys."""
+        self._new.append(_hashes(keys))
+        if sum(map(len, self._new)) > max(len(self._known), _COMPACT_KEYS):
+            self._compact()
+
+    def count(self) -> int:
+        """Return how many distinct ones there were."""
+        self._compact()
+        return len(self._known)
+
+    def _compact(self) -> None:
+        self._known, self._new = np.unique(np.concatenate([self._known, *self._new])), []
+
+
+def _hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
+    import duckdb
+
+    table = pa.table({"key": keys})
+    with duckdb.connect() as connection:
+        found = connection.from_arrow(table).aggregate("hash(key) AS hash", "hash").to_arrow_table()
+    return np.asarray(found.column("hash"))
 
 
 def last_of_repeats(

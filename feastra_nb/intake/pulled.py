@@ -1,0 +1,184 @@
+"""A view's offline rows, as Feast's offline store gives them: Arrow with the view's own column names, in a stream if it can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from feastra_nb.frames import epoch_us
+from feastra_nb.intake.spans import OLDEST_US
+from feastra_nb.times import instant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from feast import FeatureStore, FeatureView
+    from feast.repo_config import RepoConfig
+
+    from feastra_nb.intake.spans import Interval
+
+STREAM_ROWS = 65_536  # rows of one table of a stream
+
+
+class Extent(NamedTuple):
+    """How many rows there are, and their first and last event, in microseconds since the epoch."""
+
+    rows: int
+    first_us: int
+    last_us: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OfflineView:
+    """A registered view's rows in the offline store.
+
+    Parameters
+    ----------
+    config, offline_store, registry
+        Feast's.
+    view
+        The feature view.
+    """
+
+    config: RepoConfig
+    offline_store: Any
+    registry: Any
+    view: FeatureView
+
+    @classmethod
+    def of(cls, feature_store: FeatureStore, view: FeatureView) -> OfflineView:
+        """Return a view of a feature store."""
+        provider: Any = feature_store._get_provider()  # noqa: SLF001 - Feast has no public way to its offline store
+        return cls(feature_store.config, provider.offline_store, feature_store.registry, view)
+
+    def all(self, interval: Interval) -> Pulled:
+        """Return every row of an interval of event time."""
+        lower_us, upper_us = interval
+        start = None if lower_us < OLDEST_US else instant(lower_us)
+        job = self.offline_store.pull_all_from_table_or_query(
+            **self._columns(), start_date=start, end_date=_just_after(upper_us)
+        )
+        return Pulled(job, self.view, interval)
+
+    def latest(self, interval: Interval) -> Pulled:
+        """Return the newest row of each entity in an interval of event time."""
+        lower_us, upper_us = interval
+        job = self.offline_store.pull_latest_from_table_or_query(
+            **self._columns(), start_date=instant(max(lower_us, OLDEST_US)), end_date=_just_after(upper_us)
+        )
+        return Pulled(job, self.view, interval)
+
+    def _columns(self) -> dict[str, Any]:
+        from feast.utils import _get_column_names
+
+        entities = [self.registry.get_entity(name, self.config.project) for name in self.view.entities]
+        keys, features, timestamp, created = _get_column_names(self.view, entities)
+        return {
+            "config": self.config,
+            "data_source": self.view.batch_source,
+            "join_key_columns": keys,
+            "feature_name_columns": features,
+            "timestamp_field": timestamp,
+            "created_timestamp_column": created or None,
+        }
+
+
+def _just_after(at_us: int) -> datetime:
+    # An event's nanoseconds are cut off here, and not in the offline store: it is asked for one microsecond more.
+    return instant(at_us + 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pulled:
+    """Rows that the offline store was asked for.
+
+    Parameters
+    ----------
+    job
+        Feast's retrieval job.
+    view
+        The feature view.
+    interval
+        Of event time, in microseconds; what the job gives beyond it is left out.
+    """
+
+    job: Any
+    view: FeatureView
+    interval: Interval
+
+    def extent(self) -> Extent | None:
+        """Return how much there is; None where the offline store could only tell by giving it all."""
+        table = _duckdb_table(self.job)
+        if table is None:
+            return None
+        event = table[self._source_timestamp()]
+        found = table.aggregate(rows=table.count(), first=event.min(), last=event.max()).to_pyarrow()
+        first, last = (epoch_us(found.column(name)) for name in ("first", "last"))
+        return Extent(found.column("rows")[0].as_py(), int(first[0]), int(last[0]))
+
+    def whole(self) -> pa.Table:
+        """Return the rows in one table."""
+        return self._prepared(self.job.to_arrow())
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the rows table by table, so that not all are in memory at one time where the offline store can stream."""
+        expression = _duckdb_table(self.job)
+        if expression is None:
+            whole = self.whole()
+            for start in range(0, whole.num_rows, STREAM_ROWS):
+                yield whole.slice(start, STREAM_ROWS)
+            return
+        schema = expression.schema().to_pyarrow()
+        for batch in _stream(expression):
+            yield self._prepared(pa.Table.from_batches([batch]).cast(schema))
+
+    def _prepared(self, table: pa.Table) -> pa.Table:
+        from feast.utils import _run_pyarrow_field_mapping
+
+        table = _run_pyarrow_field_mapping(table, dict(self.view.batch_source.field_mapping or {}))
+        event_us = epoch_us(table.column(self.view.batch_source.timestamp_field))
+        lower_us, upper_us = self.interval
+        inside = (event_us >= lower_us) & (event_us <= upper_us)
+        return _with_dummy_key(table if inside.all() else table.filter(pa.array(inside)), self.view)
+
+    def _source_timestamp(self) -> str:
+        source = self.view.batch_source
+        renamed = {new: old for old, new in (source.field_mapping or {}).items()}
+        return str(renamed.get(source.timestamp_field, source.timestamp_field))
+
+
+def _duckdb_table(job: Any) -> Any:
+    """Return the ibis table behind a job on DuckDB whose data are not in memory already; None for any other job."""
+    try:
+        import ibis
+        from ibis.expr.operations import InMemoryTable
+    except ImportError:  # an offline store without ibis
+        return None
+    table = getattr(job, "table", None)
+    if not isinstance(table, ibis.expr.types.Table) or table.op().find(InMemoryTable):
+        return None
+    return table if table.get_backend().name == "duckdb" else None
+
+
+def _stream(expression: Any) -> Iterator[pa.RecordBatch]:
+    # ibis's own `to_pyarrow_batches` calls what DuckDB 1.5 has removed.
+    import ibis
+
+    relation = expression.get_backend().con.sql(ibis.to_sql(expression))
+    stream = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+    with stream(STREAM_ROWS) as reader:
+        yield from reader
+
+
+def _with_dummy_key(table: pa.Table, view: FeatureView) -> pa.Table:
+    """Return a view's rows with the key that Feast gives to views without entities; most offline stores leave it out."""
+    from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
+
+    keys = [field.name for field in view.entity_columns]
+    if keys != [DUMMY_ENTITY_ID] or DUMMY_ENTITY_ID in table.column_names:
+        return table
+    return table.append_column(DUMMY_ENTITY_ID, pa.array(np.repeat(DUMMY_ENTITY_VAL, table.num_rows), pa.string()))
