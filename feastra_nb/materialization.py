@@ -226,7 +226,8 @@ class Writing:
             report(count)
 
         fresh = (self._fresh(part, report) for part in parts)
-        result = writer.write_parts(self._opened.db, self.entry, fresh, on_acknowledged=acknowledged)
+        before = self._counts.acknowledged
+        result = writer.write_parts(self._opened.db, self.entry, fresh, before=before, on_acknowledged=acknowledged)
         self._counts.retries += result.retries
 
     def result(self, skipped: Sequence[tuple[int, int]] = ()) -> Materialization:

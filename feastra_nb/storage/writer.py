@@ -59,6 +59,7 @@ def write_parts(
     parts: Iterable[tuple[Rows, npt.NDArray[np.int64]]],
     *,
     total: int | None = None,
+    before: int = 0,
     on_acknowledged: Callable[[int], object] | None = None,
 ) -> WriteResult:
     """Write rows that come part by part, each taken while the one before is on its way; otherwise as `write`.
@@ -69,6 +70,8 @@ def write_parts(
         Rows, and each one's time to live in seconds.
     total
         How many rows there are, for the error's message; None where that is not known.
+    before
+        Rows of the same run that were acknowledged before, for the error's message.
     """
     window = Window(db, on_acknowledged)
     batches = Batches(db, entry)
@@ -80,9 +83,10 @@ def write_parts(
         window.finish()
     except FeastraError as error:
         window.settle_all()
-        if isinstance(error, InvalidFrame) and not window.result.rows:
+        acknowledged = before + window.result.rows
+        if isinstance(error, InvalidFrame) and not acknowledged:
             raise
-        raise _incomplete(entry, window.result.rows, total, error) from error
+        raise _incomplete(entry, acknowledged, total, error) from error
     except BaseException:
         # Ctrl-C: what is in flight is waited for, so that the journal can say what was acknowledged.
         window.settle_all()
