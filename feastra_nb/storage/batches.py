@@ -163,20 +163,25 @@ def cuts(partition: Int64s, replicas: Int64s, size_bytes: Int64s) -> Iterator[tu
     [(0, 10), (10, 20), (20, 25)]
     """
     rows = len(partition)
+    if not rows:
+        return
     ends = np.cumsum(size_bytes)
-    # Where each row's partition and replica set begin, counted from the first.
-    opened = np.concatenate([[0], np.cumsum(partition[1:] != partition[:-1])]) if rows else partition
-    last_of_set = np.flatnonzero(np.append(replicas[1:] != replicas[:-1], True)) + 1 if rows else replicas
+    opened = np.concatenate([[0], np.cumsum(partition[1:] != partition[:-1])])
+    set_ends = np.append(np.flatnonzero(replicas[1:] != replicas[:-1]) + 1, rows)
+    places = np.arange(rows)
+    # For each row where a batch that begins with it has to end; one walk then finds the batches.
+    stops = np.minimum.reduce(
+        [
+            np.searchsorted(ends, ends - size_bytes + BATCH_BYTES, side="right"),
+            np.searchsorted(opened, opened + BATCH_PARTITIONS, side="left"),
+            set_ends[np.searchsorted(set_ends, places, side="right")],
+        ]
+    )
+    stop_of = np.maximum(stops, places + 1).tolist()
     start = 0
     while start < rows:
-        before = ends[start - 1] if start else 0
-        stop = min(
-            int(np.searchsorted(ends, before + BATCH_BYTES, side="right")),
-            int(np.searchsorted(opened, opened[start] + BATCH_PARTITIONS, side="left")),
-            int(last_of_set[np.searchsorted(last_of_set, start, side="right")]),
-        )
-        yield start, max(stop, start + 1)
-        start = max(stop, start + 1)
+        yield start, stop_of[start]
+        start = stop_of[start]
 
 
 def _insert_cql(db: Database, entry: ViewEntry) -> str:
