@@ -41,6 +41,12 @@ class Batch:
     rows: int = field(compare=False)
     attempts: int = field(default=0, compare=False)
 
+    def release(self) -> None:
+        """Give up the rows: the driver's timer keeps a request for as long as it might have timed out, acknowledged or not."""
+        if isinstance(self.statement, BatchStatement):
+            self.statement.clear()
+        self.statement = None
+
 
 class Batches:
     """Makes batches for one view's table.

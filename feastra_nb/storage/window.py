@@ -8,7 +8,7 @@ import queue
 import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from feastra_nb.connection.cluster import WRITE, Database, map_driver_errors, translate
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from feastra_nb.storage.batches import Batch
+
+    _Completed: TypeAlias = queue.SimpleQueue[tuple[Batch, BaseException | None]]
 
 log = logging.getLogger("feastra_nb.storage")
 
@@ -31,6 +33,14 @@ class WriteResult:
     retries: int = 0
 
 
+def _acknowledged(_rows: object, completed: _Completed, batch: Batch) -> None:
+    completed.put((batch, None))
+
+
+def _failed(error: BaseException, completed: _Completed, batch: Batch) -> None:
+    completed.put((batch, error))
+
+
 class Window:
     """Batches in flight. Completions come back to the sending thread through a queue, so no state is shared."""
 
@@ -38,7 +48,7 @@ class Window:
         self.result = WriteResult()
         self._db = db
         self._on_acknowledged = on_acknowledged
-        self._completed: queue.SimpleQueue[tuple[Batch, BaseException | None]] = queue.SimpleQueue()
+        self._completed: _Completed = queue.SimpleQueue()
         self._waiting: list[Batch] = []
         self._in_flight = 0
 
@@ -75,13 +85,13 @@ class Window:
         batch.attempts += 1
         self._in_flight += 1
         try:
-            with map_driver_errors("writing"):
-                future = self._db.session.execute_async(batch.statement, execution_profile=WRITE)
+            future = self._db.session.execute_async(batch.statement, execution_profile=WRITE)
         except BaseException:
             self._in_flight -= 1
-            raise
-        completed = self._completed
-        future.add_callbacks(lambda _rows: completed.put((batch, None)), lambda error: completed.put((batch, error)))
+            with map_driver_errors("writing"):
+                raise
+        known = (self._completed, batch)
+        future.add_callbacks(_acknowledged, _failed, callback_args=known, errback_args=known)
 
     def _send_due(self, now_s: float) -> None:
         while self._waiting and self._waiting[0].due_s <= now_s and self._in_flight < self._db.write_window:
@@ -98,6 +108,7 @@ class Window:
             raise translate(error, "writing") from error
 
     def _acknowledge(self, batch: Batch) -> None:
+        batch.release()
         self.result.rows += batch.rows
         if self._on_acknowledged is not None:
             self._on_acknowledged(batch.rows)
