@@ -251,7 +251,7 @@ COMMANDS: Mapping[str, Command] = {
         up,
         _options_of_up,
         "It outlives this command, is shared by all notebooks, and stops half an hour after its last client. "
-        "FEASTRA_HEAP_MB, FEASTRA_IDLE_S, FEASTRA_JAVA_HOME and FEASTRA_CACHE set what no option does.",
+        "FEASTRA_HEAP_MB, FEASTRA_IDLE_S, FEASTRA_JAVA_HOME, FEASTRA_JVM_OPTIONS and FEASTRA_CACHE set what no option does.",
     ),
     "down": Command("stop a local Cassandra; its data is kept", down, _options_of_down),
     "status": Command("show what runs, and what it occupies", status, _no_options),

@@ -11,6 +11,10 @@ from feastra_nb.connection import local
 
 NODE = f"tests-{os.getpid()}"  # of this run alone: two runs at a time do not meet
 KEYSPACE = "tests"
+# What only a node may do that is deleted when it stops: a change of the schema is not flushed to the disk (0.2 s each), and
+# code is compiled quickly rather than well, for ten minutes. Hundreds of tables with a row each get no megabyte of heap each.
+JVM_OPTIONS = "-Dcassandra.test.flush_local_schema_changes=false -XX:TieredStopAtLevel=1"
+NODE_SETTINGS = {"memtable_allocation_type": "unslabbed_heap_buffers"}
 _numbers = itertools.count()
 
 
@@ -21,7 +25,10 @@ def pytest_report_header():
 @pytest.fixture(scope="session")
 def node():
     """A running Cassandra that only the tests use."""
-    yield local.start(name=NODE, progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEASTRA_JVM_OPTIONS", JVM_OPTIONS)
+        started = local.start(name=NODE, settings=NODE_SETTINGS, progress=False)
+    yield started
     local.purge(NODE)
 
 

@@ -29,6 +29,7 @@ from feastra_nb.connection.local.config import (
     DATA_CENTRE,
     cassandra_settings,
     choose_heap_mb,
+    jvm_options_from_environment,
     memory_mb,
     number_from_environment,
 )
@@ -66,7 +67,7 @@ def cache(tmp_path_factory):
     own = tmp_path_factory.mktemp("cache") / "feastra"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEASTRA_CACHE", str(own))
-        for variable in ("FEASTRA_HEAP_MB", "FEASTRA_IDLE_S", "FEASTRA_JAVA_HOME"):
+        for variable in ("FEASTRA_HEAP_MB", "FEASTRA_IDLE_S", "FEASTRA_JAVA_HOME", "FEASTRA_JVM_OPTIONS"):
             patch.delenv(variable, raising=False)
         make_cache()
         (own / "jars").symlink_to(jars)
@@ -355,6 +356,20 @@ def test_number_in_the_environment_must_be_positive(monkeypatch, text):
         number_from_environment("FEASTRA_IDLE_S")
 
 
+def test_jvm_options_are_split_as_a_shell_does(monkeypatch):
+    monkeypatch.setenv("FEASTRA_JVM_OPTIONS", "-Xlog:gc '-Dof.tests=two words'")
+    assert jvm_options_from_environment() == ("-Xlog:gc", "-Dof.tests=two words")
+    monkeypatch.delenv("FEASTRA_JVM_OPTIONS")
+    assert jvm_options_from_environment() == ()
+
+
+@pytest.mark.parametrize("text", ["-Xlog:gc Main", "-Dopen='quotation"])
+def test_what_is_no_jvm_option_is_refused(monkeypatch, text):
+    monkeypatch.setenv("FEASTRA_JVM_OPTIONS", text)
+    with pytest.raises(ConfigurationError, match="FEASTRA_JVM_OPTIONS"):
+        jvm_options_from_environment()
+
+
 def test_limit_of_the_container_counts(monkeypatch, tmp_path):
     limit = tmp_path / "memory.max"
     monkeypatch.setattr("feastra_nb.connection.local.config._CGROUP_LIMITS", (str(limit),))
@@ -587,13 +602,16 @@ def test_lock_is_held_against_another_thread_and_freed(tmp_path):
 # --- settings and several nodes -----------------------------------------------------------------------------------
 
 
-def test_settings_reach_the_node():
+def test_settings_and_jvm_options_reach_the_node(monkeypatch):
+    import psutil
     from cassandra import AuthenticationFailed
     from cassandra.auth import PlainTextAuthProvider
     from cassandra.cluster import NoHostAvailable
 
     settings = {"authenticator": "PasswordAuthenticator", "role_manager": "CassandraRoleManager"}
+    monkeypatch.setenv("FEASTRA_JVM_OPTIONS", "'-Dof.tests=two words'")
     node = local.start(name="login", settings=settings, heap_mb=HEAP_MB, progress=False)
+    assert "-Dof.tests=two words" in psutil.Process(node.pids[0]).cmdline()
     with session_of(node, auth_provider=PlainTextAuthProvider("cassandra", "cassandra")) as session:
         assert session.execute("SELECT key FROM system.local").one()
     with pytest.raises(NoHostAvailable) as refused, session_of(node):

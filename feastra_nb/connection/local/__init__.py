@@ -149,7 +149,7 @@ def start(
     """Return a running Cassandra: the one of this name if it runs, else a new one on the data of that name.
 
     It outlives this process, is shared by all processes of this user, and stops by itself when no client is left for a
-    while.
+    while. A new one gets the JVM options in ``FEASTRA_JVM_OPTIONS`` beside its own.
 
     Parameters
     ----------

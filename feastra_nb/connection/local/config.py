@@ -7,6 +7,7 @@ cluster is to warn here too.
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
@@ -130,6 +131,27 @@ def number_from_environment(variable: str) -> float | None:
     return number
 
 
+def jvm_options_from_environment() -> tuple[str, ...]:
+    """Return the options in ``FEASTRA_JVM_OPTIONS``, split as a shell splits them; none where it is not set.
+
+    Raises
+    ------
+    ConfigurationError
+        One is no option, or a quotation has no end.
+    """
+    text = os.environ.get("FEASTRA_JVM_OPTIONS", "")
+    try:
+        options = tuple(shlex.split(text))
+    except ValueError as error:
+        raise ConfigurationError(f"FEASTRA_JVM_OPTIONS is {text!r}: {error}") from error
+    for option in options:
+        if not option.startswith("-"):  # Java would take it for the program
+            raise ConfigurationError(
+                f"FEASTRA_JVM_OPTIONS has {option!r}, which is no option of Java", hint="each begins with '-'"
+            )
+    return options
+
+
 def cassandra_settings(
     directory: Path,
     *,
@@ -191,6 +213,8 @@ def logback_xml(log: Path) -> str:
 def jvm_arguments(directory: Path, *, jars: Sequence[Path], heap_mb: int, nodes: int) -> list[str]:
     """Return the arguments of ``java`` for the node in a directory.
 
+    Those of ``FEASTRA_JVM_OPTIONS`` come after ours, so that they win.
+
     There is no JMX: nothing here needs it, and a JMX port without a password lets every user of the machine run code.
     """
     agents = [f"-javaagent:{jar}" for jar in jars if jar.name.startswith("jamm-")]  # sizes memtables
@@ -220,6 +244,7 @@ def jvm_arguments(directory: Path, *, jars: Sequence[Path], heap_mb: int, nodes:
         f"-Dcassandra.triggers_dir={directory / 'triggers'}",
         "-Dcassandra-foreground=yes",
         *_quick_start(nodes),
+        *jvm_options_from_environment(),
         "-cp",
         os.pathsep.join(str(jar) for jar in jars),
         MAIN_CLASS,
