@@ -334,7 +334,8 @@ class FeastraOnlineStore(ManyViewStore):
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
         """Return the newest row of each entity that the view's ttl still allows, or ``(None, None)``."""
-        return self._begin_read(config, table, entity_keys, requested_features).result()
+        read = self._begin_read(config, table, [key_bytes(key) for key in entity_keys], requested_features)
+        return read.features(read.result())
 
     # --- asynchronous ---
 
@@ -361,15 +362,16 @@ class FeastraOnlineStore(ManyViewStore):
         requested_features: list[str] | None = None,
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
         """As `online_read`; no thread waits for the answer."""
-        read = await self._begin_read_async(config, table, entity_keys, requested_features)
-        return await read.result_async()
+        blobs = [key_bytes(key) for key in entity_keys]
+        read = await self._begin_read_async(config, table, blobs, requested_features)
+        return read.features(await read.result_async())
 
     def _is_versioned_read_supported(self) -> bool:
         # A view has one log here, whatever version of its definition wrote to it: Feast refuses `view@v2` by name.
         return False
 
     async def _begin_read_async(
-        self, config: RepoConfig, table: FeatureView, keys: Sequence[EntityKeyProto], features: list[str] | None
+        self, config: RepoConfig, table: FeatureView, keys: Sequence[bytes], features: list[str] | None
     ) -> Read:
         key = (config.project, table.name)
         if self._opened is None or key not in self._opened.awaitable:
@@ -383,16 +385,15 @@ class FeastraOnlineStore(ManyViewStore):
         opened.awaitable.add((config.project, table.name))
 
     def _begin_read(
-        self, config: RepoConfig, table: FeatureView, keys: Sequence[EntityKeyProto], features: list[str] | None
+        self, config: RepoConfig, table: FeatureView, keys: Sequence[bytes], features: list[str] | None
     ) -> Read:
         names = feature_names(table) if features is None else features
         entry = self.entry_with(config, table, names)
-        blobs = [key_bytes(key) for key in keys]
         # The view's own ttl, not the catalog's: a ttl that was changed and applied elsewhere counts at once.
         bounds = reader.serving_bounds(time.time_ns() // 1000, self.served_ttl_us(config, table))
         opened = self.open(config)
-        newest = reader.NewestRead(opened.db, entry, list(dict.fromkeys(blobs)), bounds)
-        return Read(newest, blobs, names, entry, lambda: self.entry(config, table, reload=True))
+        newest = reader.NewestRead(opened.db, entry, list(dict.fromkeys(keys)), bounds)
+        return Read(newest, keys, names, entry, lambda: self.entry(config, table, reload=True))
 
     def _ensure(self, config: RepoConfig, table: FeatureView) -> ViewEntry:
         opened = self.open(config)

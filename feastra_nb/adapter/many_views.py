@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from feast.infra.online_stores.online_store import OnlineStore
 
 from feastra_nb.adapter import precomputed
+from feastra_nb.adapter.response import fill
 from feastra_nb.adapter.rows import wanted_of
 
 if TYPE_CHECKING:
@@ -32,13 +33,13 @@ class ManyViewStore(OnlineStore):
 
     @abstractmethod
     def _begin_read(
-        self, config: RepoConfig, table: FeatureView, keys: Sequence[EntityKeyProto], features: list[str] | None
+        self, config: RepoConfig, table: FeatureView, keys: Sequence[bytes], features: list[str] | None
     ) -> Read:
         """Send a read and return it."""
 
     @abstractmethod
     async def _begin_read_async(
-        self, config: RepoConfig, table: FeatureView, keys: Sequence[EntityKeyProto], features: list[str] | None
+        self, config: RepoConfig, table: FeatureView, keys: Sequence[bytes], features: list[str] | None
     ) -> Read:
         """As `_begin_read`, without standing still for what must be known first."""
 
@@ -102,8 +103,13 @@ class ManyViewStore(OnlineStore):
         wanted = wanted_of(grouped_refs, join_key_values, entity_name_to_join_key_map)
         reads = [self._begin_read(config, each.table, each.keys, each.features) for each in wanted]
         for each, read in zip(wanted, reads, strict=True):
-            each.fill(
-                online_features_response, read.result(), full_feature_names, include_feature_view_version_metadata
+            fill(
+                online_features_response,
+                each,
+                read.result(),
+                read.positions(),
+                full_feature_names=full_feature_names,
+                version_metadata=include_feature_view_version_metadata,
             )
 
     async def _read_features_per_fv_async(
@@ -120,5 +126,11 @@ class ManyViewStore(OnlineStore):
         wanted = wanted_of(grouped_refs, join_key_values, entity_name_to_join_key_map)
         reads = [await self._begin_read_async(config, each.table, each.keys, each.features) for each in wanted]
         for each, read in zip(wanted, reads, strict=True):
-            rows = await read.result_async()
-            each.fill(online_features_response, rows, full_feature_names, include_feature_view_version_metadata)
+            fill(
+                online_features_response,
+                each,
+                await read.result_async(),
+                read.positions(),
+                full_feature_names=full_feature_names,
+                version_metadata=include_feature_view_version_metadata,
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
-from feast.utils import _get_entity_key_protos, _get_unique_entities, _populate_response_from_feature_data
+from feast.utils import _get_unique_entities
 
+from feastra_nb.adapter.response import split
 from feastra_nb.storage.columns import ordered
 from feastra_nb.storage.rows import Rows
 from feastra_nb.times import instant, us
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 
     from feast import FeatureView
 
+    from feastra_nb.adapter.response import Answers
     from feastra_nb.storage.catalog import ViewEntry
-    from feastra_nb.storage.reader import NewestRead, StoredRow
+    from feastra_nb.storage.reader import NewestRead
 
     FeastRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
     FeastAnswer = tuple[datetime | None, dict[str, Value] | None]
@@ -33,11 +36,24 @@ if TYPE_CHECKING:
 
 # What Feast writes for a view without entities; it reads it with no join key at all.
 _DUMMY_KEY = EntityKey(join_keys=[DUMMY_ENTITY_ID], entity_values=[Value(string_val=DUMMY_ENTITY_VAL)])
+_INT64 = Struct("<q").pack  # as the key has it
 
 
 def key_bytes(key: EntityKey) -> bytes:
     """Return an entity key's bytes; the key of a view without entities has one form here, and in Feast two."""
     return serialize_entity_key(key if key.join_keys else _DUMMY_KEY, 3)
+
+
+def keys_of(entities: Sequence[Mapping[str, Value]]) -> list[bytes]:
+    """Return the entity keys of values by join key, as `key_bytes` does; all have the same join keys."""
+    names = list(entities[0]) if entities else []
+    kinds = {one[name].WhichOneof("val") for one in entities for name in names}
+    if len(names) != 1 or kinds != {"int64_val"}:
+        return [key_bytes(EntityKey(join_keys=one.keys(), entity_values=one.values())) for one in entities]
+    # By far the most frequent key, without a protobuf for each: all but its last eight bytes is the same in every one.
+    (name,) = names
+    begin = key_bytes(EntityKey(join_keys=names, entity_values=[Value(int64_val=0)]))[:-8]
+    return [begin + _INT64(one[name].int64_val) for one in entities]
 
 
 def to_rows(
@@ -75,43 +91,49 @@ class Read:
     """One view's read under way, in Feast's terms."""
 
     newest: NewestRead
-    blobs: list[bytes]
+    blobs: Sequence[bytes]
     names: Sequence[str]
     entry: ViewEntry
     reload: Callable[[], ViewEntry]
 
-    def result(self) -> list[FeastAnswer]:
-        """Wait for the answers; a row for each asked key, in order, ``(None, None)`` where there is none."""
-        values = self._values(self.newest.result())
-        if self._is_outdated(values):
+    def result(self) -> Answers:
+        """Wait for the answers."""
+        answers = self._answers(self.newest.result())
+        if self._is_outdated(answers):
             self.entry = self.reload()
-        return self._in_order(values)
+        return answers
 
-    async def result_async(self) -> list[FeastAnswer]:
+    async def result_async(self) -> Answers:
         """Await the answers; otherwise as `result`."""
-        values = self._values(await self.newest.result_async())
-        if self._is_outdated(values):
+        answers = self._answers(await self.newest.result_async())
+        if self._is_outdated(answers):
             self.entry = await asyncio.to_thread(self.reload)
-        return self._in_order(values)
+        return answers
 
-    @staticmethod
-    def _values(rows: Mapping[bytes, StoredRow]) -> dict[bytes, tuple[int, Sequence[Value]]]:
-        return {key: (row.event_us, RepeatedValue.FromString(row.features).val) for key, row in rows.items()}
+    def positions(self) -> list[int]:
+        """Return where the payload has each asked feature."""
+        return [self.entry.position(name) for name in self.names]
 
-    def _is_outdated(self, values: Mapping[bytes, tuple[int, Sequence[Value]]]) -> bool:
+    def features(self, answers: Answers) -> list[FeastAnswer]:
+        """Return a row for each asked key, in order, ``(None, None)`` where there is none."""
+        asked = list(zip(self.names, self.positions(), strict=True))
+        return [(None, None) if answer is None else _features(answer, asked) for answer in answers]
+
+    def _answers(self, rows: Sequence[tuple[Any, ...]]) -> Answers:
+        found = {key: (event_us, split(features)) for key, event_us, features in rows}
+        return [found.get(blob) for blob in self.blobs]
+
+    def _is_outdated(self, answers: Answers) -> bool:
         # Written by somebody who knows of newer positions: a feature may have moved to one.
-        return any(len(some) > len(self.entry.slots) for _event_us, some in values.values())
-
-    def _in_order(self, values: Mapping[bytes, tuple[int, Sequence[Value]]]) -> list[FeastAnswer]:
-        positions = [(name, self.entry.position(name)) for name in self.names]
-        found = {key: (instant(event_us), _features(some, positions)) for key, (event_us, some) in values.items()}
-        return [found.get(blob, (None, None)) for blob in self.blobs]
+        known = len(self.entry.slots)
+        return any(answer is not None and len(answer[1]) > known for answer in answers)
 
 
-def _features(values: Sequence[Value], positions: Sequence[tuple[str, int]]) -> dict[str, Value]:
+def _features(answer: tuple[int, list[bytes]], asked: Sequence[tuple[str, int]]) -> FeastAnswer:
+    event_us, cells = answer
+    values = RepeatedValue.FromString(b"".join(cells)).val
     # A row written before a feature was added has no value for it: absent, not null.
-    known = len(values)
-    return {name: values[place] for name, place in positions if place < known}
+    return instant(event_us), {name: values[place] for name, place in asked if place < len(cells)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +142,9 @@ class Wanted:
 
     table: FeatureView
     features: list[str]
-    keys: list[EntityKey]
-    indexes: Any
+    keys: list[bytes]
+    indexes: Sequence[Sequence[int]]
     length: int
-
-    def fill(self, response: Any, rows: list[FeastAnswer], full_names: bool, version_metadata: bool) -> None:  # noqa: FBT001
-        """Put the rows of this view's keys into Feast's response."""
-        _populate_response_from_feature_data(
-            self.features, rows, self.indexes, response, full_names, self.table, self.length, version_metadata
-        )
 
 
 def wanted_of(grouped_refs: Sequence[Any], join_key_values: Any, join_keys: dict[str, str]) -> list[Wanted]:
@@ -136,5 +152,5 @@ def wanted_of(grouped_refs: Sequence[Any], join_key_values: Any, join_keys: dict
     wanted = []
     for table, features in grouped_refs:
         values, indexes, length = _get_unique_entities(table, join_key_values, join_keys)
-        wanted.append(Wanted(table, features, _get_entity_key_protos(values), indexes, length))
+        wanted.append(Wanted(table, features, keys_of(values), indexes, length))
     return wanted

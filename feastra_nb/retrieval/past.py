@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feastra_nb.errors import BeyondRetention
 from feastra_nb.frames import TIMESTAMP_US
 from feastra_nb.storage import codec, reader
-from feastra_nb.storage.rows import Rows
 from feastra_nb.times import instant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy.typing as npt
 
+    from feastra_nb.connection.cluster import Database
     from feastra_nb.online_store import FeastraOnlineStore
     from feastra_nb.retrieval.request import Requested
     from feastra_nb.storage.catalog import ViewEntry
+    from feastra_nb.storage.rows import Rows
 
     Int64s = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
@@ -145,29 +145,22 @@ def _find(
     store: FeastraOnlineStore, config: Any, one: Requested, keys: pa.Array, bounds: reader.Bounds, *, status: bool
 ) -> Found:
     opened, entry = store.open(config), store.entry(config, one.view)
-    distinct = keys.unique().to_pylist()
-    newest = reader.read_newest(opened.db, entry, distinct, bounds) if distinct else {}
-    missing = [key for key in distinct if key not in newest]
-    older: set[bytes] = set()
-    if status and missing and bounds.lower_us > reader.BEGINNING_US:
+    keys = keys.cast(pa.binary())
+    distinct = keys.unique()
+    newest = _newest(opened.db, entry, distinct, bounds)
+    place = pc.index_in(keys, newest.entity_key).fill_null(-1)
+    index = np.asarray(place, dtype=np.int64)
+    states = np.where(index < 0, NOT_FOUND, PRESENT).astype(object)
+    if status and (index < 0).any() and bounds.lower_us > reader.BEGINNING_US:
         before = reader.alive(entry, reader.Bounds(reader.BEGINNING_US, bounds.lower_us - 1))
-        older = set(reader.read_newest(opened.db, entry, missing, before))
-    order = {key: place for place, key in enumerate(newest)}
-    values = keys.to_pylist()
-    index = np.array([order.get(key, -1) for key in values], dtype=np.int64)
-    states = [PRESENT if key in order else OUTSIDE_MAX_AGE if key in older else NOT_FOUND for key in values]
-    return Found(_rows_of(newest), index, np.array(states, dtype=object))
+        missing = distinct.filter(pc.invert(pc.is_in(distinct, newest.entity_key)))
+        older = _newest(opened.db, entry, missing, before).entity_key
+        states[(index < 0) & np.asarray(pc.is_in(keys, older))] = OUTSIDE_MAX_AGE
+    return Found(newest, index, states)
 
 
-def _rows_of(newest: Mapping[bytes, reader.StoredRow]) -> Rows:
-    rows = list(newest.values())
-    return Rows(
-        pa.array(list(newest), pa.binary()),
-        np.array([row.event_us for row in rows], dtype=np.int64),
-        np.array([row.created_us for row in rows], dtype=np.int64),
-        np.array([row.arrived_us for row in rows], dtype=np.int64),
-        pa.array([row.features for row in rows], pa.large_binary()),
-    )
+def _newest(db: Database, entry: ViewEntry, keys: pa.Array, bounds: reader.Bounds) -> Rows:
+    return reader.read_newest(db, entry, keys.to_pylist(), bounds)
 
 
 def _find_in_history(
@@ -181,7 +174,7 @@ def _find_in_history(
 ) -> Found:
     """One slice of history an entity, joined here: the cost grows with entities, not with rows."""
     if not len(t_us):
-        return Found(_rows_of({}), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=object))
+        return Found(reader.no_rows(), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=object))
     bounds = reader.Bounds(reader.BEGINNING_US, int(t_us.max()))
     history = reader.read_history(store.open(config).db, entry, keys.unique().to_pylist(), bounds)
     index = newest_at(history, keys, t_us, known_us)
@@ -197,6 +190,7 @@ def newest_at(history: Rows, keys: pa.Array, t_us: Int64s, known_us: Int64s | No
 
     Examples
     --------
+    >>> from feastra_nb.storage.rows import Rows
     >>> us = np.array([1, 5, 5])
     >>> history = Rows(pa.array([b"k"] * 3), us, np.array([0, 1, 0]), us, pa.array([b""] * 3))
     >>> newest_at(history, pa.array([b"k", b"k", b"x"]), np.array([4, 5, 9]))

@@ -15,6 +15,7 @@ import logging
 import re
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from feastra_nb.connection.cluster import GUARDRAIL, READ, WRITE, Database, quoted
@@ -22,7 +23,7 @@ from feastra_nb.errors import CatalogConflict, RequestFailed, RequestTimedOut, c
 from feastra_nb.storage.retention import Retention, expired_before_us, horizon_us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 log = logging.getLogger("feastra_nb.storage")
 
@@ -64,7 +65,7 @@ class ViewSpec:
     ttl_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: what follows from the fields is asked at every read, and kept
 class ViewEntry:
     """What the catalog knows of a view.
 
@@ -84,23 +85,23 @@ class ViewEntry:
     registries: tuple[str, ...] = ()
     format: int = FORMAT
 
-    @property
+    @cached_property
     def table(self) -> str:
         """Name of the table that holds the rows."""
         return table_name(self.project, self.view, self.generation)
 
-    @property
+    @cached_property
     def retention(self) -> Retention:
         """How much history is kept."""
         return Retention(self.retain)
 
-    @property
-    def positions(self) -> dict[str, int]:
+    @cached_property
+    def positions(self) -> Mapping[str, int]:
         """Position in the payload of each feature."""
         return {slot.name: place for place, slot in enumerate(self.slots) if not slot.dropped}
 
-    @property
-    def value_types(self) -> dict[str, str]:
+    @cached_property
+    def value_types(self) -> Mapping[str, str]:
         """Value type of each feature."""
         return {slot.name: slot.value_type for slot in self.slots if not slot.dropped}
 

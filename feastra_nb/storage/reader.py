@@ -9,10 +9,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import lru_cache
+from struct import Struct
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from cassandra.query import BoundStatement
 
 from feastra_nb.connection.awaiting import rows_of
 from feastra_nb.connection.cluster import READ, Database, map_driver_errors, quoted
@@ -22,21 +25,19 @@ from feastra_nb.storage.rows import Rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from cassandra.query import PreparedStatement
 
     from feastra_nb.storage.catalog import ViewEntry
 
 IN_KEYS = 20  # Astra's limit of partition keys in one IN
 BEGINNING_US = -(2**63)
 END_US = 2**63 - 1
-
-
-class StoredRow(NamedTuple):
-    """One row of the log, without its entity key."""
-
-    event_us: int
-    created_us: int
-    arrived_us: int
-    features: bytes
+SERVED = "entity_key, event_us, features"  # the columns that serving needs
+WHOLE = "entity_key, event_us, created_us, arrived_us, features"  # those of `Rows`
+TEXTS_KEPT = 4096  # CQL texts: two a view and choice of columns
+_INT, _BIGINT = Struct(">i").pack, Struct(">q").pack  # as CQL has them on the wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,59 +83,70 @@ class NewestRead:
     ----------
     keys
         Distinct entity keys.
+    columns
+        `SERVED` or `WHOLE`.
     """
 
-    def __init__(self, db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> None:
-        self._requests = _newest_requests(db, entry, keys, bounds)
+    def __init__(
+        self, db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds, columns: str = SERVED
+    ) -> None:
         self._db = db
         self._entry = entry
         self._futures: deque[Any] = deque()
-        self._start()
+        with self._mapped():
+            self._requests = _newest_requests(db, entry, keys, bounds, columns)
+            self._start()
 
-    def result(self) -> dict[bytes, StoredRow]:
-        """Wait for the answers; keys without a row are absent.
+    def result(self) -> list[tuple[Any, ...]]:
+        """Wait for the answers: a tuple of the columns for each key that has a row, in no order.
 
         Raises
         ------
         RequestFailed
             Any part of the read failed.
         """
-        found: dict[bytes, StoredRow] = {}
-        with map_driver_errors(f"reading view {self._entry.view}"):
+        found: list[tuple[Any, ...]] = []
+        with self._mapped():
             while self._futures:
-                for key, *row in self._futures.popleft().result():
-                    found[key] = StoredRow(*row)
+                found += self._futures.popleft().result()
                 self._start()
         return found
 
-    async def result_async(self) -> dict[bytes, StoredRow]:
+    async def result_async(self) -> list[tuple[Any, ...]]:
         """Await the answers, without a thread that waits; otherwise as `result`."""
-        found: dict[bytes, StoredRow] = {}
-        with map_driver_errors(f"reading view {self._entry.view}"):
+        found: list[tuple[Any, ...]] = []
+        with self._mapped():
             while self._futures:
-                for key, *row in await rows_of(self._futures.popleft()):
-                    found[key] = StoredRow(*row)
+                found += await rows_of(self._futures.popleft())
                 self._start()
         return found
+
+    def _mapped(self) -> AbstractContextManager[None]:
+        return map_driver_errors(f"reading view {self._entry.view}")
 
     def _start(self) -> None:
-        with map_driver_errors(f"reading view {self._entry.view}"):
-            while len(self._futures) < self._db.read_window:
-                request = next(self._requests, None)
-                if request is None:
-                    return
-                self._futures.append(self._db.session.execute_async(request, execution_profile=READ))
+        execute = self._db.session.execute_async
+        while len(self._futures) < self._db.read_window:
+            request = next(self._requests, None)
+            if request is None:
+                return
+            self._futures.append(execute(request, execution_profile=READ))
 
 
 def prepare_newest(db: Database, entry: ViewEntry) -> None:
-    """Prepare what `NewestRead` sends, so that starting one does not wait for the server."""
-    for cql in _newest_cql(db, entry):
+    """Prepare what serving sends, so that starting a read does not wait for the server."""
+    for cql in newest_cql(db.keyspace, entry.table, SERVED):
         db.prepare(cql, READ)
 
 
-def read_newest(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> dict[bytes, StoredRow]:
-    """Return the newest row of each distinct key within the bounds."""
-    return NewestRead(db, entry, keys, bounds).result()
+def read_newest(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> Rows:
+    """Return the newest row of each distinct key within the bounds, in no order."""
+    return _rows(NewestRead(db, entry, keys, bounds, WHOLE).result())
+
+
+def no_rows() -> Rows:
+    """Return what a read that found nothing returns."""
+    return _rows([])
 
 
 def read_history(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> Rows:
@@ -169,39 +181,51 @@ def _slices(
 
 
 def _select(db: Database, entry: ViewEntry, more: str = "") -> str:
-    return (
-        f"SELECT entity_key, event_us, created_us, arrived_us, features{more} "
-        f"FROM {quoted(db.keyspace)}.{quoted(entry.table)}"
-    )
+    return f"SELECT {WHOLE}{more} FROM {quoted(db.keyspace)}.{quoted(entry.table)}"
 
 
-def _newest_cql(db: Database, entry: ViewEntry) -> tuple[str, str]:
-    select, bounds = _select(db, entry), "AND event_us >= ? AND event_us <= ?"
+@lru_cache(TEXTS_KEPT)
+def newest_cql(keyspace: str, table: str, columns: str) -> tuple[str, str]:
+    """Return how the newest row of one key is read, and the newest of many."""
+    select = f"SELECT {columns} FROM {quoted(keyspace)}.{quoted(table)}"
+    bounds = "AND event_us >= ? AND event_us <= ?"
     return (
         f"{select} WHERE entity_key = ? {bounds} LIMIT 1",
         f"{select} WHERE entity_key IN ? {bounds} PER PARTITION LIMIT 1",
     )
 
 
-def _newest_requests(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> Iterator[Any]:
-    of_one, of_many = _newest_cql(db, entry)
-    if len(keys) == 1:
-        yield db.prepare(of_one, READ).bind((keys[0], bounds.lower_us, bounds.upper_us))
-        return
-    yield from _in_requests(db, of_many, keys, bounds)
+def _newest_requests(
+    db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds, columns: str
+) -> Iterator[Any]:
+    of_one, of_many = newest_cql(db.keyspace, entry.table, columns)
+    if len(keys) != 1:
+        return _in_requests(db, of_many, keys, bounds)
+    values = [keys[0], _BIGINT(bounds.lower_us), _BIGINT(bounds.upper_us)]
+    return iter([_bound(db.prepare(of_one, READ), values, keys[0])])
 
 
 def _in_requests(db: Database, cql: str, keys: Sequence[bytes], bounds: Bounds) -> Iterator[Any]:
-    from cassandra.query import BoundStatement
-
     prepared = db.prepare(cql, READ)
     # The driver knows no routing key for IN and would ask a random node; the group's first key leads to its replicas.
     prepared.routing_key_indexes = [0]
+    between = [_BIGINT(bounds.lower_us), _BIGINT(bounds.upper_us)]
     for group in replica_groups(db, keys):
         for start in range(0, len(group), IN_KEYS):
             some = [keys[index] for index in group[start : start + IN_KEYS]]
-            statement = BoundStatement(prepared, routing_key=some[0])
-            yield statement.bind((some, bounds.lower_us, bounds.upper_us))
+            yield _bound(prepared, [_blobs(some), *between], some[0])
+
+
+def _bound(prepared: PreparedStatement, values: list[bytes], routing_key: bytes) -> BoundStatement:
+    """Return a statement with values in their wire form: to have the driver bind them costs it several times as much."""
+    statement = BoundStatement(prepared, routing_key=routing_key)
+    statement.values = values
+    return statement
+
+
+def _blobs(blobs: Sequence[bytes]) -> bytes:
+    """Return a list of blobs as CQL has it on the wire."""
+    return b"".join([_INT(len(blobs)), *(part for blob in blobs for part in (_INT(len(blob)), blob))])
 
 
 def _rows(found: Sequence[tuple[Any, ...]]) -> Rows:

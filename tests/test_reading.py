@@ -1,0 +1,95 @@
+"""Reading fast answers as Feast's own code would: response, keys, names."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import DoubleList, RepeatedValue, Value
+from feast.utils import _populate_response_from_feature_data
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feastra_nb.adapter.response import fill, split
+from feastra_nb.adapter.rows import Wanted, _features, key_bytes, keys_of
+from feastra_nb.errors import CatalogConflict
+from feastra_nb.storage.reader import _blobs
+
+NAMES = ["a", "b", "c"]
+
+values = st.one_of(
+    st.just(Value()),
+    st.floats(allow_nan=False).map(lambda one: Value(double_val=one)),
+    st.integers(-(2**63), 2**63 - 1).map(lambda one: Value(int64_val=one)),
+    st.text(max_size=300).map(lambda one: Value(string_val=one)),
+    st.lists(st.floats(allow_nan=False), max_size=60).map(lambda some: Value(double_list_val=DoubleList(val=some))),
+)
+rows = st.one_of(
+    st.none(), st.tuples(st.integers(-(10**15), 4 * 10**15), st.lists(values, min_size=1, max_size=len(NAMES) + 1))
+)
+
+
+@given(
+    st.lists(rows, max_size=6),
+    st.randoms(use_true_random=False),
+    st.permutations(range(len(NAMES))),
+    st.booleans(),
+    st.booleans(),
+)
+def test_a_response_is_what_feast_would_have_made_of_the_same_rows(stored, random, positions, full, versions):
+    table = SimpleNamespace(
+        name="view",
+        current_version_number=3,
+        projection=SimpleNamespace(name="view", name_alias="alias", name_to_use=lambda: "alias"),
+    )
+    answers = [
+        None if row is None else (row[0], split(RepeatedValue(val=row[1]).SerializeToString())) for row in stored
+    ]
+    length = len(stored) * 2
+    places = random.sample(range(length), length)
+    indexes = [sorted(places[2 * number : 2 * number + 2]) for number in range(len(stored))]
+
+    ours, theirs = GetOnlineFeaturesResponse(), GetOnlineFeaturesResponse()
+    wanted = Wanted(table, NAMES, [], indexes, length)
+    fill(ours, wanted, answers, positions, full_feature_names=full, version_metadata=versions)
+    asked = list(zip(NAMES, positions, strict=True))
+    as_feast = [(None, None) if answer is None else _features(answer, asked) for answer in answers]
+    _populate_response_from_feature_data(NAMES, as_feast, indexes, theirs, full, table, length, versions)
+
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("payload", ["0a", "0a05", "0a0220", "1200", "0a00ff", "0affffffffffffffffffff7f", "0a80"])
+def test_a_payload_of_something_else_is_refused(payload):
+    with pytest.raises(CatalogConflict, match="no list of values"):
+        split(bytes.fromhex(payload))
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5))
+def test_keys_of_one_integer_are_those_of_feast(numbers):
+    entities = [{"id": Value(int64_val=number)} for number in numbers]
+    assert keys_of(entities) == [key_bytes(EntityKey(join_keys=["id"], entity_values=one.values())) for one in entities]
+
+
+@pytest.mark.parametrize(
+    "entities",
+    [
+        [{"id": Value(string_val="x")}, {"id": Value(string_val="")}],
+        [{"id": Value(int32_val=7)}],
+        [{"b": Value(int64_val=1), "a": Value(string_val="x")}],
+        [{"id": Value(int64_val=1)}, {"id": Value(int32_val=1)}],
+        [{}],
+    ],
+)
+def test_other_keys_are_those_of_feast(entities):
+    expected = [key_bytes(EntityKey(join_keys=one.keys(), entity_values=one.values())) for one in entities]
+    assert keys_of(entities) == expected
+
+
+def test_a_list_of_blobs_is_bound_as_the_driver_binds_it():
+    from cassandra.cqltypes import BytesType, ListType
+
+    blobs = [b"", b"x", b"y" * 300]
+    assert _blobs(blobs) == ListType.apply_parameters([BytesType]).to_binary(blobs, 4)
