@@ -14,6 +14,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+import click
 from feast.infra.common.materialization_job import MaterializationJobStatus
 from feast.infra.compute_engines.local.compute import LocalComputeEngine
 from feast.infra.compute_engines.local.job import LocalMaterializationJob
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from feast.infra.common.materialization_job import MaterializationTask
     from feast.infra.registry.base_registry import BaseRegistry
 
+    from feastra_nb.materialization import Materialization
+
 
 class ArrowComputeEngineConfig(FeastConfigBaseModel):
     """Configuration of `ArrowComputeEngine`."""
@@ -38,6 +41,12 @@ class ArrowComputeEngineConfig(FeastConfigBaseModel):
     type: Literal["feastra_nb.arrow_engine.ArrowComputeEngine"] = "feastra_nb.arrow_engine.ArrowComputeEngine"
     lookback_hours: StrictFloat | StrictInt = 24
     """How far before its start a run looks for rows that arrived late, in hours: Feast's incremental start is the last end."""
+
+
+class ArrowMaterializationJob(LocalMaterializationJob):
+    """A job of `ArrowComputeEngine`; ``materialization`` says what it wrote."""
+
+    materialization: Materialization | None = None
 
 
 class ArrowComputeEngine(LocalComputeEngine):
@@ -51,16 +60,21 @@ class ArrowComputeEngine(LocalComputeEngine):
             return super()._materialize_one(registry, task, **kwargs)
         job_id = f"{view.name}-{task.start_time}-{task.end_time}"
         try:
-            self._run(registry, task)
+            done = self._run(registry, task)
         except Exception as error:  # noqa: BLE001 - Feast takes a job's error from the job
             return LocalMaterializationJob(job_id=job_id, status=MaterializationJobStatus.ERROR, error=error)
-        return LocalMaterializationJob(job_id=job_id, status=MaterializationJobStatus.SUCCEEDED)
+        job = ArrowMaterializationJob(job_id=job_id, status=MaterializationJobStatus.SUCCEEDED)
+        job.materialization = done
+        if task.tqdm_builder:
+            click.echo(f"  {done!r}")  # beside what Feast itself says
+        return job
 
-    def _run(self, registry: BaseRegistry, task: MaterializationTask) -> None:
+    def _run(self, registry: BaseRegistry, task: MaterializationTask) -> Materialization:
         lookback = timedelta(hours=float(self.repo_config.batch_engine.lookback_hours))
         interval = us(make_tzaware(task.start_time) - lookback), us(make_tzaware(task.end_time))
         offline = OfflineView(self.repo_config, self.offline_store, registry, task.feature_view)
-        materialize_view(offline, self.online_store, interval, lookback=lookback)
+        progress = task.tqdm_builder is not None
+        return materialize_view(offline, self.online_store, interval, lookback=lookback, progress=progress)
 
 
 def serves(view: FeatureView, online_store: object) -> bool:

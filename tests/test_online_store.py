@@ -278,6 +278,23 @@ def test_the_arrow_engine_serves_feast_materialize(open_repository, driver, tmp_
     assert store.get_online_features(["drivers:trips"], [{"driver": 1}]).to_dict()["trips"] == [1]
 
 
+def test_feast_materialize_shows_what_the_arrow_engine_wrote(open_repository, driver, tmp_path, capsys):
+    store = open_repository(batch_engine={"type": "feastra_nb.arrow_engine.ArrowComputeEngine"})
+    store.apply([driver, drivers_view(driver, tmp_path)])
+    store.materialize(EARLIER - timedelta(hours=1), NOW)
+    shown = capsys.readouterr()
+    assert "drivers: 1 rows of 1 entities" in shown.out
+    assert "drivers: 100%" in shown.err
+
+
+def test_the_arrow_engine_hands_an_error_to_feast(open_repository, driver, tmp_path):
+    store = open_repository(batch_engine={"type": "feastra_nb.arrow_engine.ArrowComputeEngine"})
+    store.apply([driver, drivers_view(driver, tmp_path)])
+    (tmp_path / "drivers.parquet").unlink()
+    with pytest.raises(Exception, match=r"drivers\.parquet"):
+        store.materialize(EARLIER - timedelta(hours=1), NOW)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
