@@ -23,6 +23,8 @@ log = logging.getLogger("feastra_nb.storage")
 
 ATTEMPTS = 6  # sends of one batch before it is given up
 BACKOFF_S, BACKOFF_LIMIT_S = 0.05, 2.0
+LEAST_IN_FLIGHT = 4
+CUT_AGAIN_S = 0.5  # failures within this time of one another have one cause, and narrow the window once
 
 
 @dataclass(slots=True)
@@ -42,7 +44,11 @@ def _failed(error: BaseException, completed: _Completed, batch: Batch) -> None:
 
 
 class Window:
-    """Batches in flight. Completions come back to the sending thread through a queue, so no state is shared."""
+    """Batches in flight. Completions come back to the sending thread through a queue, so no state is shared.
+
+    How many may be in flight is halved when the server cannot follow (overloaded, timed out), and grows back by one for each
+    window of acknowledged batches, up to ``db.write_window``.
+    """
 
     def __init__(self, db: Database, on_acknowledged: Callable[[int], object] | None) -> None:
         self.result = WriteResult()
@@ -51,10 +57,13 @@ class Window:
         self._completed: _Completed = queue.SimpleQueue()
         self._waiting: list[Batch] = []
         self._in_flight = 0
+        self._limit = db.write_window
+        self._acknowledged_since = 0
+        self._cut_again_s = 0.0
 
     def send(self, batch: Batch) -> None:
         """Send a batch as soon as the window has room."""
-        while self._in_flight >= self._db.write_window:
+        while self._in_flight >= self._limit:
             self._settle(self._completed.get())
         while not self._completed.empty():
             self._settle(self._completed.get())
@@ -94,7 +103,7 @@ class Window:
         future.add_callbacks(_acknowledged, _failed, callback_args=known, errback_args=known)
 
     def _send_due(self, now_s: float) -> None:
-        while self._waiting and self._waiting[0].due_s <= now_s and self._in_flight < self._db.write_window:
+        while self._waiting and self._waiting[0].due_s <= now_s and self._in_flight < self._limit:
             self._start(heapq.heappop(self._waiting))
 
     def _settle(self, completion: tuple[Batch, BaseException | None]) -> None:
@@ -110,11 +119,21 @@ class Window:
     def _acknowledge(self, batch: Batch) -> None:
         batch.release()
         self.result.rows += batch.rows
+        self._acknowledged_since += 1
+        if self._acknowledged_since >= self._limit < self._db.write_window:
+            self._limit, self._acknowledged_since = self._limit + 1, 0
         if self._on_acknowledged is not None:
             self._on_acknowledged(batch.rows)
 
+    def _narrow(self) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._cut_again_s:
+            self._limit, self._acknowledged_since = max(LEAST_IN_FLIGHT, self._limit // 2), 0
+            self._cut_again_s = now_s + CUT_AGAIN_S
+
     def _retry_later(self, batch: Batch, error: BaseException) -> None:
         self.result.retries += 1
+        self._narrow()
         # Jitter, so that many writers do not come back at one moment.
         delay_s = min(BACKOFF_S * 2**batch.attempts, BACKOFF_LIMIT_S) * random.uniform(0.5, 1.5)  # noqa: S311
         log.info("batch of %d rows again in %.2f s after %s", batch.rows, delay_s, type(error).__name__)

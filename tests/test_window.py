@@ -1,0 +1,98 @@
+"""How many batches are in flight: as many as the server can follow. A fake session stands for the driver's."""
+
+from types import SimpleNamespace
+
+import pytest
+from cassandra import OperationTimedOut
+from cassandra.protocol import SyntaxException
+
+from feastra_nb.errors import RequestFailed
+from feastra_nb.storage import window
+from feastra_nb.storage.batches import Batch
+
+WINDOW = 16
+
+
+class Session:
+    """Answers each request when the next one is sent; fails those whose number it was given."""
+
+    def __init__(self, failures=(), error=OperationTimedOut):
+        self.open, self.most, self.sent = [], [], 0
+        self._failures, self._error = set(failures), error
+
+    def execute_async(self, statement, execution_profile):  # noqa: ARG002 - the driver's signature
+        number, self.sent = self.sent, self.sent + 1
+        future = SimpleNamespace()
+
+        def add_callbacks(acknowledged, failed, callback_args, errback_args):
+            self.open.append(
+                (lambda: failed(self._error(), *errback_args))
+                if number in self._failures
+                else (lambda: acknowledged(None, *callback_args))
+            )
+            self.most.append(len(self.open))
+            if len(self.open) >= self.limit():
+                for answer in self.open:
+                    answer()
+                self.open = []
+
+        future.add_callbacks = add_callbacks
+        return future
+
+
+@pytest.fixture
+def sending(monkeypatch):
+    """Send batches of three rows through a window over a fake session; returns window and session."""
+    monkeypatch.setattr(window, "BACKOFF_S", 0.0)
+
+    def send(batches, session):
+        under_test = window.Window(SimpleNamespace(session=session, write_window=WINDOW), None)
+        session.limit = lambda: under_test._limit
+        for number in range(batches):
+            under_test.send(Batch(0.0, number, 3))
+        session.limit = lambda: 1  # answer what is left
+        for answer in session.open:
+            answer()
+        session.open = []
+        under_test.finish()
+        return under_test
+
+    return send
+
+
+def test_the_window_stays_full_while_the_server_follows(sending):
+    session = Session()
+    result = sending(200, session).result
+    assert (result.rows, result.retries, max(session.most)) == (600, 0, WINDOW)
+
+
+def test_a_server_that_cannot_follow_gets_half_as_much_at_a_time_and_every_row(sending):
+    session = Session(failures=range(40, 48))
+    result = sending(60, session).result
+    assert (result.rows, result.retries) == (180, 8)
+    assert max(session.most[49:57]) <= WINDOW // 2
+
+
+def test_the_window_grows_back(sending):
+    under_test = sending(2_000, Session(failures=[40]))
+    assert (under_test.result.rows, under_test._limit) == (6_000, WINDOW)
+
+
+def test_one_burst_of_failures_narrows_the_window_once(sending):
+    session = Session(failures=range(16))
+    assert sending(17, session)._limit >= WINDOW // 2
+
+
+def test_the_window_never_closes(sending, monkeypatch):
+    monkeypatch.setattr(window, "CUT_AGAIN_S", 0.0)
+    session = Session(failures=range(30))
+    under_test = sending(30, session)
+    assert under_test.result.rows == 90
+    assert under_test._limit >= window.LEAST_IN_FLIGHT
+
+
+def test_what_cannot_pass_is_not_sent_again(sending):
+    session = Session(failures=[0], error=lambda: SyntaxException(0x2000, "no such thing", None))
+    with pytest.raises(RequestFailed, match="no such thing"):
+        sending(1, session)
+    assert session.sent == 1
