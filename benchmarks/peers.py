@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import shutil
 import socket
 import subprocess
@@ -68,7 +69,7 @@ class FeastPeer:
     def materialize(self, view: str) -> None:
         """Run `FeatureStore.materialize`."""
         start, end = data.interval()
-        with quiet_feast():
+        with quiet_feast(), contextlib.redirect_stderr(io.StringIO()):  # no bars
             self.store.materialize(start, end, [view])
 
     def reader(self, views: Sequence[str], table: Table) -> Callable[[Sequence[int]], object]:
