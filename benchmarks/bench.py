@@ -73,12 +73,12 @@ SIZES = {
         10_000, (200, 24), (), 200_000, 3,
     ),
     "tiny": Size(
-        1, 0, {10: 200, 50: 100, 200: 50}, 20, {1: 2, 10: 2, 100: 2, 1_000: 2}, 100, (3, 4), (50,), 100, 1,
+        1, 0, {10: 50, 50: 20, 200: 10}, 20, {1: 2, 10: 2, 100: 2, 1_000: 2}, 100, (3, 4), (50,), 100, 1,
     ),
 }  # fmt: skip
 # A slow peer's share of the entities: throughput is compared, and waiting ten times as long would not change it.
 SHARES = {peers.OURS: 1.0, peers.BARE: 1.0, peers.REDIS: 0.25, peers.SQLITE: 0.1, peers.CASSANDRA: 0.02}
-LEAST_ENTITIES = 20
+LEAST_ENTITIES = 5
 
 
 class Bench(contextlib.ExitStack):
