@@ -15,13 +15,13 @@ from feastra_nb.intake.pulled import OfflineView
 from feastra_nb.storage.journal import DONE, INTERRUPTED, RUNNING, Run
 from feastra_nb.times import DAY_US
 
-N, ENTITIES = 3_000, 60
+N, ENTITIES = 1_200, 60
 LAST_MONTH = 30
 
 
 @pytest.fixture
 def month(now):
-    """3,000 events of 60 entities, evenly over the thirty days up to an hour ago."""
+    """1,200 events of 60 entities, evenly over the thirty days up to an hour ago."""
     at = (
         now
         - pd.Timedelta(hours=1)
@@ -32,9 +32,9 @@ def month(now):
 
 @pytest.fixture
 def small_spans(monkeypatch):
-    """Spans of about 200 rows, in tables of 50."""
-    monkeypatch.setattr(from_offline, "SPAN_ROWS", 200)
-    monkeypatch.setattr(spans, "SPAN_ROWS", 200)
+    """Spans of about 150 rows, in tables of 50."""
+    monkeypatch.setattr(from_offline, "SPAN_ROWS", 150)
+    monkeypatch.setattr(spans, "SPAN_ROWS", 150)
     monkeypatch.setattr(pulled, "STREAM_ROWS", 50)
 
 
@@ -216,7 +216,7 @@ def test_a_value_that_does_not_fit_says_what_was_written_before_it(registered, m
     words = [str(number) for number in month["x"]]
     words[0] = "x" * 6_000_000  # the oldest event, so the last to be read
     ws = registered(month.assign(x=words), fields=(("x", String),))
-    with pytest.raises(WriteIncomplete, match=r"stopped after 2,\d+ rows.* beyond 5,000,000 bytes") as failed:
+    with pytest.raises(WriteIncomplete, match=r"stopped after 1,\d+ rows.* beyond 5,000,000 bytes") as failed:
         ws.materialize("v", progress=False)
     assert failed.value.acknowledged == ws.runs("v")["rows"].iloc[0]
     assert ws.runs("v")["state"].tolist() == ["failed"]
