@@ -8,6 +8,7 @@ import traceback
 
 import pandas as pd
 import pytest
+from conftest import JVM_OPTIONS
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -73,7 +74,10 @@ def guarded(authority):
         "authenticator": "PasswordAuthenticator", "authorizer": "CassandraAuthorizer", "client_encryption_options": encryption,
         "tables_warn_threshold": TABLES_WARN, "tables_fail_threshold": TABLES_FAIL,
     }  # fmt: skip
-    yield local.start(name=NODE, settings=settings, progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEASTRA_JVM_OPTIONS", JVM_OPTIONS)
+        started = local.start(name=NODE, settings=settings, progress=False)
+    yield started
     local.purge(NODE)
 
 

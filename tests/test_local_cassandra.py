@@ -67,8 +67,10 @@ def cache(tmp_path_factory):
     own = tmp_path_factory.mktemp("cache") / "feastra"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FEASTRA_CACHE", str(own))
-        for variable in ("FEASTRA_HEAP_MB", "FEASTRA_IDLE_S", "FEASTRA_JAVA_HOME", "FEASTRA_JVM_OPTIONS"):
+        for variable in ("FEASTRA_HEAP_MB", "FEASTRA_IDLE_S", "FEASTRA_JAVA_HOME"):
             patch.delenv(variable, raising=False)
+        # Nodes that live for seconds are not worth well compiled code; the one that is looked at most is an ordinary one.
+        patch.setenv("FEASTRA_JVM_OPTIONS", "-XX:TieredStopAtLevel=1")
         make_cache()
         (own / "jars").symlink_to(jars)
         yield own
@@ -79,7 +81,9 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def node():
     """A running node that tests share; none of them stops it."""
-    return local.start(name="shared", heap_mb=HEAP_MB, progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("FEASTRA_JVM_OPTIONS")
+        return local.start(name="shared", heap_mb=HEAP_MB, progress=False)
 
 
 @pytest.fixture(scope="module")
