@@ -5,9 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from feast import Entity, FeatureView, Field, FileSource, ValueType
 from feast.protos.feast.serving.ServingService_pb2 import GetOnlineFeaturesResponse
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import DoubleList, RepeatedValue, Value
+from feast.types import Int64
 from feast.utils import _populate_response_from_feature_data
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,3 +95,25 @@ def test_a_list_of_blobs_is_bound_as_the_driver_binds_it():
 
     blobs = [b"", b"x", b"y" * 300]
     assert _blobs(blobs) == ListType.apply_parameters([BytesType]).to_binary(blobs, 4)
+
+
+def test_a_request_builds_only_the_views_it_names():
+    from feastra_nb.retrieval.request import references, requested
+
+    built = []
+
+    def view_of(name, _project, *_allow_cache):
+        built.append(name)
+        return FeatureView(name=name, entities=[entity], schema=[key, Field(name="a", dtype=Int64)], source=source)
+
+    key, entity = Field(name="id", dtype=Int64), Entity(name="id", join_keys=["id"], value_type=ValueType.INT64)
+    source = FileSource(name="s", path="s.parquet", timestamp_field="event_timestamp")
+    store = SimpleNamespace(registry=SimpleNamespace(get_any_feature_view=view_of), project="p")
+
+    assert references(store, ["one", "two:a"]) == ["one:a", "two:a"]
+    assert built == ["one", "two"]
+    built.clear()
+    wanted, on_demand = requested(store, ["one", "two:a"], full_feature_names=True)
+    assert [(one.label, one.features) for one in wanted] == [("one", ("a",)), ("two", ("a",))]
+    assert not on_demand
+    assert built == ["one", "two"]

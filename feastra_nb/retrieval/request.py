@@ -56,6 +56,26 @@ class Requested:
         return [f"{self.label}__{name}" if full_feature_names else name for name in self.features]
 
 
+class _Views:
+    """A registry that remembers the views it built until they are asked for again: to build one takes milliseconds."""
+
+    def __init__(self, registry: Any) -> None:
+        self._registry = registry
+        self._built: dict[tuple[str, str], Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._registry, name)
+
+    def look_up(self, name: str, project: str) -> Any:
+        """Return a view, and keep it for Feast."""
+        return self._built.setdefault((name, project), self.get_any_feature_view(name, project))
+
+    def get_any_feature_view(self, name: str, project: str, allow_cache: bool = False) -> Any:  # noqa: FBT001, FBT002 - Feast's signature
+        """Return a view; each object once, since Feast changes those it gets."""
+        view = self._built.pop((name, project), None)
+        return self._registry.get_any_feature_view(name, project, allow_cache) if view is None else view
+
+
 def references(feature_store: FeatureStore, features: Any) -> Any:
     """Return what Feast takes as ``features``: a list of references, or a feature service.
 
@@ -69,6 +89,10 @@ def references(feature_store: FeatureStore, features: Any) -> Any:
     UnknownName
         No such view or feature; names the closest.
     """
+    return _references(feature_store, _Views(feature_store.registry), features)
+
+
+def _references(feature_store: FeatureStore, views: _Views, features: Any) -> Any:
     from feast import FeatureService
 
     if isinstance(features, FeatureService):
@@ -76,19 +100,29 @@ def references(feature_store: FeatureStore, features: Any) -> Any:
     refs = [features] if isinstance(features, str) else list(features)
     if not refs:
         raise ConfigurationError("no features were asked for", hint='"view:feature", or a list of them')
-    known = {view.name: [field.name for field in view.features] for view in _all_views(feature_store)}
+    names = dict.fromkeys(_view_name(ref) for ref in refs)
+    known = {name: _features_of(feature_store, views, name) for name in names}
     return [full for ref in refs for full in _expand(ref, known)]
 
 
-def _all_views(feature_store: FeatureStore) -> list[Any]:
-    return [*feature_store.list_all_feature_views(), *feature_store.list_on_demand_feature_views()]
+def _view_name(ref: Any) -> str:
+    return str(ref).partition(":")[0].split("@")[0]
+
+
+def _features_of(feature_store: FeatureStore, views: _Views, view: str) -> list[str]:
+    from feast.errors import FeatureViewNotFoundException
+
+    try:
+        found = views.look_up(view, feature_store.project)
+    except FeatureViewNotFoundException:
+        known = [one.name for one in feature_store.list_all_feature_views()]
+        raise UnknownName(f"there is no feature view {view!r}", hint=close_names(view, known)) from None
+    return [field.name for field in found.features]
 
 
 def _expand(ref: Any, known: Mapping[str, Sequence[str]]) -> list[str]:
     view, _, feature = str(ref).partition(":")
-    name = view.split("@")[0]
-    if name not in known:
-        raise UnknownName(f"there is no feature view {name!r}", hint=close_names(name, known))
+    name = _view_name(ref)
     if not feature:
         return [f"{view}:{one}" for one in known[name]]
     if feature not in known[name]:
@@ -106,8 +140,9 @@ def requested(feature_store: FeatureStore, features: Any, *, full_feature_names:
     """
     from feast import utils
 
-    refs = references(feature_store, features)
-    registry, project = feature_store.registry, feature_store.project
+    registry: Any = _Views(feature_store.registry)
+    project = feature_store.project
+    refs = _references(feature_store, registry, features)
     names = utils._get_features(registry, project, refs)  # noqa: SLF001 - Feast has no public resolver
     views, on_demand = utils._get_feature_views_to_use(registry, project, refs)  # noqa: SLF001
     grouped, on_demand_grouped = utils._group_feature_refs(names, views, on_demand)  # noqa: SLF001
