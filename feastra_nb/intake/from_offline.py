@@ -73,11 +73,15 @@ def materialize_view(
     covered = resumable(runs, generation=entry.generation, terms=entry.terms, lookback_us=lookback_us) if resume else []
     plan = _Plan(offline, writing, [run.touched for run in runs if run.writes and run.generation == entry.generation])
     with writing.journalled("view", interval):
-        extent = offline.all(window).extent() if window else None
+        whole = offline.all(window) if window else None
+        extent = whole.extent() if whole else None
         total = extent.rows if extent and not before and not covered else None
         with acknowledged_rows(total, offline.view.name, progress) as report:
-            for gap in gaps(window, covered) if window else []:
-                plan.write_spans(gap, extent, report)
+            if whole and extent and extent.rows <= SPAN_ROWS and not covered:
+                plan.write_span(whole, report)
+            elif window:
+                for gap in gaps(window, covered):
+                    plan.write_spans(gap, extent, report)
             if before:
                 plan.write_latest(before, report)
     skipped = [one for one in covered if window and one[1] >= window[0] and one[0] <= window[1]]
@@ -146,11 +150,15 @@ class _Plan:
             first_us = interval[1] - extent.last_us + length_us * SPAN_ROWS // extent.rows
             spans = Spans(interval, first_us=max(first_us, 1))
         for span in spans:
-            self._writing.reached(self._reached_us, span[0])
-            counted = _Counted(self._offline.all(span))
-            self._writing.write(self._parts(counted.tables()), report)
-            spans.took(counted.rows)
-            self._reached_us = span[0]
+            spans.took(self.write_span(self._offline.all(span), report))
+
+    def write_span(self, pulled: Pulled, report: Progress) -> int:
+        """Write every event that was pulled, and return how many there were."""
+        self._writing.reached(self._reached_us, pulled.interval[0])
+        counted = _Counted(pulled)
+        self._writing.write(self._parts(counted.tables()), report)
+        self._reached_us = pulled.interval[0]
+        return counted.rows
 
     def write_latest(self, interval: Interval, report: Progress) -> None:
         """Write of each entity the newest event of an interval before the retention's window."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -92,7 +93,7 @@ def _just_after(at_us: int) -> datetime:
     return instant(at_us + 1)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Pulled:
     """Rows that the offline store was asked for.
 
@@ -115,8 +116,10 @@ class Pulled:
         table = _duckdb_table(self.job)
         if table is None:
             return None
-        event = table[self._source_timestamp()]
-        found = table.aggregate(rows=table.count(), first=event.min(), last=event.max()).to_pyarrow()
+        event = '"' + self._source_timestamp().replace('"', '""') + '"'
+        found = self._relation.aggregate(
+            f"count(*) AS rows, min({event}) AS first, max({event}) AS last"
+        ).to_arrow_table()
         first, last = (epoch_us(found.column(name)) for name in ("first", "last"))
         return Extent(found.column("rows")[0].as_py(), int(first[0]), int(last[0]))
 
@@ -133,8 +136,16 @@ class Pulled:
                 yield whole.slice(start, STREAM_ROWS)
             return
         schema = expression.schema().to_pyarrow()
-        for batch in _stream(expression):
-            yield self._prepared(pa.Table.from_batches([batch]).cast(schema))
+        with self._relation.to_arrow_reader(STREAM_ROWS) as reader:
+            for batch in reader:
+                yield self._prepared(pa.Table.from_batches([batch]).cast(schema))
+
+    @cached_property
+    def _relation(self) -> Any:
+        """The job's query as a relation of DuckDB; ibis's own stream calls what DuckDB has renamed."""
+        import ibis
+
+        return self.job.table.get_backend().con.sql(ibis.to_sql(self.job.table))
 
     def _prepared(self, table: pa.Table) -> pa.Table:
         from feast.utils import _run_pyarrow_field_mapping
@@ -162,16 +173,6 @@ def _duckdb_table(job: Any) -> Any:
     if not isinstance(table, ibis.expr.types.Table) or table.op().find(InMemoryTable):
         return None
     return table if table.get_backend().name == "duckdb" else None
-
-
-def _stream(expression: Any) -> Iterator[pa.RecordBatch]:
-    # ibis's own `to_pyarrow_batches` calls what DuckDB 1.5 has removed.
-    import ibis
-
-    relation = expression.get_backend().con.sql(ibis.to_sql(expression))
-    stream = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
-    with stream(STREAM_ROWS) as reader:
-        yield from reader
 
 
 def _with_dummy_key(table: pa.Table, view: FeatureView) -> pa.Table:
