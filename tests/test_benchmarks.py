@@ -61,7 +61,7 @@ def test_machine_and_versions_are_named(result):
 
 def test_targets_stand_beside_what_was_measured(out, result):
     assert {row["verdict"] for row in result["targets"]} <= {"missed", "met", "aim reached"}
-    assert len(result["targets"]) >= 15  # all but those that need millions of rows
+    assert len(result["targets"]) >= 14  # all but those that need Redis or millions of rows
     assert "materialize, 10 features, over Feast's Cassandra store" in (out / "printed.txt").read_text()
 
 
