@@ -203,9 +203,8 @@ class Writing:
 
     def reached(self, reached_us: int | None, reaching_us: int) -> None:
         """Write into the journal how far the run has come, and what it does next (see `storage.journal.Run`)."""
-        if self._run is not None:
-            self._run = replace(self._run, reached_us=reached_us, reaching_us=reaching_us)
-            self._opened.journal.write(self._present())
+        self._run = replace(self._present(), reached_us=reached_us, reaching_us=reaching_us)
+        self._opened.journal.write(self._run)
 
     def forget_before_retention(self) -> None:
         """Note in the catalog that of what is older than the retention only the newest events are written."""

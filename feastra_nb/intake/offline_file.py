@@ -108,11 +108,11 @@ def _stored(
     if fresh_features:
         # A feature that the file has not yet: no stored row has the same content.
         return np.zeros(table.num_rows, dtype=np.int64), np.zeros(table.num_rows, dtype=bool)
-    created = "NULL::timestamptz" if roles.created is None else _sql(roles.created)
-    partition = ", ".join(map(_sql, same))
+    created = "NULL::timestamptz" if roles.created is None else sql_name(roles.created)
+    partition = ", ".join(map(sql_name, same))
     matches = " AND ".join(
-        [*(f"f.{_sql(name)} = s.{_sql(name)}" for name in same)]
-        + [f"f.{_sql(name)} IS NOT DISTINCT FROM s.{_sql(name)}" for name in content]
+        [*(f"f.{sql_name(name)} = s.{sql_name(name)}" for name in same)]
+        + [f"f.{sql_name(name)} IS NOT DISTINCT FROM s.{sql_name(name)}" for name in content]
     )
     with duckdb.connect() as connection:
         connection.register("frame", table.append_column("feastra row", pa.array(np.arange(table.num_rows))))
@@ -135,7 +135,8 @@ def _stored(
     return stored_us, known
 
 
-def _sql(name: str) -> str:
+def sql_name(name: str) -> str:
+    """Return a column's name as DuckDB's SQL quotes it."""
     return '"' + name.replace('"', '""') + '"'
 
 

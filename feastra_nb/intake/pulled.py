@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from feastra_nb.frames import epoch_us
+from feastra_nb.intake.offline_file import sql_name
 from feastra_nb.intake.spans import OLDEST_US
 from feastra_nb.times import instant
 
@@ -60,18 +61,20 @@ class OfflineView:
         """Return every row of an interval of event time."""
         lower_us, upper_us = interval
         start = None if lower_us < OLDEST_US else instant(lower_us)
+        columns = self._columns()
         job = self.offline_store.pull_all_from_table_or_query(
-            **self._columns(), start_date=start, end_date=_just_after(upper_us)
+            **columns, start_date=start, end_date=_just_after(upper_us)
         )
-        return Pulled(job, self.view, interval)
+        return Pulled(job, self.view, interval, columns["timestamp_field"])
 
     def latest(self, interval: Interval) -> Pulled:
         """Return the newest row of each entity in an interval of event time."""
         lower_us, upper_us = interval
+        columns = self._columns()
         job = self.offline_store.pull_latest_from_table_or_query(
-            **self._columns(), start_date=instant(max(lower_us, OLDEST_US)), end_date=_just_after(upper_us)
+            **columns, start_date=instant(max(lower_us, OLDEST_US)), end_date=_just_after(upper_us)
         )
-        return Pulled(job, self.view, interval)
+        return Pulled(job, self.view, interval, columns["timestamp_field"])
 
     def _columns(self) -> dict[str, Any]:
         from feast.utils import _get_column_names
@@ -105,18 +108,21 @@ class Pulled:
         The feature view.
     interval
         Of event time, in microseconds; what the job gives beyond it is left out.
+    timestamp
+        The event time's column, as the source names it.
     """
 
     job: Any
     view: FeatureView
     interval: Interval
+    timestamp: str
 
     def extent(self) -> Extent | None:
         """Return how much there is; None where the offline store could only tell by giving it all."""
         table = _duckdb_table(self.job)
         if table is None:
             return None
-        event = '"' + self._source_timestamp().replace('"', '""') + '"'
+        event = sql_name(self.timestamp)
         found = self._relation.aggregate(
             f"count(*) AS rows, min({event}) AS first, max({event}) AS last"
         ).to_arrow_table()
@@ -155,11 +161,6 @@ class Pulled:
         lower_us, upper_us = self.interval
         inside = (event_us >= lower_us) & (event_us <= upper_us)
         return _with_dummy_key(table if inside.all() else table.filter(pa.array(inside)), self.view)
-
-    def _source_timestamp(self) -> str:
-        source = self.view.batch_source
-        renamed = {new: old for old, new in (source.field_mapping or {}).items()}
-        return str(renamed.get(source.timestamp_field, source.timestamp_field))
 
 
 def _duckdb_table(job: Any) -> Any:

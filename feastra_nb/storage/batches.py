@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from cassandra.query import BatchStatement, BatchType, BoundStatement
+from cassandra.query import BatchStatement, BatchType
 
 from feastra_nb.connection.cluster import WRITE, Database, consistency_value, quoted
 from feastra_nb.storage.replicas import replica_groups
+from feastra_nb.storage.statements import bound, insert_cql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
-    from cassandra.query import PreparedStatement
 
     from feastra_nb.storage.catalog import ViewEntry
     from feastra_nb.storage.rows import Rows
@@ -61,7 +61,7 @@ class Batches:
 
     def __init__(self, db: Database, entry: ViewEntry) -> None:
         self._db = db
-        self._insert = db.prepare(_insert_cql(db, entry), WRITE)
+        self._insert = db.prepare(insert_cql(db, entry), WRITE)
         self._delete = None if entry.retention.keeps_history else db.prepare(_delete_older_cql(db, entry), WRITE)
         self._level = consistency_value(db.settings.write_consistency)
 
@@ -87,7 +87,7 @@ class Batches:
         # Stamped when it is first sent, so that `known_at` is true to the batch; a retry sends this statement again.
         arrived = (time.time_ns() // 1000).to_bytes(8, "big")
         inserts = [
-            _bound(self._insert, [key, event, created, arrived, features, ttl])
+            bound(self._insert, [key, event, created, arrived, features, ttl])
             for key, event, created, features, ttl in zip(*columns, strict=True)
         ]
         if len(inserts) == 1 and self._delete is None:
@@ -98,15 +98,8 @@ class Batches:
             batch.add(insert)
         if self._delete is not None:
             for key, event in zip(columns[0], columns[1], strict=True):
-                batch.add(_bound(self._delete, [key, event]))
+                batch.add(bound(self._delete, [key, event]))
         return batch
-
-
-def _bound(statement: PreparedStatement, values: list[bytes]) -> Any:
-    """Return a statement with values that have their wire form already; to bind them costs the driver four times as much."""
-    bound = BoundStatement(statement)
-    bound.values = values
-    return bound
 
 
 def cells(values: Int64s, form: str) -> list[bytes]:
@@ -188,13 +181,6 @@ def cuts(partition: Int64s, replicas: Int64s, size_bytes: Int64s) -> Iterator[tu
     while start < rows:
         yield start, stop_of[start]
         start = stop_of[start]
-
-
-def _insert_cql(db: Database, entry: ViewEntry) -> str:
-    return (
-        f"INSERT INTO {quoted(db.keyspace)}.{quoted(entry.table)} "
-        "(entity_key, event_us, created_us, arrived_us, features) VALUES (?, ?, ?, ?, ?) USING TTL ?"
-    )
 
 
 def _delete_older_cql(db: Database, entry: ViewEntry) -> str:

@@ -76,8 +76,9 @@ class Run:
     @property
     def touched(self) -> tuple[int, int]:
         """The interval of event time in which it may have written."""
-        part = self.state != DONE and self.reaching_us is not None
-        return (self.reaching_us if part and self.reaching_us is not None else self.start_us, self.end_us)
+        if self.state == DONE or self.reaching_us is None:
+            return self.start_us, self.end_us
+        return self.reaching_us, self.end_us
 
     @property
     def writes(self) -> bool:

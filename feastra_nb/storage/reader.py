@@ -15,19 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from cassandra.query import BoundStatement
 
 from feastra_nb.connection.awaiting import rows_of
 from feastra_nb.connection.cluster import READ, Database, map_driver_errors, quoted
 from feastra_nb.storage.admission import CLOCK_SKEW_US
 from feastra_nb.storage.replicas import replica_groups
 from feastra_nb.storage.rows import Rows
+from feastra_nb.storage.statements import bound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
-
-    from cassandra.query import PreparedStatement
 
     from feastra_nb.storage.catalog import ViewEntry
 
@@ -202,7 +200,7 @@ def _newest_requests(
     if len(keys) != 1:
         return _in_requests(db, of_many, keys, bounds)
     values = [keys[0], _BIGINT(bounds.lower_us), _BIGINT(bounds.upper_us)]
-    return iter([_bound(db.prepare(of_one, READ), values, keys[0])])
+    return iter([bound(db.prepare(of_one, READ), values, keys[0])])
 
 
 def _in_requests(db: Database, cql: str, keys: Sequence[bytes], bounds: Bounds) -> Iterator[Any]:
@@ -213,14 +211,7 @@ def _in_requests(db: Database, cql: str, keys: Sequence[bytes], bounds: Bounds) 
     for group in replica_groups(db, keys):
         for start in range(0, len(group), IN_KEYS):
             some = [keys[index] for index in group[start : start + IN_KEYS]]
-            yield _bound(prepared, [_blobs(some), *between], some[0])
-
-
-def _bound(prepared: PreparedStatement, values: list[bytes], routing_key: bytes) -> BoundStatement:
-    """Return a statement with values in their wire form: to have the driver bind them costs it several times as much."""
-    statement = BoundStatement(prepared, routing_key=routing_key)
-    statement.values = values
-    return statement
+            yield bound(prepared, [_blobs(some), *between], some[0])
 
 
 def _blobs(blobs: Sequence[bytes]) -> bytes:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from feastra_nb.connection.cluster import WRITE, Database, quoted
+from feastra_nb.connection.cluster import WRITE, Database
 from feastra_nb.storage import reader
 from feastra_nb.storage.requests import run_all
 from feastra_nb.storage.retention import TTL_MARGIN_S
+from feastra_nb.storage.statements import insert_cql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,11 +92,7 @@ def _contents(rows: Rows) -> Iterator[tuple[Any, ...]]:
 
 def renew(db: Database, entry: ViewEntry, rows: Rows, ttl_s: Int64s) -> None:
     """Write stored rows again under their own key, arrival included, with a new time to live in seconds."""
-    cql = (
-        f"INSERT INTO {quoted(db.keyspace)}.{quoted(entry.table)} "
-        "(entity_key, event_us, created_us, arrived_us, features) VALUES (?, ?, ?, ?, ?) USING TTL ?"
-    )
-    insert = db.prepare(cql, WRITE)
+    insert = db.prepare(insert_cql(db, entry), WRITE)
     values = zip(
         rows.entity_key.to_pylist(),
         rows.event_us.tolist(),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.connection.cluster import map_driver_errors
-from feastra_nb.storage.window import ATTEMPTS, BACKOFF_LIMIT_S, BACKOFF_S, is_transient
+from feastra_nb.storage.window import ATTEMPTS, backoff_s, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -53,7 +52,7 @@ def _settled(db: Database, statement: Any, future: Any, profile: str) -> Any:
         except Exception as error:
             if not is_transient(error):
                 raise
-            delay_s = min(BACKOFF_S * 2**attempt, BACKOFF_LIMIT_S) * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
+            delay_s = backoff_s(attempt)
             log.info("a statement again in %.2f s after %s", delay_s, type(error).__name__)
             time.sleep(delay_s)
             future = db.session.execute_async(statement, execution_profile=profile)

@@ -134,11 +134,16 @@ class Window:
     def _retry_later(self, batch: Batch, error: BaseException) -> None:
         self.result.retries += 1
         self._narrow()
-        # Jitter, so that many writers do not come back at one moment.
-        delay_s = min(BACKOFF_S * 2**batch.attempts, BACKOFF_LIMIT_S) * random.uniform(0.5, 1.5)  # noqa: S311
+        delay_s = backoff_s(batch.attempts)
         log.info("batch of %d rows again in %.2f s after %s", batch.rows, delay_s, type(error).__name__)
         batch.due_s = time.monotonic() + delay_s
         heapq.heappush(self._waiting, batch)
+
+
+def backoff_s(attempts: int) -> float:
+    """Return how long to wait, in seconds, before what was sent so many times is sent again."""
+    # Jitter, so that many writers do not come back at one moment.
+    return min(BACKOFF_S * 2**attempts, BACKOFF_LIMIT_S) * random.uniform(0.5, 1.5)  # noqa: S311
 
 
 def is_transient(error: BaseException) -> bool:
