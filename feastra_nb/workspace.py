@@ -424,30 +424,59 @@ class Workspace:
         features: Any,
         entities: Any = None,
         *,
+        rate: float | None = None,
+        arrivals: str = "constant",
         concurrency: int = 1,
         seconds: float = 10.0,
         batch: int | Sequence[int] = (1, 10, 100),
+        consistency: str | Sequence[str] | None = None,
+        target: str | Sequence[str] = "feast",
+        keys: str | None = None,
         warmup_s: float = 1.0,
         progress: bool = True,
     ) -> LatencyReport:
-        """Measure how long `get_online_features` takes from here, one call after another (a closed loop: service time).
+        """Measure how long it takes to read features from here, setting by setting.
+
+        Without ``rate`` callers wait for each answer before they ask again (a closed loop): how fast one call is. With it
+        requests are sent on a schedule whatever becomes of those before (an open loop), and the response time counts from
+        when a request was to be sent, so that a stall is not hidden. Ctrl-C returns what was measured until then.
 
         Parameters
         ----------
+        features
+            A view's name, ``"view:feature"`` references, or a `feast.FeatureService`.
         entities
-            Join keys to read; None takes entities of the offline store.
+            Join keys to read; None samples up to 10,000 entities of the store, by token range.
+        rate
+            Requests a second.
+        arrivals
+            How they come: ``"constant"``, or ``"poisson"`` as those of many independent users.
         concurrency
-            Callers at a time.
-        seconds
-            How long to measure each batch size, in seconds.
-        batch
-            Entities a call; several are measured one after another.
+            Callers at a time of a closed loop.
+        seconds, warmup_s
+            How long each setting is measured, and how long it is called before, in seconds.
+        batch, consistency, target
+            Entities a request; the consistency level of the reads, None for the workspace's; what is measured: ``"feast"``
+            (`get_online_features` on any online store), ``"driver"`` (the store's own statements, nothing decoded) or the
+            URL of a ``feast serve``. Of several values all combinations are measured, one after another.
+        keys
+            ``"uniform"``: requests walk through the entities. ``"zipf"``: few entities get most requests, as in real traffic.
+
+        Raises
+        ------
+        ConfigurationError
+            A number makes no sense, there are no entities, or fewer than a batch needs.
+        UnknownName
+            There is no such view or feature.
+        ConnectionFailed
+            Nothing answers at the URL. A store that is down is no error but a finding: it is counted in the report.
         """
         self._check()
         from feastra_nb.latency import measuring
 
+        load = measuring.Load(rate, arrivals, concurrency, seconds, warmup_s)
         return measuring.latency(
-            self, features, entities, concurrency=concurrency, seconds=seconds, batch=batch, warmup_s=warmup_s,
+            self, features, entities, load, batch=batch, consistency=consistency, target=target, keys=keys,
             progress=progress,
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from hdrh.histogram import HdrHistogram
 
-from feastra_nb.errors import ConfigurationError, RequestTimedOut, Unavailable
+from feastra_nb.errors import ConfigurationError, RequestFailed, RequestTimedOut, Unavailable, UnknownName
 from feastra_nb.latency.load import closed_loop
 from feastra_nb.latency.recording import Recording, samples_beyond
 from feastra_nb.latency.report import LatencyReport, Run, environment, summarize
@@ -130,13 +130,20 @@ def test_timeouts_are_not_answers():
     assert recording.answered_per_s == pytest.approx(99)
 
 
-def test_when_the_first_twenty_calls_fail_the_first_error_is_raised():
-    failures = {i: Unavailable(f"call {i}") for i in range(1_000)}
+def test_when_the_first_twenty_calls_fail_for_a_mistake_the_first_error_is_raised():
+    failures = {i: UnknownName(f"call {i}") for i in range(1_000)}
     clock = FakeClock()
     call = timed(clock, [MS], failures)
-    with pytest.raises(Unavailable, match="call 0"):
+    with pytest.raises(UnknownName, match="call 0"):
         closed_loop(call, seconds=100, warmup_s=0.005, clock=clock)
     assert len(call.calls) == 20
+
+
+@pytest.mark.parametrize("error", [Unavailable("down"), ConnectionRefusedError("down"), RequestFailed("overloaded")])
+def test_an_outage_is_counted_to_the_end_and_not_raised(error):
+    recording, calls = measure([10 * MS], seconds=1, failures=dict.fromkeys(range(1_000), error))
+    assert recording.errors == {type(error).__name__: 100}
+    assert (recording.n, recording.requests, len(calls)) == (0, 100, 100)
 
 
 def test_one_success_among_the_first_calls_is_something_to_measure():
@@ -221,9 +228,9 @@ def test_several_callers_share_the_requests():
 
 def test_an_error_of_the_first_calls_is_raised_from_threads_too():
     def call(_):
-        raise Unavailable("down")
+        raise UnknownName("no such view")
 
-    with pytest.raises(Unavailable, match="down"):
+    with pytest.raises(UnknownName, match="no such view"):
         closed_loop(call, seconds=10, concurrency=4)
 
 

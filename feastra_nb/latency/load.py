@@ -1,8 +1,8 @@
-"""Sending requests and taking their time; what a request is, the caller says.
+"""The closed loop: each caller sends its next request when the last one is answered.
 
-Closed loop: each caller sends its next request when the last one is answered, which answers "how fast is one call". It
-must not be read as the latency under a given rate: while the store stalls, a closed loop sends nothing and so measures
-nothing (coordinated omission, https://github.com/giltene/wrk2).
+It answers "how fast is one call". It must not be read as the latency under a given rate: while the store stalls, a closed
+loop sends nothing and so measures nothing (coordinated omission, https://github.com/giltene/wrk2). For that there is
+`feastra_nb.latency.pacing`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from feastra_nb.errors import ConfigurationError
+from feastra_nb.latency.outcomes import NS_PER_S, UNANSWERED, Mistakes, attempt, record
 from feastra_nb.latency.recording import Recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FAILURES_TO_GIVE_UP = 20  # first calls that all failed: there is nothing to measure
 PROGRESS_S = 0.1  # between two reports of progress: as often as an eye follows
-NS_PER_S = 1_000_000_000
+MOST_REQUESTS = 1_000_000  # of one run: at the rates of Python an hour's worth
+PATIENCE_S = 1.0  # after Ctrl-C: longer nobody wants to wait for calls under way
 
 
 def closed_loop(
@@ -38,7 +39,8 @@ def closed_loop(
     Parameters
     ----------
     call
-        Performs the i-th request; i counts from 0 through warm-up and measurement. Its result is dropped.
+        Performs the i-th request; i counts from 0 through warm-up and measurement. It may return a dict of what its time
+        consisted of, in nanoseconds by name; any other result is dropped.
     seconds
         How long to measure, after the warm-up. Calls under way at the end are waited for and count.
     warmup_s
@@ -64,7 +66,8 @@ def closed_loop(
     ConfigurationError
         If an option makes no sense.
     Exception
-        The first error, if all of the first 20 calls fail (counted from the warm-up on).
+        The first error, if the first 20 calls (counted from the warm-up on) all fail for a mistake: ``ValueError``,
+        ``LookupError`` and the like. An outage is no mistake, it is counted.
 
     Examples
     --------
@@ -72,7 +75,9 @@ def closed_loop(
     >>> recording.n > 20 and recording.percentile_ms(50) > 0
     True
     """
-    _check(seconds=seconds, warmup_s=warmup_s, concurrency=concurrency, timeout_s=timeout_s)
+    check_durations(seconds=seconds, warmup_s=warmup_s, timeout_s=timeout_s)
+    if not isinstance(concurrency, int) or concurrency < 1:
+        raise ConfigurationError(f"concurrency={concurrency!r} is no number of callers", hint="give 1 or more")
     loop = _Loop(call, seconds=seconds, warmup_s=warmup_s, timeout_s=timeout_s, clock=clock, on_progress=on_progress)
     try:
         if concurrency == 1:
@@ -81,23 +86,22 @@ def closed_loop(
             loop.run_threads(concurrency)
     except KeyboardInterrupt:
         loop.recording.interrupted = True
-    if loop.hopeless is not None:
-        raise loop.hopeless
+    if loop.mistakes.first is not None:
+        raise loop.mistakes.first
     if on_progress is not None:
         on_progress(loop.recording)
     return loop.recording
 
 
-def _check(*, seconds: float, warmup_s: float, concurrency: int, timeout_s: float) -> None:
+def check_durations(*, seconds: float, warmup_s: float, timeout_s: float) -> None:
+    """Refuse durations without sense."""
     # Written so that NaN fails too.
-    if not seconds > 0:
+    if not 0 < seconds < float("inf"):
         raise ConfigurationError(f"seconds={seconds!r} leaves no time to measure", hint="give a number above 0")
-    if not warmup_s >= 0:
+    if not 0 <= warmup_s < float("inf"):
         raise ConfigurationError(f"warmup_s={warmup_s!r} is no duration", hint="give 0 or more seconds")
     if not timeout_s > 0:
         raise ConfigurationError(f"timeout_s={timeout_s!r} leaves no time to answer", hint="give a number above 0")
-    if not isinstance(concurrency, int) or concurrency < 1:
-        raise ConfigurationError(f"concurrency={concurrency!r} is no number of callers", hint="give 1 or more")
 
 
 class _Loop:
@@ -114,7 +118,7 @@ class _Loop:
         on_progress: Callable[[Recording], None] | None,
     ) -> None:
         self.recording = Recording()
-        self.hopeless: Exception | None = None  # the first error, if nothing ever worked
+        self.mistakes = Mistakes()
         self._call = call
         self._clock = clock
         self._on_progress = on_progress
@@ -124,10 +128,8 @@ class _Loop:
         self._started_ns: int | None = None  # of the measurement
         self._progress_ns = 0.0
         self._sent = 0
-        self._first_errors: list[Exception] = []
-        self._worked = False
+        self._under_way: dict[int, int] = {}  # when each request was sent that is neither answered nor failed
         self._stop = threading.Event()
-        self._closed = False
         self._lock = threading.Lock()
 
     def run(self) -> None:
@@ -145,9 +147,11 @@ class _Loop:
             thread.start()
         try:
             for thread in threads:
-                while thread.is_alive() and not self._stop.is_set():
+                while thread.is_alive() and not self._stop.is_set() and not self._is_overdue():
                     thread.join(PROGRESS_S)
                     self._show_progress()
+        except KeyboardInterrupt:
+            self.recording.interrupted = True
         finally:
             self._close(threads)
 
@@ -159,14 +163,25 @@ class _Loop:
             self.recording.interrupted = True
             self._stop.set()
 
+    def _is_overdue(self) -> bool:
+        """Tell whether even a call that was sent last ought to be back."""
+        since_ns = self._started_ns
+        return since_ns is not None and self._clock() - since_ns > self._duration_ns + self._timeout_ns
+
     def _close(self, threads: list[threading.Thread]) -> None:
-        """Let the calls under way end, then let no straggler change what is returned."""
+        """Let the calls under way end; count those that do not, and let no straggler change what is returned."""
         self._stop.set()
-        last = time.monotonic() + self._timeout_ns / NS_PER_S
+        timeout_s = self._timeout_ns / NS_PER_S
+        last = time.monotonic() + (min(timeout_s, PATIENCE_S) if self.recording.interrupted else timeout_s)
         for thread in threads:
             thread.join(max(last - time.monotonic(), 0))
         with self._lock:
-            self._closed = True
+            left, self._under_way = self._under_way, {}
+            if self._started_ns is None or self.recording.interrupted:
+                return
+            for sent_ns in left.values():
+                waited_ns = max(self._clock() - sent_ns, self._timeout_ns)
+                self.recording.add_timeout(waited_ns, at_ns=max(sent_ns - self._started_ns, 0), name=UNANSWERED)
 
     def _show_progress(self) -> None:
         if self._on_progress is not None:
@@ -179,17 +194,19 @@ class _Loop:
         if claimed is None:
             return False
         index, since_ns = claimed
-        error: Exception | None = None
-        begin_ns = self._clock()
-        try:
-            self._call(index)
-        except Exception as failure:  # noqa: BLE001 - whatever a store raises is counted, by kind
-            error = failure
+        begin_ns = self._under_way[index] = self._clock()
+        error, parts = attempt(self._call, index)
         latency_ns = self._clock() - begin_ns
         with self._lock:
-            self._watch(error)
-            if since_ns is not None and not self._closed:
-                self._record(latency_ns, at_ns=begin_ns - since_ns, error=error)
+            if self._under_way.pop(index, None) is None:
+                return False
+            if self.mistakes.see(error):
+                self._stop.set()
+            if since_ns is not None:
+                at_ns = begin_ns - since_ns
+                record(
+                    self.recording, latency_ns, at_ns=at_ns, timeout_ns=self._timeout_ns, error=error, parts=parts
+                )  # fmt: skip
         return True
 
     def _claim(self) -> tuple[int, int | None] | None:
@@ -201,27 +218,7 @@ class _Loop:
                 self._started_ns = now_ns
                 self.recording.started = datetime.now(timezone.utc)
             over = self._started_ns is not None and now_ns - self._started_ns >= self._duration_ns
-            if over or self._stop.is_set():
+            if over or self._stop.is_set() or self._sent >= MOST_REQUESTS:
                 return None
             self._sent += 1
             return self._sent - 1, self._started_ns
-
-    def _watch(self, error: Exception | None) -> None:
-        """Give up when all of the first calls failed."""
-        self._worked = self._worked or error is None
-        if self._worked or error is None:
-            return
-        self._first_errors.append(error)
-        if len(self._first_errors) >= FAILURES_TO_GIVE_UP:
-            self.hopeless = self._first_errors[0]
-            self._stop.set()
-
-    def _record(self, latency_ns: int, *, at_ns: int, error: Exception | None) -> None:
-        name = type(error).__name__
-        if error is None:
-            self.recording.add(latency_ns, at_ns=at_ns)
-        elif isinstance(error, TimeoutError):
-            # A server may give up earlier than the caller: the answer is still missing when the caller's time is up.
-            self.recording.add_timeout(max(latency_ns, self._timeout_ns), at_ns=at_ns, name=name)
-        else:
-            self.recording.add_error(latency_ns, at_ns=at_ns, name=name)

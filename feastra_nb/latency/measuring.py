@@ -1,75 +1,177 @@
-"""`ws.latency`: which entities are read, through what, and the loop over batch sizes."""
+"""`ws.latency`: a load on every combination of target, consistency level and batch size, one after another."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from feastra_nb.connection.cluster import READ, map_driver_errors, quoted
 from feastra_nb.errors import ConfigurationError
-from feastra_nb.latency.load import closed_loop
-from feastra_nb.latency.report import LatencyReport, Run, environment, summarize
-from feastra_nb.quiet import quiet_feast
-from feastra_nb.retrieval.request import Requested, entity_table, references, requested
-from feastra_nb.storage import codec
+from feastra_nb.latency.arrivals import CONSTANT, schedule
+from feastra_nb.latency.load import check_durations, closed_loop
+from feastra_nb.latency.pacing import open_loop
+from feastra_nb.latency.picking import UNIFORM, batches, sampled
+from feastra_nb.latency.report import summarize
+from feastra_nb.latency.rows import Run
+from feastra_nb.latency.stores import open_target
+from feastra_nb.latency.surroundings import environment, server
+from feastra_nb.retrieval.request import entity_table, requested
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    import pyarrow as pa
 
     from feastra_nb.latency.recording import Recording
+    from feastra_nb.latency.report import LatencyReport
+    from feastra_nb.latency.rows import Kind
+    from feastra_nb.latency.targets import Target
+    from feastra_nb.retrieval.request import Requested
     from feastra_nb.workspace import Workspace
 
-SAMPLED_KEYS = 10_000  # entities read from the store where the caller names none
+FRAME_PART = "to_df"  # part that comes on top of the service time: an answer made a DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How requests are sent.
+
+    Parameters
+    ----------
+    rate
+        Requests a second of an open loop; None for a closed one.
+    arrivals
+        ``"constant"`` or ``"poisson"``.
+    concurrency
+        Callers of a closed loop.
+    seconds, warmup_s
+        How long each setting is measured, and how long it is called before.
+    """
+
+    rate: float | None = None
+    arrivals: str = CONSTANT
+    concurrency: int = 1
+    seconds: float = 10.0
+    warmup_s: float = 1.0
+
+    def check(self) -> None:
+        """Refuse what makes no sense, before anything is opened."""
+        check_durations(seconds=self.seconds, warmup_s=self.warmup_s, timeout_s=1.0)
+        if self.rate is None:
+            return
+        schedule(self.rate, self.seconds, process=self.arrivals)
+        if self.concurrency != 1:
+            raise ConfigurationError(
+                f"rate={self.rate:g} with concurrency={self.concurrency}: at a rate there are as many callers as it takes",
+                hint="pass one of the two",
+            )
+
+    def run(
+        self, call: Callable[[int], object], *, timeout_s: float, on_progress: Callable[[Recording], None] | None = None
+    ) -> dict[Kind, Recording]:
+        """Send the requests; return the recordings by kind."""
+        if self.rate is None:
+            recording = closed_loop(
+                call, seconds=self.seconds, warmup_s=self.warmup_s, concurrency=self.concurrency, timeout_s=timeout_s,
+                on_progress=on_progress,
+            )  # fmt: skip
+            return {"service": recording}
+        arrivals_ns = schedule(self.rate, self.warmup_s + self.seconds, process=self.arrivals)
+        paced = open_loop(
+            call, arrivals_ns.tolist(), seconds=self.seconds, warmup_s=self.warmup_s, timeout_s=timeout_s,
+            on_progress=on_progress,
+        )  # fmt: skip
+        return {"response": paced.response, "service": paced.service}
+
+    def __str__(self) -> str:
+        if self.rate is not None:
+            return f"open loop, {self.rate:g} requests/s, {self.arrivals} arrivals"
+        return f"closed loop, {self.concurrency} caller{'s' if self.concurrency > 1 else ''}"
 
 
 def latency(
     ws: Workspace,
     features: Any,
     entities: Any,
+    load: Load,
     *,
-    concurrency: int,
-    seconds: float,
     batch: int | Sequence[int],
-    warmup_s: float,
+    consistency: str | Sequence[str] | None,
+    target: str | Sequence[str],
+    keys: str | None,
     progress: bool,
 ) -> LatencyReport:
-    """Measure `get_online_features` batch size by batch size; Ctrl-C returns what was measured until then.
+    """Measure setting by setting; Ctrl-C returns what was measured until then.
 
     Raises
     ------
     ConfigurationError
         A number makes no sense, there are no entities, or fewer than a batch needs.
+    UnknownName
+        There is no such view or feature.
+    ConnectionFailed
+        Nothing answers at the endpoint.
     """
+    load.check()
     sizes = [batch] if isinstance(batch, int) else list(batch)
     wanted, _on_demand = requested(ws.feast, features, full_feature_names=True)
-    keys = entity_table(entities, wanted) if entities is not None else _sampled(ws, wanted)
-    _check_batches(sizes, keys.num_rows)
-    refs = references(ws.feast, features)
-    consistency = _consistency(ws)
+    table = entity_table(entities, wanted) if entities is not None else sampled_keys(ws, wanted)
+    check_batches(sizes, table.num_rows)
+    pick = keys or UNIFORM
+    plans = {size: batches(table.num_rows, size, pick=pick) for size in sizes}
     runs: list[Run] = []
-    for size in sizes:
-        recording = closed_loop(
-            _reader(ws, refs, keys, size),
-            seconds=seconds,
-            warmup_s=warmup_s,
-            concurrency=concurrency,
-            timeout_s=_timeout_s(ws),
-            on_progress=_line(size) if progress else None,
-        )
-        runs.append(Run("feast", size, consistency, "service", recording))
-        if recording.interrupted:
+    for name, level in _settings(target, consistency):
+        with contextlib.closing(open_target(ws, name, features, level)) as opened:
+            calls = ((size, opened.reader(table, picked)) for size, picked in plans.items())
+            runs += _measure(opened, load, calls, progress=progress)
+        if runs[-1].recording.interrupted:
             break
     if progress:
         sys.stderr.write("\n")
-    store = str(ws.feast.config.online_store.type).rsplit(".", 1)[-1]
-    return summarize(runs, environment(store=store, consistency=consistency, callers=str(concurrency)))
+    origin = "sampled from the store by token" if entities is None else "given"
+    details = {
+        "consistency": ", ".join(dict.fromkeys(run.consistency for run in runs)),
+        "load": str(load),
+        "entities": f"{table.num_rows:,} {origin}, {pick}",
+    }
+    return summarize(runs, environment(**server(ws), **details))
 
 
-def _check_batches(sizes: Sequence[int], keys: int) -> None:
-    if not sizes or min(sizes) < 1:
-        raise ConfigurationError(f"batch is {list(sizes)}; each size must be at least 1")
+def _settings(target: str | Sequence[str], consistency: str | Sequence[str] | None) -> list[tuple[str, str | None]]:
+    """Return each target at each consistency level."""
+    targets = [target] if isinstance(target, str) else list(dict.fromkeys(target))
+    levels = [consistency] if consistency is None or isinstance(consistency, str) else list(dict.fromkeys(consistency))
+    if not targets or not levels:
+        raise ConfigurationError("nothing is to be measured: target or consistency is an empty list")
+    return list(product(targets, levels))
+
+
+def _measure(
+    target: Target, load: Load, calls: Iterable[tuple[int, Callable[[int], object]]], *, progress: bool
+) -> list[Run]:
+    """Measure a target with each batch size."""
+    runs: list[Run] = []
+    for size, call in calls:
+        shown = _line(f"{target.name}, batch {size}, {target.consistency}") if progress else None
+        recordings = load.run(call, timeout_s=target.timeout_s, on_progress=shown)
+        conversion = target.conversion()
+        if conversion is not None:
+            recordings["service"].parts[FRAME_PART] = conversion
+        runs += [
+            Run(target.name, size, target.consistency, kind, recording, load.rate)
+            for kind, recording in recordings.items()
+        ]
+        if runs[-1].recording.interrupted:
+            break
+    return runs
+
+
+def check_batches(sizes: Sequence[int], keys: int) -> None:
+    """Refuse batch sizes that make no sense for so many entities."""
+    if not sizes or not all(isinstance(size, int) for size in sizes) or min(sizes) < 1:
+        raise ConfigurationError(f"batch is {list(sizes)}; each size must be a whole number, at least 1")
     if not keys:
         raise ConfigurationError("there are no entities to read", hint="materialize first, or pass entities=")
     if max(sizes) > keys:
@@ -79,52 +181,30 @@ def _check_batches(sizes: Sequence[int], keys: int) -> None:
         )
 
 
-def _reader(ws: Workspace, refs: Any, keys: pa.Table, size: int) -> Callable[[int], object]:
-    """Return a call that reads the i-th batch; the batches walk through the keys, so that no cache answers for the store."""
-    store = ws.feast
-    columns = {name: keys.column(name).to_pylist() for name in keys.column_names}
-    starts = max(1, keys.num_rows // size)
+def sampled_keys(ws: Workspace, wanted: Sequence[Requested]) -> pa.Table:
+    """Return entities of the online store, a fair sample by token.
 
-    def read(i: int) -> object:
-        start = i % starts * size
-        rows = {name: values[start : start + size] for name, values in columns.items()}
-        return store.get_online_features(features=refs, entity_rows=rows, full_feature_names=True)
-
-    return read
-
-
-def _sampled(ws: Workspace, wanted: Sequence[Requested]) -> pa.Table:
-    """Return entities of the online store, by token: as good as random, without reading all."""
+    Raises
+    ------
+    ConfigurationError
+        The store is not ours, or the views differ in join keys.
+    """
     first = wanted[0]
     if not ws._is_ours or any(one.keys != first.keys for one in wanted):  # noqa: SLF001 - a workspace's own room
         raise ConfigurationError(
             "which entities to read cannot be sampled here: the views differ in join keys, or the store is not ours",
             hint="pass entities=, a frame with all join keys",
         )
-    db = ws.store.open(ws.feast.config).db
-    entry = ws.store.entry(ws.feast.config, first.view)
-    cql = f"SELECT DISTINCT entity_key FROM {quoted(db.keyspace)}.{quoted(entry.table)} LIMIT {SAMPLED_KEYS}"
-    with map_driver_errors("sampling entities"), quiet_feast():
-        blobs = [key for (key,) in db.execute(cql, profile=READ)]
-    stored = [name for name, _shown, _type in first.keys]
-    columns = codec.decode_entity_keys(blobs, stored, [kind for _stored, _shown, kind in first.keys])
-    return pa.table(dict(zip([shown for _stored, shown, _type in first.keys], columns, strict=True)))
+    return sampled(ws.store.open(ws.feast.config).db, ws.store.entry(ws.feast.config, first.view), first)
 
 
-def _consistency(ws: Workspace) -> str:
-    return ws.store.open(ws.feast.config).db.settings.read_consistency if ws._is_ours else "the store's own"  # noqa: SLF001
-
-
-def _timeout_s(ws: Workspace) -> float:
-    return ws.store.open(ws.feast.config).db.settings.request_timeout_s if ws._is_ours else 10.0  # noqa: SLF001
-
-
-def _line(size: int) -> Callable[[Recording], None]:
+def _line(about: str) -> Callable[[Recording], None]:
     def show(recording: Recording) -> None:
-        if recording.n:
+        if recording.requests:
+            p50_ms, p99_ms = recording.percentiles_ms([50, 99])
+            failed = f", {recording.failures:,} failed" if recording.failures else ""
             sys.stderr.write(
-                f"\rbatch {size}: {recording.n:,} calls, p50 {recording.percentile_ms(50):.2f} ms, "
-                f"p99 {recording.percentile_ms(99):.2f} ms   "
+                f"\r{about}: {recording.requests:,} requests, p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms{failed}   "
             )
             sys.stderr.flush()
 

@@ -1,4 +1,4 @@
-"""What one run of requests took: an HdrHistogram, a timeline and the errors."""
+"""What one run of requests took: an HdrHistogram, a timeline, the parts of the time and the errors."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import math
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-import pandas as pd
-from hdrh.histogram import HdrHistogram
+from feastra_nb.latency.histogram import FEWEST_BEYOND, Histogram, samples_beyond
+from feastra_nb.latency.timeline import SLOT_MS, Timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-LOWEST_US = 1  # a request cannot be told from nothing below a microsecond
-HIGHEST_US = 60_000_000  # one minute: beyond every request timeout; what takes longer counts as this in percentiles
-SIGNIFICANT_DIGITS = 3  # a percentile is within 0.1 % of the truth
-SLOT_MS = 100  # of the timeline: short enough to see a garbage collection
-FEWEST_BEYOND = 10  # samples beyond a percentile: with fewer, single requests decide it
+    import pandas as pd
+
+__all__ = ["FEWEST_BEYOND", "Recording", "samples_beyond"]
 
 
 class Recording:
@@ -33,13 +31,13 @@ class Recording:
     elapsed_s
         From the first request sent to the last one completed, by a monotonic clock, in seconds.
     errors
-        Requests that failed, timeouts among them, by the name of the error's class.
+        Requests that failed, timeouts among them, by the kind of the error.
     timeouts
         Requests that timed out.
-    max_us
-        The longest latency, exactly, in microseconds; 0 without a sample.
     interrupted
         Whether the run was ended early by the user.
+    parts
+        What the latency consists of, by name: durations of the answered requests.
 
     Examples
     --------
@@ -55,15 +53,30 @@ class Recording:
         self.elapsed_s = 0.0
         self.errors: dict[str, int] = {}
         self.timeouts = 0
-        self.max_us = 0
         self.interrupted = False
-        self._histogram = HdrHistogram(LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS)
-        self._slots: dict[int, tuple[int, int]] = {}  # 100 ms slot → (count, longest in µs)
+        self.parts: dict[str, Histogram] = {}
+        self._latencies = Histogram()
+        self._timeline = Timeline()
 
     @property
     def n(self) -> int:
         """Samples: requests answered or timed out."""
-        return int(self._histogram.total_count)
+        return self._latencies.n
+
+    @property
+    def failures(self) -> int:
+        """Requests that failed, timeouts among them."""
+        return sum(self.errors.values())
+
+    @property
+    def requests(self) -> int:
+        """Requests that were completed in any way: answered, timed out or failed."""
+        return self.n + self.failures - self.timeouts
+
+    @property
+    def max_us(self) -> int:
+        """The longest latency, exactly, in microseconds; 0 without a sample."""
+        return self._latencies.max_us
 
     @property
     def ended(self) -> datetime:
@@ -75,7 +88,7 @@ class Recording:
         """Requests answered (neither failed nor timed out) a second; NaN before the first one completed."""
         return (self.n - self.timeouts) / self.elapsed_s if self.elapsed_s > 0 else math.nan
 
-    def add(self, latency_ns: int, *, at_ns: int) -> None:
+    def add(self, latency_ns: int, *, at_ns: int, parts: Mapping[str, int] | None = None) -> None:
         """Add the latency of an answered request.
 
         Parameters
@@ -84,14 +97,13 @@ class Recording:
             How long it took, in nanoseconds.
         at_ns
             When it was sent (or was to be sent), in nanoseconds since the start of the run.
+        parts
+            Durations of what it consists of, by name, in nanoseconds.
         """
-        latency_us = max(round(latency_ns / 1_000), LOWEST_US)
-        # A longer value would be refused without an error, and the worst request lost.
-        self._histogram.record_value(min(latency_us, HIGHEST_US))
-        self.max_us = max(self.max_us, latency_us)
-        slot = at_ns // (SLOT_MS * 1_000_000)
-        count, longest_us = self._slots.get(slot, (0, 0))
-        self._slots[slot] = (count + 1, max(longest_us, latency_us))
+        self._latencies.add(latency_ns)
+        self._timeline.add(latency_ns, at_ns=at_ns)
+        for name, duration_ns in (parts or {}).items():
+            self.parts.setdefault(name, Histogram()).add(duration_ns)
         self._complete(at_ns + latency_ns)
 
     def add_timeout(self, latency_ns: int, *, at_ns: int, name: str) -> None:
@@ -104,11 +116,13 @@ class Recording:
         at_ns
             As for :meth:`add`.
         name
-            The name of the error's class.
+            The kind of the error.
         """
         self.timeouts += 1
         self.errors[name] = self.errors.get(name, 0) + 1
-        self.add(latency_ns, at_ns=at_ns)
+        self._latencies.add(latency_ns)
+        self._timeline.add(latency_ns, at_ns=at_ns, answered=False)
+        self._complete(at_ns + latency_ns)
 
     def add_error(self, latency_ns: int, *, at_ns: int, name: str) -> None:
         """Count a request that failed otherwise; its latency only prolongs the run."""
@@ -130,31 +144,19 @@ class Recording:
 
     def percentiles_ms(self, percentiles: Iterable[float]) -> list[float]:
         """Return several percentiles as :meth:`percentile_ms` does, in one pass over the histogram."""
-        asked = list(percentiles)
-        known = [percentile for percentile in asked if samples_beyond(percentile, self.n) >= FEWEST_BEYOND]
-        values_us = self._histogram.get_percentile_to_value_dict(known)
-        # A histogram answers with the upper end of a bucket, which can lie above everything that was measured.
-        return [min(values_us[p], self.max_us) / 1_000 if p in values_us else math.nan for p in asked]
+        return self._latencies.percentiles_ms(percentiles)
 
     def timeline(self) -> pd.DataFrame:
-        """Return count and longest latency of each 100 ms of the run.
+        """Return count and longest latency of each 100 ms of the run: ``at_s``, ``n`` and ``max_ms``."""
+        return self._timeline.frame()
 
-        Returns
-        -------
-        pandas.DataFrame
-            ``at_s`` (start of the slot, seconds since the start of the run), ``n`` and ``max_ms``; a slot in which no
-            request was sent has 0 and NaN, so that a stall is seen.
-        """
-        slots = range(max(self._slots, default=-1) + 1)
-        rows = [self._slots.get(slot, (0, math.nan)) for slot in slots]
-        frame: pd.DataFrame = pd.DataFrame(
-            {
-                "at_s": pd.Series([slot * SLOT_MS / 1_000 for slot in slots], dtype="float64"),
-                "n": pd.Series([count for count, _ in rows], dtype="int64"),
-                "max_ms": pd.Series([longest_us / 1_000 for _, longest_us in rows], dtype="float64"),
-            }
-        )
-        return frame
+    def cells(self) -> pd.DataFrame:
+        """Return the fields of a heatmap: ``at_s``, ``low_ms``, ``high_ms`` and ``n``."""
+        return self._timeline.cells()
+
+    def stalls(self) -> pd.DataFrame:
+        """Return when requests waited and none was answered, for 100 ms and ten medians at least: ``at_s``, ``seconds``."""
+        return self._timeline.stalls(median_ms=self.percentile_ms(50), until_s=self.elapsed_s)
 
     def merge(self, other: Recording) -> Recording:
         """Return a new recording of what both measured; percentiles are those of all samples together.
@@ -174,28 +176,19 @@ class Recording:
 
     def _take(self, other: Recording, *, shift: int) -> None:
         """Add another recording's samples, its timeline moved by whole slots."""
-        self._histogram.add(other._histogram)
+        self._latencies.take(other._latencies)
+        self._timeline.take(other._timeline, shift=shift)
         self.timeouts += other.timeouts
-        self.max_us = max(self.max_us, other.max_us)
         self.interrupted = self.interrupted or other.interrupted
         for name, count in other.errors.items():
             self.errors[name] = self.errors.get(name, 0) + count
-        for slot, (count, longest_us) in other._slots.items():
-            old_count, old_longest_us = self._slots.get(slot + shift, (0, 0))
-            self._slots[slot + shift] = (old_count + count, max(old_longest_us, longest_us))
+        for name, durations in other.parts.items():
+            self.parts.setdefault(name, Histogram()).take(durations)
 
     def encoded(self) -> str:
         """Return the histogram in HdrHistogram's own exchange format (V2, compressed, base64), values in µs."""
-        return str(self._histogram.encode().decode("ascii"))
+        return self._latencies.encoded()
 
-
-def samples_beyond(percentile: float, n: int) -> int:
-    """Return how many of n samples lie beyond a percentile (by the nearest-rank definition).
-
-    Examples
-    --------
-    >>> [samples_beyond(*pair) for pair in ((50, 20), (50, 19), (90, 100), (99, 1_000), (99.9, 10_000), (99.9, 9_999))]
-    [10, 9, 10, 10, 10, 9]
-    """
-    # Rounded first: 99.9 % of 10,000 is 9,990.000000000001 in floating point, which is no 9,991st rank.
-    return n - math.ceil(round(percentile * n / 100, 6))
+    def distribution(self) -> str:
+        """Return the histogram as HdrHistogram's percentile distribution (``.hgrm``), values in milliseconds."""
+        return self._latencies.distribution()

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import textwrap
 from dataclasses import dataclass
-from importlib import metadata
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
-import psutil
 
-from feastra_nb.latency.recording import FEWEST_BEYOND, Recording
+from feastra_nb.errors import ConfigurationError, close_names
+from feastra_nb.latency import comparison, objectives, rows
+from feastra_nb.latency.histogram import FEWEST_BEYOND
+from feastra_nb.latency.rows import PERCENTILES, Key, Run
+from feastra_nb.latency.surroundings import environment
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    import pandas as pd
     from matplotlib.axes import Axes
 
-Kind = Literal["response", "service"]
+    from feastra_nb.latency.recording import Recording
 
-PERCENTILES: Mapping[str, float] = {"p50_ms": 50.0, "p90_ms": 90.0, "p99_ms": 99.0, "p999_ms": 99.9}
-POINTS_A_DECADE = 40  # of a percentile curve: smooth at any width
-PACKAGES = ("feast", "cassandra-driver")  # whose versions decide what was measured
+__all__ = ["Key", "LatencyReport", "Run", "environment", "summarize"]
+
 TEXT_WIDTH = 100  # characters of a line of the text shown
 HEADERS: Mapping[str, str] = {
     "asked_rate": "asked",
@@ -36,51 +36,9 @@ HEADERS: Mapping[str, str] = {
     "p999_ms": "p99.9",
     "max_ms": "max",
 }
-UNITS: Mapping[str, str] = {name: "ms" if name.endswith("_ms") else "/s" for name in HEADERS}
 CLOSED_LOOP = "Closed loop, service time only: how fast one call is, not what a fixed rate of requests would see."
+OPEN_LOOP = "Open loop: response time counts from when a request was to be sent, service time from when it was."
 TOO_FEW = f"A percentile is shown where at least {FEWEST_BEYOND} samples lie beyond it."
-
-
-class Key(NamedTuple):
-    """What tells one row of a report from another."""
-
-    target: str
-    batch: int
-    consistency: str
-    kind: Kind
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One recording, and what it is a recording of.
-
-    Parameters
-    ----------
-    target
-        What was called, such as ``"feast"``.
-    batch
-        Entities in one request.
-    consistency
-        The consistency level of the reads, such as ``"LOCAL_QUORUM"``.
-    kind
-        ``"service"``: from sending to the answer. ``"response"``: from when it was to be sent.
-    recording
-        What was measured.
-    asked_rate
-        Requests a second that were asked for; None for a closed loop, which asks for none.
-    """
-
-    target: str
-    batch: int
-    consistency: str
-    kind: Kind
-    recording: Recording
-    asked_rate: float | None = None
-
-    @property
-    def key(self) -> Key:
-        """What tells this run's row from others."""
-        return Key(self.target, self.batch, self.consistency, self.kind)
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
@@ -101,6 +59,7 @@ class LatencyReport:
 
     Examples
     --------
+    >>> from feastra_nb.latency.recording import Recording
     >>> recording = Recording()
     >>> for position in range(100):
     ...     recording.add(2_000_000, at_ns=position * 2_000_000)
@@ -123,24 +82,138 @@ class LatencyReport:
 
         Each curve ends where fewer than ten samples would lie beyond it; one without a median is left out.
         """
-        curves = [_curve(key, recording) for key, recording in self.recordings.items()]
-        frame: pd.DataFrame = pd.concat(curves, ignore_index=True) if curves else _curve_frame([])
-        return frame
+        return rows.curves(self.recordings)
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the percentile curves on a nines axis, onto ``ax`` or a new figure; returns the Axes."""
-        from feastra_nb.notebook import plots
+    @property
+    def split(self) -> pd.DataFrame:
+        """What the time consists of: ``target, batch, consistency, kind, part, n, mean_ms, p50_ms, p99_ms, max_ms``.
 
-        return plots.draw_latency(self, ax)
+        Service time is ``driver`` and ``feast``, or ``endpoint`` and ``decoding``; ``to_df``, making the answer a frame,
+        comes on top. ``late`` is the part of the response time from when requests were to be sent until they were.
+        """
+        return rows.parts(self.recordings)
+
+    @property
+    def errors(self) -> pd.DataFrame:
+        """The errors by kind: ``target, batch, consistency, kind, error, count``."""
+        return rows.errors(self.recordings)
+
+    @property
+    def stalls(self) -> pd.DataFrame:
+        """Times in which requests waited and none was answered: ``target, batch, consistency, kind, at_s, seconds``."""
+        return rows.stalls(self.recordings)
+
+    @property
+    def saturated(self) -> bool:
+        """Whether a rate that was asked for was missed by more than 5 %."""
+        return bool(rows.saturated(self.frame).any())
+
+    def only(self, **where: object) -> LatencyReport:
+        """Return the report of some of its rows: ``report.only(batch=10, kind="response")``.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no such column, or no such row.
+        """
+        for name in where:
+            if name not in Key._fields:
+                raise ConfigurationError(f"rows have no {name!r}", hint=close_names(name, Key._fields))
+        kept = [all(getattr(key, name) == value for name, value in where.items()) for key in self.recordings]
+        if not any(kept):
+            raise ConfigurationError(f"the report has no row with {where}", hint="its rows are those of report.frame")
+        recordings = {key: one for (key, one), keep in zip(self.recordings.items(), kept, strict=True) if keep}
+        return LatencyReport(self.frame[kept].reset_index(drop=True), recordings, self.environment)
+
+    def compare(self, other: LatencyReport, *, names: tuple[str, str] | None = None) -> comparison.LatencyComparison:
+        """Put another report beside this one, such as that of another store: a table with ratios, and one picture.
+
+        Parameters
+        ----------
+        other
+            The second report; its rows are divided by this one's of the same batch size and kind.
+        names
+            What the two are called; by default what tells them apart, such as their stores.
+        """
+        return comparison.compare(self, other, names=names)
+
+    def joined(self, other: LatencyReport, *, names: tuple[str, str]) -> LatencyReport:
+        """Return one report of both, the targets called by ``names``."""
+        runs = [
+            Run(name, key.batch, key.consistency, key.kind, one, rate)
+            for report, name in ((self, names[0]), (other, names[1]))
+            for (key, one), rate in zip(report.recordings.items(), report.frame["asked_rate"], strict=True)
+        ]
+        both = {**self.environment, **other.environment}
+        told = {
+            name: " / ".join(dict.fromkeys(one.environment[name] for one in (self, other) if name in one.environment))
+            for name in both
+        }
+        return summarize(runs, told)
+
+    def check(
+        self,
+        *,
+        p50_ms: float | None = None,
+        p90_ms: float | None = None,
+        p99_ms: float | None = None,
+        p999_ms: float | None = None,
+        max_ms: float | None = None,
+    ) -> objectives.Check:
+        """Compare with objectives, in milliseconds: response times in an open loop, service times in a closed one.
+
+        Returns
+        -------
+        Check
+            True in a condition when all objectives are met for certain; ``exit_code`` is 0 (met), 1 (one is missed) or 2
+            (cannot be told: too few samples, or the rate was not reached). A failed request is longer than any objective.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no objective, or one that is no positive number.
+        """
+        limits = {"p50_ms": p50_ms, "p90_ms": p90_ms, "p99_ms": p99_ms, "p999_ms": p999_ms, "max_ms": max_ms}
+        return objectives.check(self.frame, self.recordings, limits)
+
+    def plot(self, ax: Axes | None = None, *, kind: str = "percentiles") -> Axes:
+        """Draw the report onto ``ax`` or a new figure; returns the Axes.
+
+        Parameters
+        ----------
+        ax
+            Where to draw.
+        kind
+            ``"percentiles"``: curves on a nines axis, response beside service time. ``"timeline"``: the longest latency of
+            each 100 ms, stalls marked. ``"heatmap"``: how many requests took how long when; of one row, see `only`.
+
+        Raises
+        ------
+        ConfigurationError
+            The kind is unknown, or a heatmap is asked of several rows.
+        """
+        from feastra_nb.notebook import latency_plots
+
+        return latency_plots.draw(self, ax, kind=kind)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Save as ``.html``, ``.json``, ``.parquet`` or ``.png``, by the suffix; returns the path.
+        """Save as ``.html``, ``.json``, ``.parquet``, ``.png`` or ``.hgrm``, by the suffix; returns the path.
 
-        The JSON holds the histograms too (HdrHistogram's own format), so that measurements can be merged later.
+        The JSON holds the histograms too (HdrHistogram's own format), so that measurements can be merged later. ``.hgrm``
+        is HdrHistogram's percentile distribution, one after another; tools that draw it want a report of one row (`only`).
         """
         from feastra_nb.notebook.saving import save_report
 
         return save_report(self, path)
+
+    def to_hgrm(self) -> str:
+        """Return HdrHistogram's percentile distribution of each row, in milliseconds, with what it is of before it."""
+        about = "".join(f"#[{name}: {value}]\n" for name, value in self.environment.items())
+        blocks = [
+            f"#[{key.target}, batch {key.batch}, {key.consistency}, {key.kind} time in ms]\n{recording.distribution()}"
+            for key, recording in self.recordings.items()
+        ]
+        return about + "\n".join(blocks)
 
     def to_dict(self) -> dict[str, object]:
         """Return everything measured as plain data: environment, rows, and each row's errors and histogram."""
@@ -156,46 +229,81 @@ class LatencyReport:
             }
             for key, recording in self.recordings.items()
         ]
-        return {"environment": dict(self.environment), "frame": self.frame, "recordings": recordings}
+        return {
+            "environment": dict(self.environment),
+            "frame": self.frame,
+            "split": self.split,
+            "stalls": self.stalls,
+            "recordings": recordings,
+        }
 
     def __repr__(self) -> str:
-        shown = _shown(self.frame).rename(columns=dict(HEADERS))
+        shown = self.shown.rename(columns=dict(HEADERS))
         rates = dict.fromkeys(("asked", "reached"), "{:,.1f}".format)
-        rows = shown.to_string(index=False, na_rep="-", float_format="{:,.3f}".format, formatters=rates, max_rows=30)
-        incidents = [f"{word}: {text}" for word, text in self._incidents()]
+        table = shown.to_string(index=False, na_rep="-", float_format="{:,.3f}".format, formatters=rates, max_rows=30)
+        incidents = [f"{word}: {text}" for word, text in self.incidents]
         about = ", ".join(f"{name}: {value}" for name, value in self.environment.items())
-        return "\n".join(["Latency (ms)", rows, *incidents, *self._caveats(), *textwrap.wrap(about, TEXT_WIDTH)])
+        return "\n".join(["Latency (ms)", table, *incidents, *self.caveats, *textwrap.wrap(about, TEXT_WIDTH)])
 
     def _repr_html_(self) -> str:
-        from feastra_nb.notebook import html, plots
+        from feastra_nb.notebook.latency_html import report_page
 
-        parts: list[object] = [html.table(_shown(self.frame), labels=HEADERS, units=UNITS, formats={"batch": "d"})]
-        parts += [html.note(html.status(word, "warn"), " ", text) for word, text in self._incidents()]
-        parts += [html.note(" ".join(self._caveats()))]
-        if not self.percentiles.empty:
-            picture = plots.png(self.plot)
-            width_px = round(plots.FIGURE_INCHES[0] * 96)
-            parts.append(html.section("Percentiles", html.image(picture, alt=_alt(self.frame), width_px=width_px)))
-        parts.append(html.section("Measured on", html.facts(self.environment), is_open=False))
-        return html.page("Latency", *parts, text=repr(self))
+        return report_page(self)
 
-    def _caveats(self) -> list[str]:
-        """Return how the numbers are to be read."""
-        caveats = [CLOSED_LOOP] if set(self.frame["kind"]) == {"service"} else []
+    @property
+    def shown(self) -> pd.DataFrame:
+        """The columns worth showing: a closed loop asks for no rate."""
+        return self.frame.drop(columns="asked_rate") if self.frame["asked_rate"].isna().all() else self.frame
+
+    @property
+    def caveats(self) -> list[str]:
+        """How the numbers are to be read."""
+        kinds = set(self.frame["kind"])
+        caveats = [CLOSED_LOOP] if kinds == {"service"} else [OPEN_LOOP] if kinds else []
+        late = self.split.query("part == 'late'")
+        if not late.empty:
+            worst = late.loc[late["max_ms"].idxmax()]
+            typical = f"median {late['p50_ms'].max():,.2f}, " if late["p50_ms"].notna().any() else ""
+            caveats.append(f"Requests were sent late by ({typical}longest {worst['max_ms']:,.2f}) ms, which counts.")
         return caveats + ([TOO_FEW] if self.frame[list(PERCENTILES)].isna().any(axis=None) else [])
 
-    def _incidents(self) -> list[tuple[str, str]]:
-        """Return what went wrong while measuring: a word, and what happened."""
-        incidents = []
-        for key, recording in self.recordings.items():
+    @property
+    def incidents(self) -> list[tuple[str, str]]:
+        """What went wrong while measuring: a word, and what happened."""
+        found: list[tuple[str, str]] = []
+        is_saturated = rows.saturated(self.frame)
+        for (key, recording), missed in zip(self.recordings.items(), is_saturated, strict=True):
+            if key.kind == "service" and key._replace(kind="response") in self.recordings:
+                continue  # it had the same fate
             about = f"{key.target}, batch {key.batch}"
-            if recording.errors:
-                counts = ", ".join(f"{count:,} {name}" for name, count in sorted(recording.errors.items()))
-                timed_out = f"; {recording.timeouts:,} timed out, kept as samples" if recording.timeouts else ""
-                incidents.append(("errors", f"{about}: {counts}{timed_out}"))
-            if recording.interrupted:
-                incidents.append(("interrupted", f"{about} after {recording.elapsed_s:.1f} s"))
-        return incidents
+            found += _incidents(recording, about, asked=self._asked(key) if missed else None)
+        return found
+
+    def _asked(self, key: Key) -> float:
+        return float(self.frame["asked_rate"].iloc[list(self.recordings).index(key)])
+
+
+def _incidents(recording: Recording, about: str, *, asked: float | None) -> list[tuple[str, str]]:
+    """Return what went wrong in one run; ``asked`` is the rate that was not reached."""
+    found = []
+    if recording.errors:
+        counts = ", ".join(f"{count:,} {name}" for name, count in sorted(recording.errors.items()))
+        timed_out = f"; {recording.timeouts:,} timed out, kept as samples" if recording.timeouts else ""
+        found.append(("errors", f"{about}: {counts}{timed_out}"))
+    if asked is not None:
+        found.append(
+            ("saturated", f"{about}: {recording.answered_per_s:,.1f} of {asked:,.1f} requests a second answered")
+        )
+    stalls = recording.stalls()
+    if not stalls.empty:
+        longest = stalls.nlargest(1, "seconds").iloc[0]
+        others = f", and {len(stalls) - 1} shorter" if len(stalls) > 1 else ""
+        found.append(
+            ("stall", f"{about}: no answer for {longest['seconds']:.2f} s from {longest['at_s']:.1f} s on{others}")
+        )
+    if recording.interrupted:
+        found.append(("interrupted", f"{about} after {recording.elapsed_s:.1f} s"))
+    return found
 
 
 def summarize(runs: Sequence[Run], environment: Mapping[str, str]) -> LatencyReport:
@@ -214,84 +322,4 @@ def summarize(runs: Sequence[Run], environment: Mapping[str, str]) -> LatencyRep
         known = recordings.get(run.key)
         recordings[run.key] = run.recording if known is None else known.merge(run.recording)
         asked[run.key] = np.nan if run.asked_rate is None else run.asked_rate
-    rows = [_row(key, recording, asked_rate=asked[key]) for key, recording in recordings.items()]
-    return LatencyReport(_typed(rows), recordings, dict(environment))
-
-
-def environment(**details: str) -> dict[str, str]:
-    """Return on what is being measured: machine, Python, and the versions of Feast and the driver.
-
-    Parameters
-    ----------
-    details
-        More to say, such as ``consistency`` and ``store``.
-
-    Examples
-    --------
-    >>> list(environment(store="Cassandra 5.0.8, one node"))
-    ['machine', 'python', 'feast', 'cassandra-driver', 'store']
-    """
-    memory_gib = psutil.virtual_memory().total / 2**30
-    machine = f"{platform.platform(terse=True)}, {platform.machine()}, {os.cpu_count()} cores, {memory_gib:.0f} GiB"
-    versions = {name: _version(name) for name in PACKAGES}
-    return {"machine": machine, "python": platform.python_version(), **versions, **details}
-
-
-def _version(package: str) -> str:
-    # From the installed metadata: importing Feast takes seconds.
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _row(key: Key, recording: Recording, *, asked_rate: float) -> dict[str, object]:
-    measured = dict(zip(PERCENTILES, recording.percentiles_ms(PERCENTILES.values()), strict=True))
-    counts = {"n": recording.n, "errors": sum(recording.errors.values())}
-    rates = {"asked_rate": asked_rate, "reached_rate": recording.answered_per_s}
-    return {
-        **key._asdict(),
-        **counts,
-        **rates,
-        **measured,
-        "max_ms": recording.max_us / 1_000 if recording.n else np.nan,
-    }
-
-
-def _typed(rows: list[dict[str, object]]) -> pd.DataFrame:
-    """Return the rows with the same column types whatever was measured, even nothing."""
-    columns = [*Key._fields, "n", "errors", "asked_rate", "reached_rate", *PERCENTILES, "max_ms"]
-    types = {**dict.fromkeys(columns[6:], "float64"), **dict.fromkeys(("batch", "n", "errors"), "int64")}
-    frame: pd.DataFrame = pd.DataFrame(rows, columns=columns).astype(types)
-    return frame
-
-
-def _shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns worth showing: a closed loop asks for no rate."""
-    return frame.drop(columns="asked_rate") if frame["asked_rate"].isna().all() else frame
-
-
-def _curve(key: Key, recording: Recording) -> pd.DataFrame:
-    """Return one percentile curve, evenly spaced on a nines axis, the percentiles of the table among its points."""
-    highest_nines = recording.n / FEWEST_BEYOND
-    if highest_nines < 2:  # noqa: PLR2004 - the median
-        return _curve_frame([])
-    spaced = np.geomspace(1, highest_nines, max(int(POINTS_A_DECADE * np.log10(highest_nines)), 2))
-    percentiles = sorted({*(100 - 100 / spaced), *PERCENTILES.values()})
-    points = zip(percentiles, recording.percentiles_ms(percentiles), strict=True)
-    return _curve_frame([(*key, *point) for point in points if not np.isnan(point[1])])
-
-
-def _curve_frame(rows: list[tuple[object, ...]]) -> pd.DataFrame:
-    types = {"batch": "int64", "percentile": "float64", "latency_ms": "float64"}
-    frame: pd.DataFrame = pd.DataFrame(rows, columns=[*Key._fields, "percentile", "latency_ms"]).astype(types)
-    return frame
-
-
-def _alt(frame: pd.DataFrame) -> str:
-    """Say in words what the curves show."""
-    lines = [
-        f"{row.target} batch {row.batch} median {row.p50_ms:.3g} ms"
-        for row in frame.dropna(subset="p50_ms").itertuples()
-    ]
-    return f"Latency by percentile: {'; '.join(lines)}"
+    return LatencyReport(rows.summary(recordings, asked), recordings, dict(environment))

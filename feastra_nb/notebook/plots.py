@@ -26,18 +26,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
-
-    from feastra_nb.latency.report import LatencyReport
 
 FIGURE_INCHES = (7.0, 3.8)  # about the width of a notebook's output at 96 pixels an inch
 PNG_DOTS_PER_INCH = 160  # sharp on dense screens, and still about 40 kB
 LOG_RATIO = 5.0  # values that spread further than this are drawn on a log axis
 TICKS = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999)  # percentiles of a nines axis
-LINE_NAMES = ("target", "batch", "consistency", "kind")  # columns that tell the lines of a latency plot apart
-LINE_STYLES = ("-", "--", ":")  # for more lines than colours
 
 INK = "#737a82"  # text and ticks: about 4:1 on white and on #111111
 LINE = "#9aa0a6"  # spines and grid (faint through its alpha)
@@ -244,69 +238,3 @@ def value_axis(ax: Axes, *, low: float, high: float) -> None:
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
     ax.yaxis.set_minor_formatter(NullFormatter())
-
-
-def draw_latency(report: LatencyReport, ax: Axes | None = None) -> Axes:
-    """Draw the percentile curves of a latency report: a line per target, batch, consistency level and kind.
-
-    No line goes on to where fewer than ten samples lie beyond it. A run with fewer than twenty samples has no median
-    and no line.
-
-    Parameters
-    ----------
-    report
-        What :meth:`feastra_nb.Workspace.latency` returned.
-    ax
-        Where to draw; by default a new figure.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        x: percentile of requests on a nines axis; y: latency in milliseconds.
-    """
-    ax = figure_axes(ax)
-    with style():
-        ax.set_ylabel("latency (ms)")
-        ax.set_title(_latency_title(report))
-        curves = report.percentiles
-        if curves.empty:
-            percentile_axis(ax, highest=50)
-            ax.set_yticks([])
-            ax.text(0.5, 0.5, "fewer than 20 samples: nothing to draw", transform=ax.transAxes, ha="center", color=INK)
-        else:
-            _draw_curves(ax, curves)
-    return ax
-
-
-def _draw_curves(ax: Axes, curves: pd.DataFrame) -> None:
-    names = [name for name in LINE_NAMES if len(curves[name].unique()) > 1]
-    ends: list[tuple[float, Line2D]] = []
-    for position, (key, curve) in enumerate(curves.groupby(list(LINE_NAMES), sort=False)):
-        label = _line_label(names, dict(zip(LINE_NAMES, key, strict=True)))
-        ends.append((curve["latency_ms"].iloc[-1], _draw_curve(ax, curve, label=label, position=position)))
-    percentile_axis(ax, highest=float(curves["percentile"].max()))
-    value_axis(ax, low=float(curves["latency_ms"].min()), high=float(curves["latency_ms"].max()))
-    if names:
-        # Beside the axes, where it hides no curve, and in the order in which the curves end there.
-        lines = [line for _, line in sorted(ends, key=lambda end: -end[0])]
-        ax.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-
-
-def _draw_curve(ax: Axes, curve: pd.DataFrame, *, label: str, position: int) -> Line2D:
-    """Draw one line, with a dot at each percentile that the table shows too."""
-    line_style = LINE_STYLES[position // len(PALETTE) % len(LINE_STYLES)]
-    x = [nines(percentile) for percentile in curve["percentile"]]
-    line = ax.plot(x, curve["latency_ms"], color=color(position), linestyle=line_style, label=label)[0]
-    marked = curve[curve["percentile"].isin(TICKS[1:])]  # not the minimum
-    ax.plot([nines(p) for p in marked["percentile"]], marked["latency_ms"], "o", color=color(position), markersize=4)
-    return line
-
-
-def _line_label(names: list[str], key: Mapping[str, object]) -> str:
-    """Name a line by what differs between the lines."""
-    return ", ".join(f"batch {key[name]}" if name == "batch" else str(key[name]) for name in names)
-
-
-def _latency_title(report: LatencyReport) -> str:
-    closed = set(report.frame["kind"]) == {"service"}
-    return f"Latency by percentile{': service time only (closed loop)' if closed else ''}"

@@ -39,7 +39,8 @@ def save_report(report: Report, path: str | os.PathLike[str]) -> Path:
     """Save a report in the format that the path's suffix names.
 
     ``.html`` is a standalone page, ``.json`` is ``report.to_dict()`` with frames as records, ``.parquet`` is the
-    report's frame, ``.png`` its plot. The file appears complete or not at all.
+    report's frame, ``.png`` its plot, ``.hgrm`` (of a latency report) HdrHistogram's text. The file appears complete or
+    not at all.
 
     Parameters
     ----------
@@ -59,10 +60,11 @@ def save_report(report: Report, path: str | os.PathLike[str]) -> Path:
         If the suffix is none of these, or the directory does not exist.
     """
     target = Path(path).expanduser()
-    writer = _WRITERS.get(target.suffix.lower())
+    writers = {**_WRITERS, ".hgrm": _write_hgrm} if hasattr(report, "to_hgrm") else _WRITERS
+    writer = writers.get(target.suffix.lower())
     if writer is None:
         raise ConfigurationError(
-            f"a report cannot be saved as {target.name!r}", hint=f"the suffixes are {', '.join(_WRITERS)}"
+            f"a report cannot be saved as {target.name!r}", hint=f"the suffixes are {', '.join(writers)}"
         )
     if not target.parent.is_dir():
         raise ConfigurationError(
@@ -104,6 +106,10 @@ def _write_parquet(report: Report, path: Path) -> None:
 
 def _has_one_type(values: pd.Series[Any]) -> bool:
     return values.dropna().map(type).nunique() <= 1
+
+
+def _write_hgrm(report: Any, path: Path) -> None:
+    path.write_text(report.to_hgrm(), encoding="utf-8")
 
 
 def _write_png(report: Report, path: Path) -> None:

@@ -1,0 +1,132 @@
+"""Opens what `ws.latency` measures: the workspace's store, the same store at another consistency level, an endpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from feastra_nb.errors import ConfigurationError, close_names
+from feastra_nb.latency.endpoint import EndpointTarget, is_url
+from feastra_nb.latency.targets import DRIVER, FEAST, DriverTarget, FeastTarget, refuse_unknown
+from feastra_nb.quiet import quiet_feast
+from feastra_nb.retrieval.request import Requested, references, requested
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from feast import FeatureStore
+
+    from feastra_nb.latency.targets import Target
+    from feastra_nb.workspace import Workspace
+
+OTHER_TIMEOUT_S = 10.0  # assumed of stores that are not ours, and of endpoints
+OWN_CONSISTENCY = "the store's own"
+
+
+def open_target(ws: Workspace, target: str, features: Any, consistency: str | None) -> Target:
+    """Return what is to be measured; close it afterwards.
+
+    Parameters
+    ----------
+    target
+        ``"feast"``, ``"driver"`` or the URL of a ``feast serve``.
+    features
+        What is read: a view, references, or a feature service.
+    consistency
+        The level to read at; None for the workspace's.
+
+    Raises
+    ------
+    ConfigurationError
+        The target is unknown, or the workspace's store cannot be read so.
+    """
+    if is_url(target):
+        if consistency is not None:
+            raise ConfigurationError(f"consistency={consistency!r}: an endpoint reads as it was configured to")
+        return EndpointTarget(target, references(ws.feast, features), timeout_s=_timeout_s(ws))
+    if target not in (FEAST, DRIVER):
+        raise refuse_unknown(target)
+    if not ws._is_ours:  # noqa: SLF001 - a workspace's own room
+        return _foreign(ws, target, features, consistency)
+    store, close = _at_consistency(ws, consistency)
+    try:
+        return _ours(store, target, features, close)
+    except BaseException:
+        close()
+        raise
+
+
+def _foreign(ws: Workspace, target: str, features: Any, consistency: str | None) -> Target:
+    if target == DRIVER or consistency is not None:
+        what = f"target={target!r}" if target == DRIVER else f"consistency={consistency!r}"
+        raise ConfigurationError(
+            f"{what} needs a FeastraOnlineStore; the online store is {ws.feast.config.online_store.type}",
+            hint=f'target="{FEAST}" measures any online store as it is configured',
+        )
+    return FeastTarget(
+        ws.feast,
+        references(ws.feast, features),
+        session=None,
+        consistency=OWN_CONSISTENCY,
+        timeout_s=OTHER_TIMEOUT_S,
+    )
+
+
+def _ours(store: FeatureStore, target: str, features: Any, close: Callable[[], object]) -> Target:
+    online = _online(store)
+    if target == DRIVER:
+        return DriverTarget(online, store.config, _views(store, features), on_close=close)
+    db = online.open(store.config).db
+    return FeastTarget(
+        store,
+        references(store, features),
+        session=db.session,
+        consistency=db.settings.read_consistency,
+        timeout_s=db.settings.request_timeout_s,
+        on_close=close,
+    )
+
+
+def _views(store: FeatureStore, features: Any) -> Sequence[Requested]:
+    wanted, is_on_demand = requested(store, features, full_feature_names=True)
+    if is_on_demand:
+        raise ConfigurationError(
+            f'target="{DRIVER}" computes no on-demand features', hint=f'ask for their inputs, or take target="{FEAST}"'
+        )
+    return wanted
+
+
+def _at_consistency(ws: Workspace, level: str | None) -> tuple[FeatureStore, Callable[[], object]]:
+    """Return the workspace's store as it is, or another one that reads at a level, and what closes it."""
+    from cassandra import ConsistencyLevel
+    from feast import FeatureStore
+
+    block = ws.feast.config.online_store
+    if level is None or level == block.consistency.read:
+        return ws.feast, lambda: None
+    if level not in ConsistencyLevel.name_to_value:
+        known = list(ConsistencyLevel.name_to_value)
+        raise ConfigurationError(f"there is no consistency level {level!r}", hint=close_names(str(level), known))
+    # A store of its own, with a session of its own: nobody else's reads change their level meanwhile.
+    config = ws.feast.config.model_copy()
+    config.online_config = {
+        **_mapping(config.online_config),
+        "consistency": {**block.consistency.model_dump(), "read": level},
+    }
+    config._online_store = None  # noqa: SLF001 - Feast keeps what it made of the block
+    with quiet_feast():
+        store = FeatureStore(config=config)
+    return store, _online(store).shutdown
+
+
+def _mapping(block: Any) -> dict[str, Any]:
+    return dict(block) if isinstance(block, dict) else {"type": str(block)}
+
+
+def _online(store: FeatureStore) -> Any:
+    return store._get_provider().online_store  # noqa: SLF001 - Feast has no public way to it
+
+
+def _timeout_s(ws: Workspace) -> float:
+    if not ws._is_ours:  # noqa: SLF001 - a workspace's own room
+        return OTHER_TIMEOUT_S
+    return float(ws.store.open(ws.feast.config).db.settings.request_timeout_s)

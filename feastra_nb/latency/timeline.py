@@ -1,0 +1,135 @@
+"""A run by 100 ms: what was sent when, how long it took, and the stalls in which nothing was answered."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import pandas as pd
+
+SLOT_MS = 100  # short enough to see a garbage collection
+CELLS_A_DECADE = 10  # of a latency heatmap: steps of 26 %
+SHORTEST_STALL_MS = 100.0  # what is shorter is jitter
+STALL_MEDIANS = 10.0  # and a stall is this many times the median: a store that always takes 200 ms does not stall
+NS_PER_MS, NS_PER_S = 1_000_000, 1_000_000_000
+
+
+class Timeline:
+    """When requests were sent (or were to be sent) and how long they took.
+
+    Examples
+    --------
+    >>> timeline = Timeline()
+    >>> for at_ms, latency_ms in ((0, 2), (50, 2), (100, 500), (110, 490)):
+    ...     timeline.add(latency_ms * NS_PER_MS, at_ns=at_ms * NS_PER_MS)
+    >>> print(timeline.frame())
+       at_s  n  max_ms
+    0   0.0  2     2.0
+    1   0.1  2   500.0
+    >>> print(timeline.stalls(median_ms=2, until_s=0.6))
+       at_s  seconds
+    0   0.1      0.5
+    """
+
+    def __init__(self) -> None:
+        self._slots: dict[int, tuple[int, int]] = {}  # 100 ms slot → (count, longest in ns)
+        self._cells: Counter[tuple[int, int]] = Counter()  # (slot, step of latency) → count
+        self._gaps: list[tuple[int, int]] = []  # from an answer (or a request) to the next answer, in ns
+        self._answered_ns = 0
+
+    def add(self, latency_ns: int, *, at_ns: int, answered: bool = True) -> None:
+        """Add a request, in the order in which they complete.
+
+        Parameters
+        ----------
+        latency_ns
+            How long it took, in nanoseconds.
+        at_ns
+            When it was sent (or was to be sent), in nanoseconds since the start of the run.
+        answered
+            Whether it was answered: what timed out ends no stall.
+        """
+        slot = at_ns // (SLOT_MS * NS_PER_MS)
+        count, longest_ns = self._slots.get(slot, (0, 0))
+        self._slots[slot] = (count + 1, max(longest_ns, latency_ns))
+        self._cells[slot, _step(latency_ns)] += 1
+        if answered:
+            self._answer(at_ns, at_ns + latency_ns)
+
+    def _answer(self, at_ns: int, done_ns: int) -> None:
+        waited_from_ns = max(self._answered_ns, at_ns)
+        if done_ns - waited_from_ns >= SHORTEST_STALL_MS * NS_PER_MS:
+            self._gaps.append((waited_from_ns, done_ns))
+        self._answered_ns = max(self._answered_ns, done_ns)
+
+    def take(self, other: Timeline, *, shift: int) -> None:
+        """Add another one, moved by whole slots."""
+        for slot, (count, longest_ns) in other._slots.items():
+            old_count, old_longest_ns = self._slots.get(slot + shift, (0, 0))
+            self._slots[slot + shift] = (old_count + count, max(old_longest_ns, longest_ns))
+        for (slot, step), count in other._cells.items():
+            self._cells[slot + shift, step] += count
+        moved_ns = shift * SLOT_MS * NS_PER_MS
+        self._gaps = sorted([*self._gaps, *((begin + moved_ns, end + moved_ns) for begin, end in other._gaps)])
+        self._answered_ns = max(self._answered_ns, other._answered_ns + moved_ns)
+
+    def frame(self) -> pd.DataFrame:
+        """Return count and longest latency of each 100 ms.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``at_s`` (start of the slot, seconds since the start of the run), ``n`` and ``max_ms``; a slot in which no
+            request was sent has 0 and NaN.
+        """
+        slots = range(max(self._slots, default=-1) + 1)
+        rows = [self._slots.get(slot, (0, math.nan)) for slot in slots]
+        frame: pd.DataFrame = pd.DataFrame(
+            {
+                "at_s": pd.Series([slot * SLOT_MS / 1_000 for slot in slots], dtype="float64"),
+                "n": pd.Series([count for count, _ in rows], dtype="int64"),
+                "max_ms": pd.Series([longest_ns / NS_PER_MS for _, longest_ns in rows], dtype="float64"),
+            }
+        )
+        return frame
+
+    def cells(self) -> pd.DataFrame:
+        """Return the fields of a heatmap: ``at_s`` (start of the slot), ``low_ms``, ``high_ms`` and ``n``."""
+        rows = [(slot * SLOT_MS / 1_000, *_bounds_ms(step), n) for (slot, step), n in sorted(self._cells.items())]
+        types = {"at_s": "float64", "low_ms": "float64", "high_ms": "float64", "n": "int64"}
+        frame: pd.DataFrame = pd.DataFrame(rows, columns=list(types)).astype(types)
+        return frame
+
+    def stalls(self, *, median_ms: float, until_s: float) -> pd.DataFrame:
+        """Return the stalls: times in which requests waited and none was answered.
+
+        Parameters
+        ----------
+        median_ms
+            The run's median latency: a stall is at least ten of them, and at least 100 ms.
+        until_s
+            The end of the run: where its last requests were not answered, it ended in a stall.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``at_s`` (since the start of the run) and ``seconds``.
+        """
+        # Without a median (NaN) nothing tells a stall from a slow store: no gap is longer than infinity.
+        shortest_ms = math.inf if math.isnan(median_ms) else max(SHORTEST_STALL_MS, STALL_MEDIANS * median_ms)
+        gaps = [*self._gaps, (self._answered_ns, round(until_s * NS_PER_S))]
+        rows = [
+            (begin / NS_PER_S, (end - begin) / NS_PER_S)
+            for begin, end in gaps
+            if end - begin >= shortest_ms * NS_PER_MS
+        ]
+        frame: pd.DataFrame = pd.DataFrame(rows, columns=["at_s", "seconds"]).astype("float64")
+        return frame
+
+
+def _step(latency_ns: int) -> int:
+    return math.floor(math.log10(max(latency_ns, 1) / NS_PER_MS) * CELLS_A_DECADE)
+
+
+def _bounds_ms(step: int) -> tuple[float, float]:
+    return 10.0 ** (step / CELLS_A_DECADE), 10.0 ** ((step + 1) / CELLS_A_DECADE)

@@ -1,0 +1,77 @@
+"""The pages of latency reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from feastra_nb.latency.report import HEADERS
+from feastra_nb.notebook import html, latency_plots, plots
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from feastra_nb.latency.comparison import LatencyComparison
+    from feastra_nb.latency.objectives import Check
+    from feastra_nb.latency.report import LatencyReport
+    from feastra_nb.notebook.html import Html, Tone
+
+UNITS: Mapping[str, str] = {name: "ms" if name.endswith("_ms") else "/s" for name in HEADERS}
+TONES: Mapping[str, Tone] = {"ok": "ok", "missed": "bad", "unknown": "unknown"}
+WHOLE = {"batch": "d"}
+
+
+def report_page(report: LatencyReport) -> str:
+    """Return a latency report as a page: table, incidents, curves, timeline, what the time consists of."""
+    parts: list[object] = [html.table(report.shown, labels=HEADERS, units=UNITS, formats=WHOLE)]
+    parts += [html.note(html.status(word, "warn"), " ", text) for word, text in report.incidents]
+    parts += [html.note(" ".join(report.caveats))]
+    if not report.percentiles.empty:
+        parts.append(html.section("Percentiles", _picture(report.plot, _alt(report.frame))))
+    if "response" in set(report.frame["kind"]) and report.frame["n"].any():
+        parts.append(html.section("Timeline", _picture(_timeline(report), "The longest latency of each 100 ms")))
+    if not report.split.empty:
+        labels = {**HEADERS, "mean_ms": "mean"}
+        units = {**UNITS, "mean_ms": "ms"}
+        table = html.table(report.split, labels=labels, units=units, formats=WHOLE)
+        parts.append(html.section("What the time consists of", table, is_open=False))
+    parts.append(html.section("Measured on", html.facts(report.environment), is_open=False))
+    return html.page("Latency", *parts, text=repr(report))
+
+
+def comparison_page(comparison: LatencyComparison) -> str:
+    """Return a comparison as a page: table with ratios, and the curves of both."""
+    parts: list[object] = [html.table(comparison.shown, formats=WHOLE)]
+    if not comparison.both.percentiles.empty:
+        parts.append(_picture(comparison.plot, _alt(comparison.both.frame)))
+    parts.append(html.section("Measured on", html.facts(comparison.both.environment), is_open=False))
+    title = f"Latency: {comparison.names[0]} and {comparison.names[1]}"
+    return html.page(title, *parts, text=repr(comparison))
+
+
+def check_page(check: Check) -> str:
+    """Return what came of objectives as a page."""
+    verdicts = [html.status(verdict, TONES[verdict]) for verdict in check.frame["verdict"]]
+    labels = {"limit_ms": "limit", "measured_ms": "measured"}
+    units = dict.fromkeys(labels, "ms")
+    table = html.table(check.frame.assign(verdict=verdicts), labels=labels, units=units, formats=WHOLE)
+    return html.page("Latency objectives", table, text=repr(check))
+
+
+def _timeline(report: LatencyReport) -> Callable[[Axes], Axes]:
+    return lambda ax: latency_plots.draw(report, ax, kind="timeline")
+
+
+def _picture(plot: Callable[[Axes], object], alt: str) -> Html:
+    return html.image(plots.png(plot), alt=alt, width_px=round(plots.FIGURE_INCHES[0] * 96))
+
+
+def _alt(frame: pd.DataFrame) -> str:
+    """Say in words what the curves show."""
+    lines = [
+        f"{row.target} batch {row.batch} {row.kind} time median {row.p50_ms:.3g} ms"
+        for row in frame.dropna(subset="p50_ms").itertuples()
+    ]
+    return f"Latency by percentile: {'; '.join(lines)}"
