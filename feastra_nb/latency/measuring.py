@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.errors import ConfigurationError
-from feastra_nb.latency.arrivals import CONSTANT, schedule
+from feastra_nb.latency.arrivals import CONSTANT, NS_PER_S, schedule
 from feastra_nb.latency.load import check_durations, closed_loop
 from feastra_nb.latency.pacing import open_loop
 from feastra_nb.latency.picking import UNIFORM, batches, sampled
@@ -78,12 +79,18 @@ class Load:
                 on_progress=on_progress,
             )  # fmt: skip
             return {"service": recording}
-        arrivals_ns = schedule(self.rate, self.warmup_s + self.seconds, process=self.arrivals)
         paced = open_loop(
-            call, arrivals_ns.tolist(), seconds=self.seconds, warmup_s=self.warmup_s, timeout_s=timeout_s,
+            call, self._arrivals_ns(self.rate), seconds=self.seconds, warmup_s=self.warmup_s, timeout_s=timeout_s,
             on_progress=on_progress,
         )  # fmt: skip
         return {"response": paced.response, "service": paced.service}
+
+    def _arrivals_ns(self, rate: float) -> list[int]:
+        # Two schedules, so that as many requests are measured as were asked for, whenever random ones come.
+        measured_ns = schedule(rate, self.seconds, process=self.arrivals) + round(self.warmup_s * NS_PER_S)
+        if round(rate * self.warmup_s) < 1:
+            return measured_ns.tolist()
+        return [*schedule(rate, self.warmup_s, process=self.arrivals, seed=1).tolist(), *measured_ns.tolist()]
 
     def __str__(self) -> str:
         if self.rate is not None:
@@ -201,11 +208,10 @@ def sampled_keys(ws: Workspace, wanted: Sequence[Requested]) -> pa.Table:
 def _line(about: str) -> Callable[[Recording], None]:
     def show(recording: Recording) -> None:
         if recording.requests:
-            p50_ms, p99_ms = recording.percentiles_ms([50, 99])
+            told = dict(zip(("p50", "p99"), recording.percentiles_ms([50, 99]), strict=True))
+            known = "".join(f", {name} {ms:.2f} ms" for name, ms in told.items() if not math.isnan(ms))
             failed = f", {recording.failures:,} failed" if recording.failures else ""
-            sys.stderr.write(
-                f"\r{about}: {recording.requests:,} requests, p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms{failed}   "
-            )
+            sys.stderr.write(f"\r{about}: {recording.requests:,} requests{known}{failed}   ")
             sys.stderr.flush()
 
     return show

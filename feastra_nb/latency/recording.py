@@ -156,7 +156,7 @@ class Recording:
 
     def stalls(self) -> pd.DataFrame:
         """Return when requests waited and none was answered, for 100 ms and ten medians at least: ``at_s``, ``seconds``."""
-        return self._timeline.stalls(median_ms=self.percentile_ms(50), until_s=self.elapsed_s)
+        return self._timeline.stalls(median_ms=self.percentile_ms(50))
 
     def merge(self, other: Recording) -> Recording:
         """Return a new recording of what both measured; percentiles are those of all samples together.

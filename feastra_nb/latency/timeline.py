@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -12,6 +13,24 @@ CELLS_A_DECADE = 10  # of a latency heatmap: steps of 26 %
 SHORTEST_STALL_MS = 100.0  # what is shorter is jitter
 STALL_MEDIANS = 10.0  # and a stall is this many times the median: a store that always takes 200 ms does not stall
 NS_PER_MS, NS_PER_S = 1_000_000, 1_000_000_000
+
+
+@dataclass(slots=True)
+class _Gap:
+    """A time without answers, in nanoseconds since the start of the run."""
+
+    before_ns: int  # the answer before it
+    answered_ns: int  # the answer that ended it
+    sent_ns: int  # the earliest of the requests that were answered afterwards
+
+    @property
+    def began_ns(self) -> int:
+        """Since when a request waited."""
+        return max(self.before_ns, self.sent_ns)
+
+    def moved(self, by_ns: int) -> _Gap:
+        """Return it at another time."""
+        return _Gap(self.before_ns + by_ns, self.answered_ns + by_ns, self.sent_ns + by_ns)
 
 
 class Timeline:
@@ -26,7 +45,7 @@ class Timeline:
        at_s  n  max_ms
     0   0.0  2     2.0
     1   0.1  2   500.0
-    >>> print(timeline.stalls(median_ms=2, until_s=0.6))
+    >>> print(timeline.stalls(median_ms=2))
        at_s  seconds
     0   0.1      0.5
     """
@@ -34,8 +53,10 @@ class Timeline:
     def __init__(self) -> None:
         self._slots: dict[int, tuple[int, int]] = {}  # 100 ms slot → (count, longest in ns)
         self._cells: Counter[tuple[int, int]] = Counter()  # (slot, step of latency) → count
-        self._gaps: list[tuple[int, int]] = []  # from an answer (or a request) to the next answer, in ns
-        self._answered_ns = 0
+        self._gaps: list[_Gap] = []
+        self._answered_ns = self._unanswered_ns = (
+            0  # when the last request was answered, and when the last one was given up
+        )
 
     def add(self, latency_ns: int, *, at_ns: int, answered: bool = True) -> None:
         """Add a request, in the order in which they complete.
@@ -55,11 +76,15 @@ class Timeline:
         self._cells[slot, _step(latency_ns)] += 1
         if answered:
             self._answer(at_ns, at_ns + latency_ns)
+        else:
+            self._unanswered_ns = max(self._unanswered_ns, at_ns + latency_ns)
 
     def _answer(self, at_ns: int, done_ns: int) -> None:
-        waited_from_ns = max(self._answered_ns, at_ns)
-        if done_ns - waited_from_ns >= SHORTEST_STALL_MS * NS_PER_MS:
-            self._gaps.append((waited_from_ns, done_ns))
+        if done_ns - self._answered_ns >= SHORTEST_STALL_MS * NS_PER_MS:
+            self._gaps.append(_Gap(self._answered_ns, done_ns, at_ns))
+        elif self._gaps:
+            # Which of the requests that waited is answered first is chance.
+            self._gaps[-1].sent_ns = min(self._gaps[-1].sent_ns, at_ns)
         self._answered_ns = max(self._answered_ns, done_ns)
 
     def take(self, other: Timeline, *, shift: int) -> None:
@@ -70,8 +95,9 @@ class Timeline:
         for (slot, step), count in other._cells.items():
             self._cells[slot + shift, step] += count
         moved_ns = shift * SLOT_MS * NS_PER_MS
-        self._gaps = sorted([*self._gaps, *((begin + moved_ns, end + moved_ns) for begin, end in other._gaps)])
+        self._gaps += [gap.moved(moved_ns) for gap in other._gaps]
         self._answered_ns = max(self._answered_ns, other._answered_ns + moved_ns)
+        self._unanswered_ns = max(self._unanswered_ns, other._unanswered_ns + moved_ns)
 
     def frame(self) -> pd.DataFrame:
         """Return count and longest latency of each 100 ms.
@@ -100,15 +126,13 @@ class Timeline:
         frame: pd.DataFrame = pd.DataFrame(rows, columns=list(types)).astype(types)
         return frame
 
-    def stalls(self, *, median_ms: float, until_s: float) -> pd.DataFrame:
+    def stalls(self, *, median_ms: float) -> pd.DataFrame:
         """Return the stalls: times in which requests waited and none was answered.
 
         Parameters
         ----------
         median_ms
             The run's median latency: a stall is at least ten of them, and at least 100 ms.
-        until_s
-            The end of the run: where its last requests were not answered, it ended in a stall.
 
         Returns
         -------
@@ -117,7 +141,8 @@ class Timeline:
         """
         # Without a median (NaN) nothing tells a stall from a slow store: no gap is longer than infinity.
         shortest_ms = math.inf if math.isnan(median_ms) else max(SHORTEST_STALL_MS, STALL_MEDIANS * median_ms)
-        gaps = [*self._gaps, (self._answered_ns, round(until_s * NS_PER_S))]
+        gaps = sorted((gap.began_ns, gap.answered_ns) for gap in self._gaps)
+        gaps.append((self._answered_ns, self._unanswered_ns))
         rows = [
             (begin / NS_PER_S, (end - begin) / NS_PER_S)
             for begin, end in gaps

@@ -121,7 +121,7 @@ def _timeline(report: LatencyReport, ax: Axes) -> None:
     ax.set_title(f"Longest latency of each {SLOT_MS} ms{_closed(report)}")
     ax.set_xlabel("time since the start (s)")
     keys = _leading(report)
-    frames = {key: report.recordings[key].timeline().dropna() for key in keys}
+    frames = {key: report.recordings[key].timeline() for key in keys}
     drawn = {key: frame for key, frame in frames.items() if not frame.empty}
     if not drawn:
         _say(ax, "nothing was answered")
@@ -129,9 +129,15 @@ def _timeline(report: LatencyReport, ax: Axes) -> None:
     names = _differing(keys)
     for place, (key, frame) in enumerate(drawn.items()):
         look = _look(place, key._asdict(), is_beside=False)
-        # In the middle of its slot; a dot where a neighbour is missing, which a line would not show.
+        # In the middle of its slot; where nothing was sent the line breaks, and a dot alone is seen too.
         ax.plot(
-            frame["at_s"] + SLOT_S / 2, frame["max_ms"], ".-", label=_label(names, key._asdict()), ms=4, lw=1, **look
+            frame["at_s"] + SLOT_S / 2,
+            frame["max_ms"],
+            marker=".",
+            label=_label(names, key._asdict()),
+            ms=4,
+            lw=1,
+            **look,
         )
     longest = [frame["max_ms"] for frame in drawn.values()]
     ax.set_xlim(0.0, max(report.recordings[key].elapsed_s for key in drawn))
