@@ -10,6 +10,7 @@ One root, leaves that also inherit the built-in a caller would expect::
     │   └── LocalNodeFailed       (RuntimeError)     the local Cassandra could not be fetched or started
     ├── RequestFailed             (RuntimeError)     the server refused or failed a request
     │   ├── RequestTimedOut       (TimeoutError)     no answer within the request timeout
+    │   ├── EndpointFailed        (RuntimeError)     a feature server answered with an error
     │   ├── Unavailable           (ConnectionError)  too few replicas are alive for the consistency level
     │   └── WriteIncomplete       (RuntimeError)     a write stopped part-way; says what was acknowledged
     ├── InvalidFrame              (ValueError)       a DataFrame cannot be materialized or joined as it is
@@ -98,6 +99,27 @@ class RequestFailed(FeastraError, RuntimeError):
 
 class RequestTimedOut(RequestFailed, TimeoutError):
     """No answer came within the request timeout."""
+
+
+class EndpointFailed(RequestFailed):
+    """A feature server answered with an error.
+
+    Parameters
+    ----------
+    message, hint
+        As for `FeastraError`.
+    status
+        The HTTP status.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, status: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+    @property
+    def kind(self) -> str:
+        """The kind by which such errors are counted, such as ``"HTTP 503"``."""
+        return f"HTTP {self.status}"
 
 
 class Unavailable(RequestFailed, ConnectionError):

@@ -9,7 +9,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from feastra_nb.errors import ConfigurationError, ConnectionFailed, RequestFailed
+from feastra_nb.errors import ConfigurationError, ConnectionFailed, EndpointFailed, RequestFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,14 +37,6 @@ def is_url(target: str) -> bool:
     (True, False)
     """
     return target.startswith(("http://", "https://"))
-
-
-class EndpointFailed(RequestFailed):
-    """An answer of the endpoint that is no success; counted by its status."""
-
-    def __init__(self, message: str, *, hint: str | None = None, kind: str = "HTTP") -> None:
-        super().__init__(message, hint=hint)
-        self.kind = kind
 
 
 class EndpointTarget:
@@ -135,7 +127,7 @@ class EndpointTarget:
             shown = content[:SHOWN_CHARACTERS].decode(errors="replace")
             raise EndpointFailed(
                 f"{self.name} answers HTTP {answer.status}: {shown}",
-                hint="are the features those of the server's registry?", kind=f"HTTP {answer.status}",
+                hint="are the features those of the server's registry?", status=answer.status,
             )  # fmt: skip
         return content
 
