@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from feastra_nb import latency_command
 from feastra_nb.errors import FeastraError
 
 if TYPE_CHECKING:
@@ -261,6 +262,9 @@ COMMANDS: Mapping[str, Command] = {
         demo,
         _options_of_demo,
         "It works in a keyspace of its own, begins anew each time, and leaves two pictures and the running Cassandra.",
+    ),
+    "latency": Command(
+        latency_command.SUMMARY, latency_command.run, latency_command.add_options, latency_command.DETAILS
     ),
     "purge": Command("stop local Cassandras and delete their data and the downloads", purge, _options_of_purge),
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
 
     from feastra_nb.connection.targets import Target
+    from feastra_nb.latency.capacity import Capacity
     from feastra_nb.latency.report import LatencyReport
     from feastra_nb.materialization import Materialization
     from feastra_nb.online_store import FeastraOnlineStore
@@ -478,6 +479,46 @@ class Workspace:
         return measuring.latency(
             self, features, entities, load, batch=batch, consistency=consistency, target=target, keys=keys,
             progress=progress,
+        )  # fmt: skip
+
+    def capacity(
+        self,
+        features: Any,
+        entities: Any = None,
+        *,
+        p99_ms: float,
+        batch: int = 1,
+        seconds: float = 3.0,
+        consistency: str | None = None,
+        target: str = "feast",
+        keys: str | None = None,
+        progress: bool = True,
+    ) -> Capacity:
+        """Find the highest rate of requests at which 99 % are answered in time, to 15 %; it takes a minute or so.
+
+        A rate holds when the p99 of the response time is within the objective, at most one request in a hundred fails, and at
+        least 95 % of the rate is reached. Ctrl-C returns what is known until then.
+
+        Parameters
+        ----------
+        p99_ms
+            The objective, in milliseconds.
+        seconds
+            How long to try each rate, at least; longer where that many seconds give fewer than 1,050 requests.
+        features, entities, batch, consistency, target, keys
+            As for `latency`, one of each.
+
+        Raises
+        ------
+        ConfigurationError
+            A number makes no sense, or there are no entities.
+        """
+        self._check()
+        from feastra_nb.latency.capacity import capacity
+
+        return capacity(
+            self, features, entities, p99_ms=p99_ms, batch=batch, seconds=seconds, consistency=consistency, target=target,
+            keys=keys, progress=progress,
         )  # fmt: skip
 
     # --- what is there ---

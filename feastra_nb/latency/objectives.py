@@ -67,8 +67,9 @@ class Check:
 def _line(row: Mapping[Any, Any]) -> str:
     setting = ", ".join(str(row[name]) for name in ("target", "consistency", "kind"))
     why = f": {row['why']}" if row["why"] else ""
+    measured = "-" if pd.isna(row["measured_ms"]) else f"{row['measured_ms']:,.3f}"
     return (
-        f"{row['verdict']}: {row['objective']} {row['measured_ms']:,.3f} against {row['limit_ms']:g}, "
+        f"{row['verdict']}: {row['objective']} {measured} against {row['limit_ms']:g}, "
         f"batch {row['batch']}, {setting}{why}"
     )
 

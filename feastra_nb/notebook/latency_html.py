@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from feastra_nb.latency.capacity import Capacity
     from feastra_nb.latency.comparison import LatencyComparison
     from feastra_nb.latency.objectives import Check
     from feastra_nb.latency.report import LatencyReport
@@ -49,6 +50,18 @@ def comparison_page(comparison: LatencyComparison) -> str:
     parts.append(html.section("Measured on", html.facts(comparison.both.environment), is_open=False))
     title = f"Latency: {comparison.names[0]} and {comparison.names[1]}"
     return html.page(title, *parts, text=repr(comparison))
+
+
+def capacity_page(capacity: Capacity) -> str:
+    """Return a capacity as a page: the result, the rates that were tried, the picture."""
+    words = ["held" if held else "missed" for held in capacity.frame["held"]]
+    verdicts = [html.status(word, "ok" if word == "held" else "bad") for word in words]
+    parts: list[object] = [html.note(capacity.sentence)]
+    if capacity.frame["p99_ms"].notna().any():
+        parts.append(_picture(capacity.plot, capacity.sentence))
+    parts.append(html.table(capacity.frame.assign(held=verdicts), labels={**HEADERS, "held": "verdict"}, units=UNITS))
+    parts.append(html.section("Measured on", html.facts(capacity.environment), is_open=False))
+    return html.page("Capacity", *parts, text=repr(capacity))
 
 
 def check_page(check: Check) -> str:

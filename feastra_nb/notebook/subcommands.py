@@ -154,6 +154,8 @@ def skew(line: Line) -> object:
 def latency(line: Line) -> object:
     """Measure reads."""
     line.unwrap_single("features")
+    if "entities" in line.arguments:
+        line.resolve_variable("entities")
     return line.workspace.latency(**line.arguments)
 
 
@@ -240,9 +242,19 @@ def _options_of_skew(parser: LineParser) -> None:
 
 def _options_of_latency(parser: LineParser) -> None:
     _features(parser, "features")
-    parser.add_argument("--seconds", type=float, metavar="S", help="how long to measure each batch size (10)")
+    text = 'a variable (DataFrame or dict), or {"key": [values]}; default: sampled from the store'
+    parser.add_argument("--entities", metavar="NAME_OR_DICT", help=text)
+    parser.add_argument("--rate", type=float, metavar="R", help="requests a second, on a schedule (one after another)")
+    parser.add_argument("--arrivals", metavar="HOW", help="constant or poisson (constant)")
+    parser.add_argument("--seconds", type=float, metavar="S", help="how long to measure each setting (10)")
+    parser.add_argument("--warmup", dest="warmup_s", type=float, metavar="S", help="how long to call before that (1)")
     parser.add_argument("--batch", type=int, nargs="+", metavar="N", help="entities a call (1 10 100)")
-    parser.add_argument("--concurrency", type=int, metavar="N", help="callers at a time (1)")
+    parser.add_argument("--concurrency", type=int, metavar="N", help="callers at a time, without --rate (1)")
+    parser.add_argument("--consistency", nargs="+", metavar="LEVEL", help="consistency levels (the workspace's)")
+    parser.add_argument(
+        "--target", nargs="+", metavar="WHAT", help="feast, driver, or the URL of a feast serve (feast)"
+    )
+    parser.add_argument("--keys", metavar="HOW", help="uniform, or zipf: few entities get most requests (uniform)")
 
 
 def _features(parser: LineParser, name: str) -> None:

@@ -1,0 +1,104 @@
+"""``feastra latency``: measures, prints, and exits by objectives, for continuous integration."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feastra_nb.errors import ConfigurationError, FeastraError
+
+if TYPE_CHECKING:
+    import argparse
+
+    import pandas as pd
+
+    from feastra_nb.workspace import Workspace
+
+SUMMARY = "measure how long online reads take from here; with an objective, for CI"
+DETAILS = "Exits with 0 when all objectives are met, 1 when one is missed, 2 when it cannot be told."
+EXIT_UNKNOWN = 2
+OBJECTIVES = ("p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms")
+# Options that are those of `ws.latency`, where they are given.
+SETTINGS = ("rate", "arrivals", "concurrency", "seconds", "batch", "consistency", "target", "keys", "warmup_s")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print the report and what came of the objectives; return the exit code."""
+    try:
+        with _workspace(arguments) as ws:
+            return _measure(ws, arguments)
+    except FeastraError as error:
+        # Not 1: that says an objective was missed.
+        print(f"error: {error.message}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return EXIT_UNKNOWN
+
+
+def _measure(ws: Workspace, arguments: argparse.Namespace) -> int:
+    given = {name: value for name in SETTINGS if (value := getattr(arguments, name)) is not None}
+    entities = None if arguments.entities is None else _frame(Path(arguments.entities))
+    report = ws.latency(arguments.features or _only_view(ws), entities, progress=not arguments.quiet, **given)
+    print(report)
+    if arguments.save is not None:
+        print(f"saved: {report.save(arguments.save)}")
+    limits = {name: getattr(arguments, name) for name in OBJECTIVES}
+    if all(limit is None for limit in limits.values()):
+        return 0
+    check = report.check(**limits)
+    print(check)
+    return check.exit_code
+
+
+def _workspace(arguments: argparse.Namespace) -> Workspace:
+    from feastra_nb.workspace import connect
+
+    repo = arguments.repo
+    if repo is None and Path("feature_store.yaml").is_file():
+        repo = "."
+    if repo is not None:
+        return connect(repo=repo, read_only=True)
+    return connect(directory=arguments.directory)
+
+
+def _only_view(ws: Workspace) -> str:
+    names = sorted(view.name for view in ws.feast.list_all_feature_views())
+    if len(names) != 1:
+        raise ConfigurationError(
+            f"which features? there are {len(names)} views", hint=f"feastra latency {names[0] if names else 'VIEW'}"
+        )
+    return names[0]
+
+
+def _frame(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    readers: dict[str, Any] = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+    if path.suffix not in readers or not path.is_file():
+        raise ConfigurationError(f"{str(path)!r} is no csv or parquet file", hint="one with the join keys as columns")
+    frame: pd.DataFrame = readers[path.suffix](path)
+    return frame
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add = parser.add_argument
+    add("features", nargs="*", metavar="VIEW_OR_FEATURE", help="a view, or view:feature (default: the only view)")
+    add("--repo", metavar="DIR", help="Feast repository (default: the current folder where it is one)")
+    add("--directory", default=".feastra", metavar="DIR", help="else the folder of the workspace (.feastra)")
+    add("--entities", metavar="FILE", help="csv or parquet with the join keys (default: sampled from the store)")
+    add("--rate", type=float, metavar="R", help="requests a second, on a schedule (default: one after another)")
+    add("--arrivals", choices=("constant", "poisson"), help="how they come (constant)")
+    add("--concurrency", type=int, metavar="N", help="callers at a time, without --rate (1)")
+    add("--seconds", type=float, metavar="S", help="how long to measure each setting (10)")
+    add("--warmup-s", type=float, metavar="S", help="how long to call before that (1)")
+    add("--batch", type=int, nargs="+", default=[1], metavar="N", help="entities a request (1)")
+    add("--consistency", nargs="+", metavar="LEVEL", help="consistency levels (default: as configured)")
+    add("--target", nargs="+", metavar="WHAT", help="feast, driver, or the URL of a `feast serve` (feast)")
+    add("--keys", choices=("uniform", "zipf"), help="which entities are asked for (uniform)")
+    for name in OBJECTIVES:
+        what = "the longest" if name == "max_ms" else f"the {name.removesuffix('_ms').replace('p999', 'p99.9')}"
+        add(f"--{name.replace('_', '-')}", type=float, metavar="MS", help=f"objective: {what} within so many ms")
+    add("--save", metavar="FILE", help="save the report: .html, .json, .parquet, .png, .hgrm")
+    add("-q", "--quiet", action="store_true", help="show no progress")
