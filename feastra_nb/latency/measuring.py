@@ -7,6 +7,7 @@ import math
 import sys
 from dataclasses import dataclass
 from itertools import product
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.errors import ConfigurationError
@@ -122,7 +123,7 @@ def latency(
         Nothing answers at the endpoint.
     """
     load.check()
-    sizes = [batch] if isinstance(batch, int) else list(batch)
+    sizes = list(batch) if hasattr(batch, "__iter__") else [batch]
     wanted, _on_demand = requested(ws.feast, features, full_feature_names=True)
     table = entity_table(entities, wanted) if entities is not None else sampled_keys(ws, wanted)
     check_batches(sizes, table.num_rows)
@@ -177,7 +178,7 @@ def _measure(
 
 def check_batches(sizes: Sequence[int], keys: int) -> None:
     """Refuse batch sizes that make no sense for so many entities."""
-    if not sizes or not all(isinstance(size, int) for size in sizes) or min(sizes) < 1:
+    if not sizes or not all(isinstance(size, Integral) for size in sizes) or min(sizes) < 1:
         raise ConfigurationError(f"batch is {list(sizes)}; each size must be a whole number, at least 1")
     if not keys:
         raise ConfigurationError("there are no entities to read", hint="materialize first, or pass entities=")

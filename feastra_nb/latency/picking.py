@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow as pa
 from feastra_nb.connection.cluster import READ, map_driver_errors, quoted
 from feastra_nb.errors import ConfigurationError, close_names
 from feastra_nb.storage import codec
-from feastra_nb.storage.maintenance import token_ranges
+from feastra_nb.storage.maintenance import MAX_TOKEN, MIN_TOKEN, TOKEN_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,14 +79,17 @@ def _weighted(rng: np.random.Generator, log_weights: npt.NDArray[np.float64], si
 
 def sampled(db: Database, entry: ViewEntry, one: Requested) -> pa.Table:
     """Return up to 10,000 entities of a view, as many from each range of tokens: a fair sample without reading all."""
-    ranges = token_ranges(db)
+    # Even ranges, not the ring's: a large cluster's are thousands.
+    cuts = [*range(MIN_TOKEN, MAX_TOKEN, 2**64 // TOKEN_RANGES), MAX_TOKEN]
     cql = (
         f"SELECT DISTINCT entity_key FROM {quoted(db.keyspace)}.{quoted(entry.table)} "
-        f"WHERE token(entity_key) > ? AND token(entity_key) <= ? LIMIT {-(-SAMPLED_KEYS // len(ranges))}"
+        f"WHERE token(entity_key) > ? AND token(entity_key) <= ? LIMIT {-(-SAMPLED_KEYS // TOKEN_RANGES)}"
     )
     with map_driver_errors(f"sampling entities of view {entry.view}"):
         statement = db.prepare(cql, READ)
-        futures = [db.session.execute_async(statement.bind(bounds), execution_profile=READ) for bounds in ranges]
+        futures = [
+            db.session.execute_async(statement.bind(bounds), execution_profile=READ) for bounds in pairwise(cuts)
+        ]
         blobs = [key for future in futures for (key,) in future.result()]
     return key_table(blobs, one)
 

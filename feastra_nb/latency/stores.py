@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from feastra_nb.errors import ConfigurationError, close_names
 from feastra_nb.latency.endpoint import EndpointTarget, is_url
-from feastra_nb.latency.targets import DRIVER, FEAST, DriverTarget, FeastTarget, refuse_unknown
+from feastra_nb.latency.targets import DRIVER, FEAST, DriverTarget, FeastTarget, ServedView, refuse_unknown
 from feastra_nb.quiet import quiet_feast
-from feastra_nb.retrieval.request import Requested, references, requested
+from feastra_nb.retrieval.request import references, requested
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ def open_target(ws: Workspace, target: str, features: Any, consistency: str | No
         return _foreign(ws, target, features, consistency)
     store, close = _at_consistency(ws, consistency)
     try:
-        return _ours(store, target, features, close)
+        return _ours(ws, store, target, features, close)
     except BaseException:
         close()
         raise
@@ -71,11 +71,10 @@ def _foreign(ws: Workspace, target: str, features: Any, consistency: str | None)
     )
 
 
-def _ours(store: FeatureStore, target: str, features: Any, close: Callable[[], object]) -> Target:
-    online = _online(store)
+def _ours(ws: Workspace, store: FeatureStore, target: str, features: Any, close: Callable[[], object]) -> Target:
+    db = _online(store).open(store.config).db
     if target == DRIVER:
-        return DriverTarget(online, store.config, _views(store, features), on_close=close)
-    db = online.open(store.config).db
+        return DriverTarget(db, _views(ws, features), on_close=close)
     return FeastTarget(
         store,
         references(store, features),
@@ -86,13 +85,15 @@ def _ours(store: FeatureStore, target: str, features: Any, close: Callable[[], o
     )
 
 
-def _views(store: FeatureStore, features: Any) -> Sequence[Requested]:
-    wanted, is_on_demand = requested(store, features, full_feature_names=True)
+def _views(ws: Workspace, features: Any) -> Sequence[ServedView]:
+    wanted, is_on_demand = requested(ws.feast, features, full_feature_names=True)
     if is_on_demand:
         raise ConfigurationError(
             f'target="{DRIVER}" computes no on-demand features', hint=f'ask for their inputs, or take target="{FEAST}"'
         )
-    return wanted
+    store, config = ws.store, ws.feast.config
+    # Of the workspace's own store: what it knows need not be read at the level that is measured.
+    return [ServedView(one, store.entry(config, one.view), store.served_ttl_us(config, one.view)) for one in wanted]
 
 
 def _at_consistency(ws: Workspace, level: str | None) -> tuple[FeatureStore, Callable[[], object]]:

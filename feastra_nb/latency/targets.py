@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from feastra_nb.errors import ConfigurationError, close_names
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cassandra.cluster import ResponseFuture, Session
     from feast import FeatureStore
 
+    from feastra_nb.connection.cluster import Database
     from feastra_nb.retrieval.request import Requested
     from feastra_nb.storage.catalog import ViewEntry
 
@@ -124,38 +126,53 @@ class FeastTarget:
         self._on_close()
 
 
+@dataclass(frozen=True, slots=True)
+class ServedView:
+    """A view as the store reads it.
+
+    Parameters
+    ----------
+    asked
+        The view in the request.
+    entry
+        What the catalog knows of it.
+    ttl_us
+        The ttl that it is held to, in microseconds; None for none.
+    """
+
+    asked: Requested
+    entry: ViewEntry
+    ttl_us: int | None
+
+    def read(self, db: Database, keys: Sequence[bytes], now_us: int) -> NewestRead:
+        """Send the read of some keys."""
+        return NewestRead(db, self.entry, list(dict.fromkeys(keys)), serving_bounds(now_us, self.ttl_us))
+
+
 class DriverTarget:
     """The store's own statements through the driver; nothing is decoded and Feast takes no part."""
 
     name = DRIVER
 
-    def __init__(self, store: Any, config: Any, wanted: Sequence[Requested], *, on_close: Callable[[], object]) -> None:
-        opened = store.open(config)
-        self.consistency: str = opened.db.settings.read_consistency
-        self.timeout_s: float = opened.db.settings.request_timeout_s
-        self._db = opened.db
-        self._views: list[tuple[Requested, ViewEntry, int | None]] = [
-            (one, store.entry(config, one.view), store.served_ttl_us(config, one.view)) for one in wanted
-        ]
+    def __init__(self, db: Database, views: Sequence[ServedView], *, on_close: Callable[[], object]) -> None:
+        self.consistency = db.settings.read_consistency
+        self.timeout_s = db.settings.request_timeout_s
+        self._db = db
+        self._views = views
         self._on_close = on_close
-        for _one, entry, _ttl_us in self._views:
-            prepare_newest(self._db, entry)
+        for view in views:
+            prepare_newest(db, view.entry)
 
     def reader(self, keys: pa.Table, batches: Int64s) -> Callable[[int], object]:
         """Return a call that sends the statements of the i-th batch and waits for the rows."""
-        blobs = [entity_keys(one, keys).to_pylist() for one, _entry, _ttl_us in self._views]
+        blobs = [entity_keys(view.asked, keys).to_pylist() for view in self._views]
 
         def read(i: int) -> None:
             now_us = time.time_ns() // 1000
             picked = batches[i % len(batches)].tolist()
             reads = [
-                NewestRead(
-                    self._db,
-                    entry,
-                    list(dict.fromkeys(of_view[row] for row in picked)),
-                    serving_bounds(now_us, ttl_us),
-                )
-                for (_one, entry, ttl_us), of_view in zip(self._views, blobs, strict=True)
+                view.read(self._db, [of_view[row] for row in picked], now_us)
+                for view, of_view in zip(self._views, blobs, strict=True)
             ]
             for one in reads:
                 one.result()
