@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from feastra_nb.errors import ConfigurationError, close_names
 from feastra_nb.latency.histogram import Histogram
 from feastra_nb.retrieval.request import entity_keys
-from feastra_nb.storage.reader import NewestRead, prepare_newest, serving_bounds
+from feastra_nb.storage.reader import NewestRead, serving_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -160,8 +160,6 @@ class DriverTarget:
         self._db = db
         self._views = views
         self._on_close = on_close
-        for view in views:
-            prepare_newest(db, view.entry)
 
     def reader(self, keys: pa.Table, batches: Int64s) -> Callable[[int], object]:
         """Return a call that sends the statements of the i-th batch and waits for the rows."""
