@@ -1,6 +1,7 @@
 """Latency: the closed loop, what it records, and the report, against delays that are known exactly."""
 
 import json
+import pickle
 import subprocess
 import sys
 import threading
@@ -435,3 +436,166 @@ def test_the_environment_names_machine_and_versions():
     assert list(described) == ["machine", "python", "feast", "cassandra-driver", "store", "consistency"]
     assert "cores" in described["machine"]
     assert "GiB" in described["machine"]
+
+
+# --- what can be done with a report -------------------------------------------------------------------------------------
+
+
+def open_loop_report(latencies_ms, *, rate=100.0, errors=0, timeouts=0, interrupted=False):
+    """Return the report of an open loop: a request every 10 ms, the service a tenth of a millisecond less."""
+    both = {}
+    for kind, less_ms in (("response", 0.0), ("service", 0.1)):
+        both[kind] = made = Recording()
+        for i, latency_ms in enumerate(latencies_ms):
+            made.add(round((latency_ms - less_ms) * MS), at_ns=i * 10 * MS)
+        for _ in range(errors):
+            made.add_error(MS, at_ns=0, name="Unavailable")
+        for _ in range(timeouts):
+            made.add_timeout(10_000 * MS, at_ns=0, name="RequestTimedOut")
+        made.interrupted = interrupted
+    return summarize([run(made, kind=kind, asked_rate=rate) for kind, made in both.items()], {"store": "a"})
+
+
+def test_errors_are_a_table_by_kind(report):
+    assert report.errors[["batch", "error", "count"]].to_numpy().tolist() == [
+        [10, "<Unavailable>", 1],
+        [10, "RequestTimedOut", 1],
+    ]
+
+
+def test_a_rate_that_was_not_reached_is_named():
+    assert not open_loop_report([1] * 100).saturated
+    slow = open_loop_report([1] * 100, rate=120)
+    assert slow.saturated
+    assert "saturated: feast, batch 1: 100.9 of 120.0 requests a second answered" in repr(slow)
+    assert "saturated" in slow._repr_html_()
+
+
+def test_an_incident_is_told_once_for_response_and_service():
+    text = repr(open_loop_report([1] * 100, errors=3, interrupted=True))
+    assert text.count("errors: ") == text.count("interrupted: ") == 1
+    assert "Open loop" in text
+
+
+def test_the_page_of_an_open_loop_shows_a_timeline_and_a_closed_one_does_not(report):
+    assert "<summary>Timeline</summary>" in open_loop_report([1] * 100)._repr_html_()
+    assert "<summary>Timeline</summary>" not in report._repr_html_()
+
+
+def test_rows_can_be_picked_from_a_report(report):
+    picked = report.only(batch=10)
+    assert picked.frame["batch"].tolist() == [10]
+    assert list(picked.recordings) == [key for key in report.recordings if key.batch == 10]
+    assert picked.environment == report.environment
+    with pytest.raises(ConfigurationError, match="rows have no 'size'"):
+        report.only(size=1)
+    with pytest.raises(ConfigurationError, match="has no row with"):
+        report.only(batch=11)
+
+
+def test_the_text_of_hdrhistogram_is_saved(report, tmp_path):
+    text = report.only(batch=1).save(tmp_path / "one.hgrm").read_text()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert lines[0].split() == ["Value", "Percentile", "TotalCount", "1/(1-Percentile)"]
+    values = [float(line.split()[0]) for line in lines[2:]]
+    assert values == sorted(values)
+    assert values[-1] == pytest.approx(report.frame["max_ms"][0], rel=1e-3)
+    assert "#[feast, batch 1, LOCAL_QUORUM, service time in ms]" in text
+    assert "#[store: <one node>]" in text
+    mean, deviation = (
+        float(part.split("=")[1].strip(" ]")) for part in text.split("#[Mean")[1].splitlines()[0].split(",")
+    )
+    assert mean == pytest.approx(np.exp(0.3**2 / 2), rel=0.02)  # of the lognormal distribution, in ms
+    assert deviation == pytest.approx(mean * np.sqrt(np.exp(0.3**2) - 1), rel=0.1)
+    assert report.save(tmp_path / "all.hgrm").read_text().count("#[Mean") == 3
+    assert "#[Max     =        0.000" in summarize([run(Recording())], {}).to_hgrm()
+
+
+def test_a_suffix_that_is_none_names_those_there_are(report, tmp_path):
+    with pytest.raises(ConfigurationError) as caught:
+        report.save(tmp_path / "latency.hdr")
+    assert ".hgrm" in caught.value.hint
+
+
+def test_two_reports_are_compared_row_by_row(tmp_path):
+    first = summarize([run(recorded([MS] * 100)), run(recorded([4 * MS] * 100), batch=10)], {"store": "a"})
+    second = summarize([run(recorded([2 * MS] * 100)), run(recorded([MS] * 100), batch=100)], {"store": "b"})
+    compared = first.compare(second)
+    assert compared.names == ("a", "b")
+    assert compared.frame["batch"].tolist() == [1]
+    assert compared.frame["p50_ratio"].item() == pytest.approx(2.0, rel=1e-3)
+    assert np.isnan(compared.frame["p99_ratio"].item())
+    assert compared.both.frame["target"].tolist() == ["a", "a", "b", "b"]
+    assert compared.both.environment == {"store": "a / b"}
+    assert "p50 a" in repr(compared)
+    for suffix in ("html", "json", "parquet", "png"):
+        assert compared.save(tmp_path / f"compared.{suffix}").stat().st_size > 100
+
+
+def test_several_targets_are_compared_each_with_itself():
+    several = summarize([run(recorded([MS] * 100)), run(recorded([2 * MS] * 100), target="driver")], {})
+    compared = several.compare(several, names=("before", "after"))
+    assert compared.frame[["target_1", "target_2", "p50_ratio"]].to_numpy().tolist() == [
+        ["feast", "feast", 1.0],
+        ["driver", "driver", 1.0],
+    ]
+    assert compared.both.frame["target"].tolist()[::2] == ["before: feast", "after: feast"]
+    assert compared.both.frame["n"].tolist() == [100] * 4
+
+
+# --- objectives ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("latencies_ms", "options", "limits", "verdict", "why"),
+    [
+        ([5] * 1_000, {}, {"p99_ms": 20}, "ok", ""),
+        ([50] * 1_000, {}, {"p99_ms": 20}, "missed", ""),
+        ([5] * 999, {}, {"p99_ms": 20}, "unknown", "too few samples: 999"),
+        ([50] * 100, {}, {"p99_ms": 20}, "missed", "a lower percentile is longer already"),
+        ([5] * 1_000, {"errors": 20}, {"p99_ms": 20}, "missed", "2.0% of the requests failed"),
+        ([5] * 1_000, {"errors": 5}, {"p99_ms": 20}, "ok", ""),
+        ([5] * 1_000, {"timeouts": 20}, {"p99_ms": 20}, "missed", ""),
+        ([5] * 1_000, {"rate": 150.0}, {"p99_ms": 20}, "unknown", "the rate asked for was not reached"),
+        ([50] * 1_000, {"rate": 150.0}, {"p99_ms": 20}, "missed", ""),
+        ([], {"errors": 7}, {"p99_ms": 20}, "missed", "100.0% of the requests failed"),
+        ([], {}, {"p99_ms": 20}, "unknown", "too few samples: 0"),
+        ([5] * 30, {}, {"max_ms": 20}, "ok", ""),
+        ([5] * 30, {"errors": 1}, {"max_ms": 20}, "missed", "3.2% of the requests failed"),
+        ([5] * 30, {}, {"p50_ms": 4}, "missed", ""),
+    ],
+)
+def test_an_objective_is_met_or_missed_or_cannot_be_told(latencies_ms, options, limits, verdict, why):
+    check = open_loop_report(latencies_ms, **options).check(**limits)
+    assert check.frame["kind"].tolist() == ["response"]
+    assert check.frame["verdict"].tolist() == [verdict]
+    assert check.frame["why"].tolist() == [why]
+    assert check.exit_code == {"ok": 0, "missed": 1, "unknown": 2}[verdict]
+    assert bool(check) is check.ok is (verdict == "ok")
+    assert verdict in repr(check)
+    assert verdict in check._repr_html_()
+
+
+def test_one_missed_objective_outweighs_what_cannot_be_told(report):
+    check = report.check(p50_ms=5, p99_ms=1_000)
+    assert check.frame["verdict"].tolist() == ["ok", "ok", "missed", "ok", "unknown", "unknown"]
+    assert check.exit_code == 1
+    assert report.only(batch=1).check(p50_ms=5, p99_ms=1_000)
+
+
+@pytest.mark.parametrize("limits", [{}, {"p99_ms": 0}, {"p99_ms": -1}, {"p50_ms": float("nan")}])
+def test_objectives_without_sense_are_refused(report, limits):
+    with pytest.raises(ConfigurationError, match="no objective"):
+        report.check(**limits)
+
+
+def test_a_report_of_nothing_meets_no_objective():
+    assert summarize([], {}).check(p99_ms=1).exit_code == 2
+
+
+def test_a_report_survives_pickling(report):
+    again = pickle.loads(pickle.dumps(report))
+    pd.testing.assert_frame_equal(again.frame, report.frame)
+    pd.testing.assert_frame_equal(again.percentiles, report.percentiles)
+    assert again._repr_html_() == report._repr_html_()
+    assert pickle.loads(pickle.dumps(report.compare(report))).frame.shape == report.compare(report).frame.shape

@@ -234,6 +234,17 @@ def test_skew_and_latency_pass_their_options_as_numbers_and_frames(shell):
 
 
 @pytest.mark.usefixtures("ws")
+def test_latency_takes_every_option_of_the_function(shell):
+    line = "latency a:b --rate 50 --arrivals poisson --warmup 0 --consistency ONE TWO --target feast driver --keys zipf"
+    _, features, entities, options = run(shell, f"%feastra {line} --entities {{'k': [1]}}")
+    assert (features, entities) == ("a:b", {"k": [1]})
+    assert options == {
+        "rate": 50.0, "arrivals": "poisson", "warmup_s": 0.0, "consistency": ["ONE", "TWO"],
+        "target": ["feast", "driver"], "keys": "zipf", "progress": True,
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("ws")
 def test_a_variable_of_the_calling_function_is_found(shell):
     run(shell, "def read(frame):\n    return get_ipython().run_line_magic('feastra', 'online a --entities frame')")
     assert run(shell, "read({'k': [1]})")[2] == {"k": [1]}

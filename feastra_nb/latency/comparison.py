@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 COMPARED = (*PERCENTILES, "max_ms")
 ALIGNED = ["batch", "kind"]  # what has to be the same for two rows to be compared
+DESCRIBED = ["target", "consistency"]  # likewise, where both reports have the same several of them
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
@@ -62,7 +63,7 @@ class LatencyComparison:
             "p50_ms_1": f"p50 {first}", "p50_ms_2": f"p50 {second}", "p50_ratio": "ratio",
             "p99_ms_1": f"p99 {first}", "p99_ms_2": f"p99 {second}", "p99_ratio": "ratio of p99",
         }  # fmt: skip
-        several = [name for name in ("target", "consistency") if _differ(self.frame, name)]
+        several = [name for name in DESCRIBED if _differ(self.frame, name)]
         told = [f"{name}_{place}" for name in several for place in (1, 2)]
         return self.frame[[*ALIGNED, *told, *labels]].rename(columns=labels)
 
@@ -77,12 +78,15 @@ class LatencyComparison:
 
 
 def compare(first: LatencyReport, second: LatencyReport, *, names: tuple[str, str] | None) -> LatencyComparison:
-    """Return the rows of both that have the same batch size and kind, side by side."""
+    """Return the rows of both that measure the same, side by side."""
     names = names or _names(first, second)
-    pairs = first.frame.merge(second.frame, on=ALIGNED, suffixes=("_1", "_2"))
+    shared = [name for name in DESCRIBED if _varies_alike(first.frame[name], second.frame[name])]
+    pairs = first.frame.merge(second.frame, on=[*ALIGNED, *shared], suffixes=("_1", "_2"))
+    for name in shared:
+        pairs[f"{name}_1"] = pairs[f"{name}_2"] = pairs[name]
     for column in COMPARED:
         pairs[column.replace("_ms", "_ratio")] = pairs[f"{column}_2"] / pairs[f"{column}_1"]
-    described = [f"{name}_{place}" for name in ("target", "consistency") for place in (1, 2)]
+    described = [f"{name}_{place}" for name in DESCRIBED for place in (1, 2)]
     figures = [name for column in COMPARED for name in (f"{column}_1", f"{column}_2", column.replace("_ms", "_ratio"))]
     return LatencyComparison(pairs[[*ALIGNED, *described, *figures]], first.joined(second, names=names), names)
 
@@ -94,6 +98,10 @@ def _names(first: LatencyReport, second: LatencyReport) -> tuple[str, str]:
         if None not in pair and pair[0] != pair[1]:
             return pair
     return "first", "second"
+
+
+def _varies_alike(first: pd.Series[str], second: pd.Series[str]) -> bool:
+    return first.nunique() > 1 and set(first) == set(second)
 
 
 def _differ(frame: pd.DataFrame, name: str) -> bool:

@@ -138,9 +138,10 @@ class LatencyReport:
         return comparison.compare(self, other, names=names)
 
     def joined(self, other: LatencyReport, *, names: tuple[str, str]) -> LatencyReport:
-        """Return one report of both, the targets called by ``names``."""
+        """Return one report of both, the targets called by ``names``, and their own name where there are several."""
+        is_several = any(report.frame["target"].nunique() > 1 for report in (self, other))
         runs = [
-            Run(name, key.batch, key.consistency, key.kind, one, rate)
+            Run(f"{name}: {key.target}" if is_several else name, key.batch, key.consistency, key.kind, one, rate)
             for report, name in ((self, names[0]), (other, names[1]))
             for (key, one), rate in zip(report.recordings.items(), report.frame["asked_rate"], strict=True)
         ]

@@ -115,7 +115,7 @@ def _at_consistency(ws: Workspace, level: str | None) -> tuple[FeatureStore, Cal
     }
     config._online_store = None  # noqa: SLF001 - Feast keeps what it made of the block
     with quiet_feast():
-        store = FeatureStore(config=config)
+        store = FeatureStore(repo_path=str(ws.feast.repo_path), config=config)
     return store, _online(store).shutdown
 
 
