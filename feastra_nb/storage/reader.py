@@ -1,7 +1,7 @@
 """Reads rows back: the newest of each entity (the serving path), or a slice of their history.
 
 Every read is bounded on both sides of event time: expired rows are not scanned, and a row from the future cannot hide the
-truth. A failed read raises; it is never a missing row.
+truth. A failed read raises; it is never a missing row. Answers become columns while later requests are on their way.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from functools import lru_cache
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-
 from feastra_nb.connection.awaiting import rows_of
 from feastra_nb.connection.cluster import READ, Database, map_driver_errors, quoted
 from feastra_nb.storage.admission import CLOCK_SKEW_US
 from feastra_nb.storage.replicas import replica_groups
-from feastra_nb.storage.rows import Rows
+from feastra_nb.storage.rows import gathered
 from feastra_nb.storage.statements import bound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
+    from cassandra.cluster import ResultSet
+
     from feastra_nb.storage.catalog import ViewEntry
+    from feastra_nb.storage.rows import Rows
 
 IN_KEYS = 20  # Astra's limit of partition keys in one IN
 BEGINNING_US = -(2**63)
@@ -104,11 +104,17 @@ class NewestRead:
             Any part of the read failed.
         """
         found: list[tuple[Any, ...]] = []
+        for page in self.pages():
+            found += page
+        return found
+
+    def pages(self) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the answers as they come, otherwise as `result`; each is valid until the next is asked for."""
         with self._mapped():
             while self._futures:
-                found += self._futures.popleft().result()
+                answer = self._futures.popleft().result()
                 self._start()
-        return found
+                yield from _pages(answer)
 
     async def result_async(self) -> list[tuple[Any, ...]]:
         """Await the answers, without a thread that waits; otherwise as `result`."""
@@ -139,40 +145,56 @@ def prepare_newest(db: Database, entry: ViewEntry) -> None:
 
 def read_newest(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> Rows:
     """Return the newest row of each distinct key within the bounds, in no order."""
-    return _rows(NewestRead(db, entry, keys, bounds, WHOLE).result())
+    return gathered(NewestRead(db, entry, keys, bounds, WHOLE).pages())
 
 
 def no_rows() -> Rows:
     """Return what a read that found nothing returns."""
-    return _rows([])
+    return gathered([])
 
 
 def read_history(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> Rows:
     """Return every row of the distinct keys within the bounds; each entity's rows together, newest first."""
-    return _rows(_slices(db, entry, _select(db, entry), keys, bounds))
+    return gathered(_slices(db, entry, _select(db, entry), keys, bounds))
 
 
 def read_lives(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> tuple[Rows, list[int | None]]:
     """Return every row as `read_history` does, and what is left of each one's life, in seconds; None for ever."""
-    found = _slices(db, entry, _select(db, entry, ", TTL(features)"), keys, bounds)
-    return _rows([row[:-1] for row in found]), [row[-1] for row in found]
+    left_s: list[int | None] = []
+
+    def without_life() -> Iterator[list[tuple[Any, ...]]]:
+        for page in _slices(db, entry, _select(db, entry, ", TTL(features)"), keys, bounds):
+            left_s.extend(row[-1] for row in page)
+            yield [row[:-1] for row in page]
+
+    return gathered(without_life()), left_s
 
 
 def _slices(
     db: Database, entry: ViewEntry, select: str, keys: Sequence[bytes], bounds: Bounds
-) -> list[tuple[Any, ...]]:
+) -> Iterator[list[tuple[Any, ...]]]:
     cql = f"{select} WHERE entity_key IN ? AND event_us >= ? AND event_us <= ?"
     bounds = alive(entry, bounds)
-    found: list[tuple[Any, ...]] = []
     futures: deque[Any] = deque()
     with map_driver_errors(f"reading the history of view {entry.view}"):
         for request in _in_requests(db, cql, keys, bounds):
             if len(futures) >= db.read_window:
-                found.extend(futures.popleft().result())
+                yield from _pages(futures.popleft().result())
             futures.append(db.session.execute_async(request, execution_profile=READ))
         while futures:
-            found.extend(futures.popleft().result())
-    return found
+            yield from _pages(futures.popleft().result())
+
+
+def _pages(answer: ResultSet) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield the pages of an answer, each valid until the next is asked for."""
+    while True:
+        page = answer.current_rows
+        yield page
+        # The driver's timer keeps a request, and with it the rows, for as long as it might have timed out.
+        page.clear()
+        if not answer.has_more_pages:
+            return
+        answer.fetch_next_page()
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
@@ -217,15 +239,3 @@ def _in_requests(db: Database, cql: str, keys: Sequence[bytes], bounds: Bounds) 
 def _blobs(blobs: Sequence[bytes]) -> bytes:
     """Return a list of blobs as CQL has it on the wire."""
     return b"".join([_INT(len(blobs)), *(part for blob in blobs for part in (_INT(len(blob)), blob))])
-
-
-def _rows(found: Sequence[tuple[Any, ...]]) -> Rows:
-    columns: Sequence[Any] = tuple(zip(*found, strict=True)) if found else ((), (), (), (), ())
-    key, event, created, arrived, features = columns
-    return Rows(
-        pa.array(key, pa.binary()),
-        np.array(event, dtype=np.int64),
-        np.array(created, dtype=np.int64),
-        np.array(arrived, dtype=np.int64),
-        pa.array(features, pa.large_binary()),
-    )

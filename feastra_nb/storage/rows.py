@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     import numpy.typing as npt
 
 
+CHUNK_ROWS = 2_000  # tuples that wait to become columns: Python objects are large, and Arrow likes company
 _COMPACT_KEYS = 1_000_000  # keys whose hashes are kept before they are made distinct
 
 
@@ -65,6 +68,54 @@ class Rows:
         """Return for each row the number of its entity, counted in order of appearance."""
         codes = self.entity_key.dictionary_encode().indices
         return np.asarray(codes, dtype=np.int64)
+
+
+def gathered(answers: Iterable[Sequence[tuple[Any, ...]]]) -> Rows:
+    """Return the rows of answers that come one after another, in their order.
+
+    Parameters
+    ----------
+    answers
+        Tuples of the columns of `Rows`. They become columns as they come, so that few tuples exist at a time.
+
+    Examples
+    --------
+    >>> found = gathered([[(b"a", 5, 0, 6, b"")], [], [(b"b", 7, 0, 8, b"")]])
+    >>> found.entity_key.to_pylist(), found.event_us.tolist()
+    ([b'a', b'b'], [5, 7])
+    """
+    parts: list[Rows] = []
+    waiting: list[tuple[Any, ...]] = []
+    for answer in answers:
+        waiting += answer
+        if len(waiting) >= CHUNK_ROWS:
+            parts.append(_of_tuples(waiting))
+            waiting = []
+    return _concatenated([*parts, _of_tuples(waiting)])
+
+
+def _of_tuples(found: Sequence[tuple[Any, ...]]) -> Rows:
+    columns: Sequence[Any] = tuple(zip(*found, strict=True)) if found else ((), (), (), (), ())
+    key, event, created, arrived, features = columns
+    return Rows(
+        pa.array(key, pa.binary()),
+        np.array(event, dtype=np.int64),
+        np.array(created, dtype=np.int64),
+        np.array(arrived, dtype=np.int64),
+        pa.array(features, pa.large_binary()),
+    )
+
+
+def _concatenated(parts: Sequence[Rows]) -> Rows:
+    if len(parts) == 1:
+        return parts[0]
+    return Rows(
+        pa.concat_arrays([part.entity_key for part in parts]),
+        np.concatenate([part.event_us for part in parts]),
+        np.concatenate([part.created_us for part in parts]),
+        np.concatenate([part.arrived_us for part in parts]),
+        pa.concat_arrays([part.features for part in parts]),
+    )
 
 
 class Distinct:
