@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from feastra_nb.errors import InvalidFrame, close_names
 from feastra_nb.notices import warn_user
+from feastra_nb.storage.columns import epoch_us as epoch_us  # noqa: PLC0414 - skew takes it from here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -274,15 +275,3 @@ def refuse_nulls(array: pa.Array, name: str, role: str) -> None:
             f"{role} {name!r} is null in {len(rows):,} of {len(array):,} rows: row {shown}",
             hint=f'df.dropna(subset=["{name}"]) leaves them out',
         )
-
-
-def epoch_us(array: pa.Array | pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return a microsecond timestamp column as int64; nulls become 0.
-
-    Examples
-    --------
-    >>> epoch_us(pa.array([1, None], TIMESTAMP_US))
-    array([1, 0])
-    """
-    whole = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-    return np.asarray(pc.fill_null(pc.cast(pc.cast(whole, pa.timestamp("us"), safe=False), pa.int64()), 0))

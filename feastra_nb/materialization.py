@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from feastra_nb.frames import epoch_us
 from feastra_nb.progress import Progress, acknowledged_rows
 from feastra_nb.storage import codec, writer
-from feastra_nb.storage.admission import Admitted, admit, refuse_future, refuse_large
+from feastra_nb.storage.admission import Admitted, admit, refuse_future
+from feastra_nb.storage.columns import epoch_us
 from feastra_nb.storage.journal import Run, journalled, new_run
 from feastra_nb.storage.maintenance import move_horizon
 from feastra_nb.storage.renewal import find_stored, renew
@@ -189,7 +189,6 @@ class Writing:
         rows = encode(self.entry, self._view, table)
         if not self._allow_future:
             refuse_future(rows.event_us, now_us=self.now_us, view=self._view.name)
-        refuse_large(rows, view=self._view.name)
         return rows
 
     @contextlib.contextmanager
@@ -291,8 +290,8 @@ def encode(entry: ViewEntry, view: FeatureView, table: pa.Table) -> Rows:
     created = source.created_timestamp_column
     return Rows(
         codec.encode_entity_keys(key_names, [kind for _name, kind in keys], [table.column(name) for name in key_names]),
-        epoch_us(table.column(source.timestamp_field)),
-        epoch_us(table.column(created)) if created else np.zeros(table.num_rows, dtype=np.int64),
+        epoch_us(table.column(source.timestamp_field), name=source.timestamp_field),
+        epoch_us(table.column(created), name=created) if created else np.zeros(table.num_rows, dtype=np.int64),
         np.zeros(table.num_rows, dtype=np.int64),
         codec.encode_payloads(
             [None if slot.dropped else table.column(slot.name) for slot in slots],

@@ -36,7 +36,7 @@ from feastra_nb.connection.secrets import secret
 from feastra_nb.connection.targets import DEFAULT_PORT, REQUEST_TIMEOUT_S, ClusterSettings, tls_settings
 from feastra_nb.errors import CatalogConflict, ConfigurationError
 from feastra_nb.storage import reader, writer
-from feastra_nb.storage.admission import admit, refuse_future, refuse_large
+from feastra_nb.storage.admission import admit, refuse_future
 from feastra_nb.storage.catalog import Catalog, ViewEntry
 from feastra_nb.storage.journal import DONE, Journal, new_run
 from feastra_nb.storage.table_limit import warn_near_limit
@@ -316,7 +316,6 @@ class FeastraOnlineStore(ManyViewStore):
         began_us = time.time_ns() // 1000
         rows = to_rows(entry, data)
         refuse_future(rows.event_us, now_us=began_us, view=table.name)
-        refuse_large(rows, view=table.name)
         # Not thinned: a batch of somebody else's is not all there is of an entity's past.
         admitted = admit(rows, now_us=began_us, ttl_us=entry.ttl_us, retain=entry.retention, thin=False)
         keep = admitted.keep

@@ -23,15 +23,13 @@ from feastra_nb.errors import CatalogConflict, ConfigurationError, InvalidFrame
 from feastra_nb.storage.codec import (
     FeastValue,
     arrow_type,
-    count_values,
     decode_entity_keys,
     decode_payloads,
     encode_entity_keys,
     encode_payloads,
-    payload_lengths,
-    to_epoch_us,
     value_counts,
 )
+from feastra_nb.storage.columns import epoch_us
 from feastra_nb.storage.kinds import kind_of
 from feastra_nb.storage.wire import varint, varints
 
@@ -505,12 +503,9 @@ def test_a_null_column_is_null_of_every_type():
         assert round_trip(pa.nulls(2), value_type).to_pylist() == [None, None]
 
 
-def test_values_and_bytes_are_counted():
+def test_values_are_counted():
     payloads = encode_payloads([pa.array(["x" * 200, None]), None], [T.STRING, None], 2).to_pylist()
-    assert [count_values(payload) for payload in payloads] == [2, 2]
-    assert count_values(b"") == 0
-    assert value_counts([*payloads, None, b"\n\x00"]).tolist() == [2, 2, 0, 1]
-    assert payload_lengths([*payloads, None]).tolist() == [*map(len, payloads), 0]
+    assert value_counts([*payloads, None, b"\n\x00", b""]).tolist() == [2, 2, 0, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -600,7 +595,7 @@ def test_text_that_is_not_utf8_is_a_conflict():
 
 def test_counting_garbage_is_a_conflict():
     with pytest.raises(CatalogConflict, match="position 1 of row 0"):
-        count_values(b"\n\x00\x12")
+        value_counts([b"\n\x00\x12"])
 
 
 def test_object_columns_survive_pickling():
@@ -709,19 +704,18 @@ def test_truncated_keys_are_a_conflict(cut):
 @pytest.mark.parametrize("zone", [None, "Asia/Kolkata"])
 @pytest.mark.parametrize(("unit", "factor"), [("s", 10**6), ("ms", 10**3), ("us", 1)])
 def test_instants_of_every_unit_are_microseconds(unit, factor, zone):
-    values, is_null = to_epoch_us(pa.array([-1, None, 7], pa.timestamp(unit, tz=zone)))
+    values = epoch_us(pa.array([-1, None, 7], pa.timestamp(unit, tz=zone)))
     assert values.tolist() == [-factor, 0, 7 * factor]
-    assert is_null.tolist() == [False, True, False]
-    assert (values.dtype, is_null.dtype) == (np.int64, np.bool_)
+    assert values.dtype == np.int64
 
 
 def test_nanoseconds_are_rounded_down_and_dates_are_midnight():
-    assert to_epoch_us(pa.array([-1, 1_999], pa.timestamp("ns")))[0].tolist() == [-1, 1]
+    assert epoch_us(pa.array([-1, 1_999], pa.timestamp("ns"))).tolist() == [-1, 1]
     days = [dt.date(1969, 12, 31), dt.date(1970, 1, 2)]
     for kind in (pa.date32(), pa.date64()):
-        assert to_epoch_us(pa.array(days, kind))[0].tolist() == [-86_400_000_000, 86_400_000_000]
-    assert to_epoch_us(pa.chunked_array([pa.array([], pa.timestamp("us"))]))[0].tolist() == []
-    assert to_epoch_us(pa.nulls(2))[1].tolist() == [True, True]
+        assert epoch_us(pa.array(days, kind)).tolist() == [-86_400_000_000, 86_400_000_000]
+    assert epoch_us(pa.chunked_array([pa.array([], pa.timestamp("us"))])).tolist() == []
+    assert epoch_us(pa.nulls(2)).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -729,7 +723,7 @@ def test_nanoseconds_are_rounded_down_and_dates_are_midnight():
 )
 def test_what_is_no_instant_is_refused(column):
     with pytest.raises(InvalidFrame, match=r"'event_timestamp'.* row 0"):
-        to_epoch_us(column, name="event_timestamp")
+        epoch_us(column, name="event_timestamp")
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), max_size=50))

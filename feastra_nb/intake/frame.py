@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from feastra_nb.errors import ConfigurationError, InvalidFrame
-from feastra_nb.frames import CREATED, Columns, columns_of, epoch_us, to_table
+from feastra_nb.frames import CREATED, Columns, columns_of, to_table
 from feastra_nb.intake import offline_file
 from feastra_nb.intake.registration import FrameSpec, feast_dtype, note_interval, register
 from feastra_nb.materialization import write_table
 from feastra_nb.storage.admission import refuse_future, refuse_large
+from feastra_nb.storage.columns import epoch_us
 from feastra_nb.storage.rows import Rows, last_of_repeats
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from feastra_nb.frames import epoch_us
 from feastra_nb.intake.offline_file import sql_name
 from feastra_nb.intake.spans import OLDEST_US
+from feastra_nb.storage.columns import epoch_us
 from feastra_nb.times import instant
 
 if TYPE_CHECKING:

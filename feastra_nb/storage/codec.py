@@ -18,12 +18,12 @@ import numpy as np
 import pyarrow as pa
 
 from feastra_nb.errors import CatalogConflict, InvalidFrame
-from feastra_nb.storage.columns import ready, to_epoch_us
+from feastra_nb.storage.columns import ready
 from feastra_nb.storage.decoding import column_of, step
 from feastra_nb.storage.encoding import HOLE, value_parts
 from feastra_nb.storage.entity_keys import decode_entity_keys, encode_entity_keys
 from feastra_nb.storage.kinds import FeastValue, arrow_type, kind_of
-from feastra_nb.storage.wire import MalformedBytes, Tape, constant, content, join
+from feastra_nb.storage.wire import MalformedBytes, Tape, constant, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,13 +41,10 @@ if TYPE_CHECKING:
 __all__ = [
     "FeastValue",
     "arrow_type",
-    "count_values",
     "decode_entity_keys",
     "decode_payloads",
     "encode_entity_keys",
     "encode_payloads",
-    "payload_lengths",
-    "to_epoch_us",
     "value_counts",
 ]
 
@@ -186,17 +183,6 @@ def _conflict_at(position: int, first_row: int) -> Iterator[None]:
         ) from error
 
 
-def count_values(payload: bytes) -> int:
-    """Return how many values one payload holds.
-
-    Examples
-    --------
-    >>> count_values(bytes.fromhex("0a0220070a00"))
-    2
-    """
-    return int(value_counts([payload])[0])
-
-
 def value_counts(payloads: Payloads) -> Ints:
     """Return how many values each of n payloads holds (n,); 0 for a null one.
 
@@ -216,19 +202,6 @@ def value_counts(payloads: Payloads) -> Ints:
         counts += there
         position += 1
     return counts
-
-
-def payload_lengths(payloads: Payloads) -> Ints:
-    """Return the size in bytes of each of n payloads (n,); 0 for a null one.
-
-    Examples
-    --------
-    >>> payload_lengths([b"abc", None]).tolist()
-    [3, 0]
-    """
-    strings = _strings(payloads)
-    lengths: Ints = np.diff(content(strings)[0])
-    return np.where(np.asarray(strings.is_null()), 0, lengths)
 
 
 def _strings(payloads: Payloads) -> pa.LargeBinaryArray:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from feastra_nb.storage.casts import Column
     from feastra_nb.storage.kinds import Kind
-    from feastra_nb.storage.wire import Ints, Mask
+    from feastra_nb.storage.wire import Ints
 
     Cast = Callable[[pa.Array], pa.Array]
 
@@ -234,22 +234,15 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
     return there + [math.nan] * any(value != value for value in numbers)  # noqa: PLR0124
 
 
-def to_epoch_us(column: Column, *, name: str = "timestamp") -> tuple[Ints, Mask]:
-    """Return instants as microseconds since the epoch, UTC.
+def epoch_us(column: Column, *, name: str = "timestamp") -> Ints:
+    """Return instants as microseconds since the epoch, UTC; shape (n,), 0 where one is null.
 
     Parameters
     ----------
     column
-        n timestamps or dates of any unit; with a zone, or naive and then UTC.
+        n timestamps or dates of any unit, with a zone, or naive and then UTC; nanoseconds are rounded down.
     name
         The column's name, for errors.
-
-    Returns
-    -------
-    values
-        int64 (n,); nanoseconds are rounded down; 0 where the instant is null.
-    is_null
-        bool (n,).
 
     Raises
     ------
@@ -258,16 +251,13 @@ def to_epoch_us(column: Column, *, name: str = "timestamp") -> tuple[Ints, Mask]
 
     Examples
     --------
-    >>> values, is_null = to_epoch_us(pa.array([1_999, -1, None], pa.timestamp("ns")))
-    >>> values.tolist(), is_null.tolist()
-    ([1, -1, 0], [False, False, True])
+    >>> epoch_us(pa.array([1_999, -1, None], pa.timestamp("ns"))).tolist()
+    [1, -1, 0]
     """
     instants = plain(column)
     if pa.types.is_null(instants.type):
-        return np.zeros(len(instants), dtype=np.int64), np.ones(len(instants), dtype=np.bool_)
-    values = _fitted(instants, _microseconds, ValueType.UNIX_TIMESTAMP, name)
-    numbers, present = numbers_of(values)
-    return numbers, np.zeros(len(values), dtype=np.bool_) if present is None else ~present
+        return np.zeros(len(instants), dtype=np.int64)
+    return numbers_of(_fitted(instants, _microseconds, ValueType.UNIX_TIMESTAMP, name))[0]
 
 
 def _microseconds(column: pa.Array) -> pa.Array:
