@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CASES = {
     "materialize-10", "materialize-50", "materialize-200", "materialize-mixed", "read-1", "read-10", "read-100", "read-1000",
-    "five-views", "online", "as-of", "import", "peak-memory", "growth",
+    "five-views", "online", "as-of", "pacing", "import", "peak-memory", "growth",
 }  # fmt: skip
 
 
