@@ -76,7 +76,7 @@ def test_a_rate_gives_response_and_service_times_and_loses_no_request(filled):
     assert report.frame["p50_ms"].iloc[0] >= report.frame["p50_ms"].iloc[1] > 0
     assert not report.errors.size
     assert "open loop, 50 requests/s, constant arrivals" in repr(report)
-    assert "sent late" in repr(report)
+    assert "How late they were sent: median " in repr(report)
 
 
 def test_random_arrivals_are_as_many_as_asked(filled):
@@ -181,6 +181,17 @@ def test_capacity_tells_what_was_tried_where_nothing_held(filled, tmp_path, monk
     assert found.sentence == "No rate that was tried keeps the p99 within 0.001 ms."
     for name in ("c.png", "c.html", "c.json", "c.parquet"):
         assert found.save(tmp_path / name).stat().st_size > 100
+
+
+def test_capacity_is_a_rate_that_held(filled, monkeypatch):
+    from feastra_nb.latency import capacity
+
+    monkeypatch.setattr(capacity, "MOST_RATES", 1)
+    found = filled.capacity("drivers", p99_ms=60_000, seconds=0.2, progress=False)
+    assert found.frame["held"].any()
+    assert found.rate == found.frame["asked_rate"].max() > 0
+    assert found.frame["n"].min() >= 1_050
+    assert "keep the p99 within 60000 ms; higher rates were not tried." in found.sentence
 
 
 # --- other stores, endpoints --------------------------------------------------------------------------------------------

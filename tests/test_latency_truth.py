@@ -121,4 +121,8 @@ def test_a_server_that_dies_is_counted_by_kind_and_the_report_still_comes(on_own
         assert not check
         assert check.exit_code == 1
         assert dead._repr_html_()
+    none = on_own_node.capacity("drivers", entities, p99_ms=10, progress=False)
+    assert none.rate == 0
+    assert none.sentence == "Nothing was answered."
+    assert none._repr_html_()
     assert time.monotonic() - began < 120

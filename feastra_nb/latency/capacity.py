@@ -65,6 +65,8 @@ class Capacity:
     @property
     def sentence(self) -> str:
         """The result in words."""
+        if self.frame.empty:
+            return "Nothing was answered."
         if not self.rate:
             return f"No rate that was tried keeps the p99 within {self.p99_ms:g} ms."
         higher = self.frame.loc[self.frame["asked_rate"] > self.rate, "asked_rate"]
@@ -132,7 +134,8 @@ def capacity(
     picked = batches(table.num_rows, batch, pick=keys or UNIFORM)
     with closing(open_target(ws, target, features, consistency)) as opened:
         trial = _Trial(opened, opened.reader(table, picked), load, p99_ms, progress=progress)
-        rate = highest_rate(trial.holds, trial.first_rate()) if not trial.interrupted else 0.0
+        first = trial.first_rate()
+        rate = highest_rate(trial.holds, first) if first else 0.0
         about = {"target": opened.name, "consistency": opened.consistency, "batch": str(batch)}
     if progress:
         sys.stderr.write("\n")
@@ -180,13 +183,11 @@ class _Trial:
         self._timeout_s = min(target.timeout_s, max(1.0, OBJECTIVES_WAITED * p99_ms / 1_000))
         self._progress = progress
         self._rows: list[tuple[object, ...]] = []
-        self.interrupted = False
 
     def first_rate(self) -> float:
-        """Return half the rate of a single caller."""
+        """Return half the rate of a single caller; 0 where it is not answered, or after Ctrl-C."""
         alone = replace(self._load, seconds=1.0).run(self._call, timeout_s=self._timeout_s)["service"]
-        self.interrupted = alone.interrupted
-        return alone.answered_per_s / 2 if alone.answered_per_s > 0 else LOWEST_RATE
+        return alone.answered_per_s / 2 if alone.answered_per_s > 0 and not alone.interrupted else 0.0
 
     def holds(self, rate: float) -> bool | None:
         """Send requests at a rate; tell whether the objective holds, None after Ctrl-C."""

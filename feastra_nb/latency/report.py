@@ -264,8 +264,10 @@ class LatencyReport:
         late = self.split.query("part == 'late'")
         if not late.empty:
             worst = late.loc[late["max_ms"].idxmax()]
-            typical = f"median {late['p50_ms'].max():,.2f}, " if late["p50_ms"].notna().any() else ""
-            caveats.append(f"Requests were sent late by ({typical}longest {worst['max_ms']:,.2f}) ms, which counts.")
+            typical = f"median {late['p50_ms'].max():,.2f} ms, " if late["p50_ms"].notna().any() else ""
+            caveats.append(
+                f"How late they were sent: {typical}longest {worst['max_ms']:,.2f} ms; response time has it in it."
+            )
         return caveats + ([TOO_FEW] if self.frame[list(PERCENTILES)].isna().any(axis=None) else [])
 
     @property

@@ -44,7 +44,9 @@ def report_page(report: LatencyReport) -> str:
 
 def comparison_page(comparison: LatencyComparison) -> str:
     """Return a comparison as a page: table with ratios, and the curves of both."""
-    parts: list[object] = [html.table(comparison.shown, formats=WHOLE)]
+    shown = comparison.shown
+    units = {str(name): "ms" for name in shown.columns if str(name).startswith(("p50 ", "p99 "))}
+    parts: list[object] = [html.table(shown, units=units, formats=WHOLE)]
     if not comparison.both.percentiles.empty:
         parts.append(_picture(comparison.plot, _alt(comparison.both.frame)))
     parts.append(html.section("Measured on", html.facts(comparison.both.environment), is_open=False))
