@@ -390,10 +390,12 @@ class Workspace:
         view_or_features: Any,
         *,
         spine: pd.DataFrame | None = None,
+        served: pd.DataFrame | None = None,
         known_at: Any = None,
         features: Any = None,
         tolerance: Mapping[str, float] | float | None = None,
         sample: int | None = None,
+        progress: bool | Callable[[int], object] = False,
     ) -> SkewReport:
         """Compare online with point-in-time offline, value by value, each difference with its cause.
 
@@ -403,6 +405,10 @@ class Workspace:
             A view's name, feature references, or a feature service.
         spine
             A frame of join keys and ``event_timestamp``: compare as of each row. None compares now, for every entity offline.
+        served
+            A frame of join keys, ``event_timestamp`` and the values that were logged when they were served, named as in Feast
+            (``feature`` or ``view__feature``): compare what the model really got. ``…__ts`` and ``…__status`` beside them are
+            used as evidence.
         known_at
             ``"as_of"``: online rows count only if they had arrived by each row's instant.
         features
@@ -410,14 +416,23 @@ class Workspace:
         tolerance
             Absolute difference that still counts as equal: one number, or one per feature.
         sample
-            Compare at most this many entities (now) or rows (as of), chosen evenly.
+            Compare at most this many entities (now) or rows (as of, served), chosen evenly.
+        progress
+            True for a bar, or a callable that is told of rows as they are compared.
+
+        Raises
+        ------
+        ConfigurationError
+            Arguments do not fit together, or a store that keeps one value of each entity is asked as of the past.
+        InvalidFrame
+            The frame lacks a join key, ``event_timestamp`` or a feature.
         """
         self._check()
         from feastra_nb.skew import pairing
 
         return pairing.skew(
-            self, view_or_features, spine=spine, known_at=known_at, only=features,
-            tolerance=tolerance, sample=sample,
+            self, view_or_features, spine=spine, served=served, known_at=known_at, only=features,
+            tolerance=tolerance, sample=sample, progress=progress,
         )  # fmt: skip
 
     def latency(
@@ -615,6 +630,16 @@ class Workspace:
             self._closed = True
             if self._is_ours:
                 self._online_store.shutdown()
+
+    @property
+    def has_history(self) -> bool:
+        """Whether the online store is a `FeastraOnlineStore`, which remembers; others keep one value of each entity."""
+        return self._is_ours
+
+    @property
+    def online_store_type(self) -> str:
+        """The online store's type, as ``feature_store.yaml`` has it."""
+        return str(self._feast.config.online_store.type)
 
     @property
     def _online_store(self) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -146,12 +147,54 @@ class Pulled:
             for batch in reader:
                 yield self._prepared(pa.Table.from_batches([batch]).cast(schema))
 
+    def keys(self) -> pa.Table:
+        """Return the join keys of the rows, each combination once, sorted, under the view's names."""
+        names = [field.name for field in self.view.entity_columns]
+        if not self._streams or not self._has_keys:
+            table = self._kept_whole.select(names)
+        else:
+            listed = ", ".join(f"{sql_name(self._in_source(name))} AS {sql_name(name)}" for name in names)
+            table = self._relation.project(listed).distinct().to_arrow_table()
+        distinct = table.group_by(names).aggregate([]).select(names)
+        return distinct.sort_by([(name, "ascending") for name in names])
+
+    def of_keys(self, keys: pa.Table) -> pa.Table:
+        """Return the rows of some entities only.
+
+        Parameters
+        ----------
+        keys
+            Join keys under the view's names, each combination once.
+        """
+        if not self._streams or not self._has_keys:
+            return _joined(self._kept_whole, keys)
+        pairs = [f"r.{sql_name(self._in_source(name))} = k.{sql_name(name)}" for name in keys.column_names]
+        wanted = _connection(self.job).from_arrow(keys).set_alias("k")
+        found = self._relation.set_alias("r").join(wanted, " AND ".join(pairs), how="semi").to_arrow_table()
+        return self._prepared(found.cast(_duckdb_table(self.job).schema().to_pyarrow()))
+
+    @cached_property
+    def _streams(self) -> bool:
+        return _duckdb_table(self.job) is not None
+
+    @property
+    def _has_keys(self) -> bool:
+        return not _has_dummy_key(self.view)
+
+    def _in_source(self, name: str) -> str:
+        mapped = {view: source for source, view in dict(self.view.batch_source.field_mapping or {}).items()}
+        return str(mapped.get(name, name))
+
+    @cached_property
+    def _kept_whole(self) -> pa.Table:
+        return self.whole()
+
     @cached_property
     def _relation(self) -> Any:
         """The job's query as a relation of DuckDB; ibis's own stream calls what DuckDB has renamed."""
         import ibis
 
-        return self.job.table.get_backend().con.sql(ibis.to_sql(self.job.table))
+        return _connection(self.job).sql(ibis.to_sql(self.job.table))
 
     def _prepared(self, table: pa.Table) -> pa.Table:
         from feast.utils import _run_pyarrow_field_mapping
@@ -176,11 +219,33 @@ def _duckdb_table(job: Any) -> Any:
     return table if table.get_backend().name == "duckdb" else None
 
 
+def _connection(job: Any) -> Any:
+    return job.table.get_backend().con
+
+
+def _joined(table: pa.Table, keys: pa.Table) -> pa.Table:
+    """Return the rows of a table whose keys are among some, in the table's order; Arrow alone joins no nested columns."""
+    with duckdb.connect() as connection:
+        numbered = table.select(keys.column_names).append_column(_PLACE, pa.array(np.arange(table.num_rows)))
+        rows, wanted = connection.from_arrow(numbered).set_alias("r"), connection.from_arrow(keys).set_alias("k")
+        pairs = [f"r.{sql_name(name)} = k.{sql_name(name)}" for name in keys.column_names]
+        found = rows.join(wanted, " AND ".join(pairs), how="semi").project(_PLACE).to_arrow_table()
+    return table.take(pa.array(np.sort(np.asarray(found.column(_PLACE)))))
+
+
+_PLACE = "feastra_place"  # numbers rows through a join
+
+
+def _has_dummy_key(view: FeatureView) -> bool:
+    from feast.feature_view import DUMMY_ENTITY_ID
+
+    return [field.name for field in view.entity_columns] == [DUMMY_ENTITY_ID]
+
+
 def _with_dummy_key(table: pa.Table, view: FeatureView) -> pa.Table:
     """Return a view's rows with the key that Feast gives to views without entities; most offline stores leave it out."""
     from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 
-    keys = [field.name for field in view.entity_columns]
-    if keys != [DUMMY_ENTITY_ID] or DUMMY_ENTITY_ID in table.column_names:
+    if not _has_dummy_key(view) or DUMMY_ENTITY_ID in table.column_names:
         return table
     return table.append_column(DUMMY_ENTITY_ID, pa.array(np.repeat(DUMMY_ENTITY_VAL, table.num_rows), pa.string()))

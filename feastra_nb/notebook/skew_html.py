@@ -16,8 +16,8 @@ def skew_page(report: SkewReport) -> str:
     """Return the report's HTML: the sentence, features, causes with advice, and the evidence of the worst cells."""
     tone: html.Tone = "ok" if report.ok else "bad"
     parts = [html.note(html.status("no skew" if report.ok else "skew", tone), " ", report.sentence)]
-    if report._caveat:  # noqa: SLF001 - the report's own page
-        parts.append(html.note(report._caveat))  # noqa: SLF001
+    if report.caveat:
+        parts.append(html.note(report.caveat))
     parts.append(html.section("Features", html.table(report.summary, formats={"rate": ".2%"})))
     if not report.ok:
         parts.append(html.section("Causes", html.table(report.causes)))

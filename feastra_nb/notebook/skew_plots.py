@@ -1,66 +1,78 @@
-"""The skew report drawn: features against causes."""
+"""The skew report drawn: features against causes, the age of values, online against offline."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from feastra_nb.notebook.plots import BAD, INK, figure_axes, style
+from feastra_nb.errors import ConfigurationError, UnknownName, close_names
+from feastra_nb.notebook.plots import BAD, INK, color, figure_axes, style
+from feastra_nb.skew import cells
+from feastra_nb.skew.cells import numbers
+from feastra_nb.skew.columns import as_numbers
 from feastra_nb.skew.comparison import MATCH, UNKNOWN
+from feastra_nb.skew.events import NO_US
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
     import pandas as pd
     from matplotlib.axes import Axes
 
     from feastra_nb.skew.report import SkewReport
 
+    Floats = npt.NDArray[np.float64]
+
 SHOWN_FEATURES = 30  # rows of the picture; beyond, the worst
+SHOWN_POINTS = 5_000  # of a scatter: more are a blot
+_HOUR_US = 3_600_000_000
 
 
-def draw_skew(report: SkewReport, ax: Axes | None = None) -> Axes:
-    """Draw the share of each feature's cells that differ, by cause.
+def draw_skew(report: SkewReport, ax: Axes | None = None, *, kind: str = "causes", feature: str | None = None) -> Axes:
+    """Draw a report; see `SkewReport.plot`.
 
-    Parameters
-    ----------
-    report
-        What `Workspace.skew` returned.
-    ax
-        Where to draw; by default a new figure.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        x: cause; y: feature; each field holds the percentage of the feature's compared cells.
+    Raises
+    ------
+    ConfigurationError, UnknownName
+        There is no such kind or feature, or the feature has no numbers to draw.
     """
+    draw = _KINDS.get(kind)
+    if draw is None:
+        raise ConfigurationError(f"a skew report has no plot {kind!r}", hint=", ".join(_KINDS))
+    with style():
+        return draw(report, ax, feature)
+
+
+# --- features against causes -------------------------------------------------------------------------------------------
+
+
+def _draw_causes(report: SkewReport, ax: Axes | None, _feature: str | None) -> Axes:
+    """x: cause; y: feature; each field holds the percentage of the feature's compared cells."""
     shares = _shares(report)
     height = 1.6 + 0.32 * max(1, len(shares))
-    with style():
-        axes = figure_axes(ax, figsize=(max(4.6, 3.2 + 1.25 * shares.shape[1]), height))
-        axes.set_title(report.sentence.rstrip("."), fontsize=10)
-        if shares.empty:
-            _draw_clean(axes)
-        else:
-            _draw_fields(axes, shares)
+    axes = figure_axes(ax, figsize=(max(4.6, 3.2 + 1.25 * shares.shape[1]), height))
+    axes.set_title(report.sentence.rstrip("."), fontsize=10)
+    if shares.empty:
+        _draw_words(axes, "nothing differs")
+    else:
+        _draw_fields(axes, shares)
     return axes
 
 
 def _shares(report: SkewReport) -> pd.DataFrame:
-    cells = report.frame[report.frame["verdict"] != UNKNOWN]
-    several = cells["view"].nunique() > 1
-    name = cells["view"] + ":" + cells["feature"] if several else cells["feature"]
-    compared = name.value_counts()
-    bad = cells["verdict"] != MATCH
-    counts = cells[bad].groupby([name[bad], "cause"]).size().unstack(fill_value=0)
-    shares = counts.div(compared.reindex(counts.index), axis=0)
+    shares = report.shares
+    if shares.empty:
+        return shares
     worst_first = shares.sum(axis=1).sort_values(ascending=False).index[:SHOWN_FEATURES]
     return shares.loc[worst_first, shares.sum().sort_values(ascending=False).index]
 
 
-def _draw_clean(axes: Axes) -> None:
+def _draw_words(axes: Axes, words: str) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.text(0.5, 0.5, "nothing differs", transform=axes.transAxes, ha="center", va="center", color=INK)
+    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=INK)
 
 
 def _draw_fields(axes: Axes, shares: pd.DataFrame) -> None:
@@ -92,3 +104,98 @@ def _percent(share: float) -> str:
     if share < 0.0001:  # noqa: PLR2004 - the smallest that two decimals show
         return "< 0.01 %"
     return f"{share * 100:.3g} %"
+
+
+# --- the age of values -------------------------------------------------------------------------------------------------
+
+
+def _draw_lag(report: SkewReport, ax: Axes | None, _feature: str | None) -> Axes:
+    """x: age of a value when it was needed, in hours; y: share of rows that had one no older."""
+    axes = figure_axes(ax)
+    axes.set_title("How old the values were when they were needed", fontsize=10)
+    drawn = 0
+    for view, _features in cells.views_of(report.cells):
+        for side, name, line in ((0, "online", "-"), (3, "point-in-time", "--")):
+            ages = np.sort(_ages(report, view, cells.TIMES[side])) / _HOUR_US
+            if len(ages):
+                share = np.arange(1, len(ages) + 1) / len(ages) * 100
+                axes.step(ages, share, line, where="post", color=color(drawn // 2), label=f"{view}, {name}")
+            drawn += 1
+    if not axes.lines:
+        _draw_words(axes, "no event times to draw")
+        return axes
+    axes.set_xlabel("age of the value (hours)")
+    axes.set_ylabel("rows with one no older (%)")
+    axes.set_xscale("symlog", linthresh=1)
+    axes.set_ylim(0, 101)
+    axes.legend(loc="lower right")
+    return axes
+
+
+def _ages(report: SkewReport, view: str, name: str) -> Floats:
+    parts = [np.zeros(0)]
+    for chunk in report.cells.of_view(view):
+        event, at = numbers(chunk.rows, name), numbers(chunk.rows, cells.AS_OF)
+        parts.append((at - event)[event != NO_US].astype(np.float64))
+    return np.concatenate(parts)
+
+
+# --- one feature's values ----------------------------------------------------------------------------------------------
+
+
+def _draw_scatter(report: SkewReport, ax: Axes | None, feature: str | None) -> Axes:
+    """x: the offline value; y: the online value; what differs in red."""
+    view, name = _chosen(report, feature)
+    online, offline, differs = _values(report, view, name)
+    axes = figure_axes(ax, figsize=(4.6, 4.6))
+    axes.set_title(f"{name}: online against point-in-time offline", fontsize=10)
+    if not len(online):
+        _draw_words(axes, "no row has a value on both sides")
+        return axes
+    low, high = min(online.min(), offline.min()), max(online.max(), offline.max())
+    axes.plot([low, high], [low, high], color=INK, linewidth=0.8, alpha=0.5)
+    for mask, tone, label in ((~differs, color(0), "match"), (differs, BAD, "differ")):
+        if mask.any():
+            axes.scatter(offline[mask], online[mask], s=9, color=tone, alpha=0.6, linewidths=0, label=label)
+    axes.set_xlabel("offline, point-in-time")
+    axes.set_ylabel("online")
+    axes.legend(loc="upper left")
+    return axes
+
+
+def _chosen(report: SkewReport, feature: str | None) -> tuple[str, str]:
+    shown = report.summary.sort_values("different", ascending=False, kind="stable")
+    known = list(zip(shown["view"], shown["feature"], strict=True))
+    if feature is None:
+        return known[0]
+    for view, name in known:
+        if feature in (name, f"{view}:{name}"):
+            return view, name
+    raise UnknownName(
+        f"the report has no feature {feature!r}", hint=close_names(feature, [name for _view, name in known])
+    )
+
+
+def _values(report: SkewReport, view: str, name: str) -> tuple[Any, Any, Any]:
+    sides: list[tuple[Floats, Floats, Any]] = []
+    for chunk in report.cells.of_view(view):
+        pair = [as_numbers(chunk.rows.column(side + name).combine_chunks()) for side in (cells.ONLINE, cells.OFFLINE)]
+        if pair[0] is None or pair[1] is None:
+            raise ConfigurationError(
+                f"{name} holds no numbers", hint='a scatter needs them; plot(kind="causes") does not'
+            )
+        verdicts = chunk.verdicts(name)
+        both = np.isfinite(pair[0]) & np.isfinite(pair[1]) & (verdicts != UNKNOWN)
+        sides.append((pair[0][both], pair[1][both], verdicts[both] != MATCH))
+    online, offline, differs = (np.concatenate(part) for part in zip(*sides, strict=True))
+    # Every row that differs is worth more than one that matches.
+    order = np.argsort(~differs, kind="stable")
+    some = order[np.linspace(0, len(order) - 1, min(len(order), SHOWN_POINTS)).astype(np.int64)]
+    return online[some], offline[some], differs[some]
+
+
+_KINDS: dict[str, Callable[[SkewReport, Any, str | None], Axes]] = {
+    "causes": _draw_causes,
+    "lag": _draw_lag,
+    "scatter": _draw_scatter,
+}

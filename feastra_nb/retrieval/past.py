@@ -71,9 +71,11 @@ class Found:
         return pa.array(self.rows.event_us, pa.timestamp("us")).cast(TIMESTAMP_US).take(where)
 
 
-def find_now(store: FeastraOnlineStore, config: Any, one: Requested, keys: pa.Array, *, status: bool) -> Found:
-    """Return what the store serves now."""
-    now_us = time.time_ns() // 1000
+def find_now(
+    store: FeastraOnlineStore, config: Any, one: Requested, keys: pa.Array, *, status: bool, now_us: int | None = None
+) -> Found:
+    """Return what the store serves now, or as if it were now at a given instant, in microseconds since the epoch."""
+    now_us = time.time_ns() // 1000 if now_us is None else now_us
     bounds = reader.serving_bounds(now_us, store.served_ttl_us(config, one.view))
     return _find(store, config, one, keys, bounds, status=status)
 
@@ -200,7 +202,7 @@ def newest_at(history: Rows, keys: pa.Array, t_us: Int64s, known_us: Int64s | No
     codes = np.asarray(both.dictionary_encode().indices, dtype=np.int64)
     stored, asked = codes[: len(history)], codes[len(history) :]
     order = np.lexsort((history.arrived_us, history.created_us, history.event_us, stored))
-    place = _last_at_or_before(stored[order], history.event_us[order], asked, t_us)
+    place = last_at_or_before(stored[order], history.event_us[order], asked, t_us)
     if known_us is not None:
         arrived, owner = history.arrived_us[order], stored[order]
         late = (place >= 0) & (arrived[place] > known_us)
@@ -212,7 +214,7 @@ def newest_at(history: Rows, keys: pa.Array, t_us: Int64s, known_us: Int64s | No
     return np.where(place < 0, -1, order[place]) if len(order) else np.full(len(t_us), -1, dtype=np.int64)
 
 
-def _last_at_or_before(codes: Int64s, event_us: Int64s, asked: Int64s, t_us: Int64s) -> Int64s:
+def last_at_or_before(codes: Int64s, event_us: Int64s, asked: Int64s, t_us: Int64s) -> Int64s:
     """Return for each question the last row (sorted by code, event) of its code with an event at or before its time."""
     n = len(codes)
     # Rows and questions in one sort; a question stands behind the rows of its own instant.

@@ -1,7 +1,7 @@
 """Why a cell differs: decided by proof from both stores' rows, in a fixed order. Pure.
 
-The order follows the chain of events, so where two causes hold the earlier one is named: a row that never came cannot also
-be stale. `unexplained` means that none is proved.
+The order follows the chain of events from the source to the model, so where two causes hold the earlier one is named and the
+others are kept beside it: a row that never came cannot also be stale. `unexplained` means that none is proved.
 """
 
 from __future__ import annotations
@@ -13,145 +13,224 @@ import numpy as np
 import pyarrow as pa
 
 from feastra_nb.skew.comparison import close_floats
+from feastra_nb.skew.events import NO_US
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Int64s = npt.NDArray[np.int64]
+    Int8s = npt.NDArray[np.int8]
+    Bits = npt.NDArray[np.uint32]
     Bools = npt.NDArray[np.bool_]
-    Words = npt.NDArray[np.object_]
 
-NOT_MATERIALIZED, LATE_ARRIVAL, STALE = "not_materialized", "late_arrival", "stale"
-EXPIRED, CORRECTED, AHEAD = "expired", "corrected", "ahead"
-FEATURE_ADDED_LATER, NULL, PRECISION, UNEXPLAINED = "feature_added_later", "null", "precision", "unexplained"
+# In the order in which they are looked for; a cause's place is its code, and 0 is none.
+CAUSES = (
+    "", "dropped_offline", "timezone", "late_arrival", "overwritten", "ttl_changed", "expired", "not_materialized", "stale",
+    "ahead", "feature_added_later", "corrected", "null", "type", "precision", "scale", "unexplained",
+)  # fmt: skip
+CODES = {name: code for code, name in enumerate(CAUSES)}
 
 ADVICE = {
-    NOT_MATERIALIZED: "nothing of the entity is online by then: materialize the view",
-    LATE_ARRIVAL: "the event came online only after it was needed: materialize more often, or push",
-    STALE: "an older event was served, the newer one is not online: materialize the view up to it",
-    EXPIRED: "the online event is past the ttl: materialize more often, or lengthen the ttl",
-    CORRECTED: "the offline row was corrected afterwards: materialize its interval again",
-    AHEAD: "the online event is absent offline: it was pushed online only, or lost offline",
-    FEATURE_ADDED_LATER: "the online row is older than the feature: materialize its interval again",
-    NULL: "one side is null: look at how the feature is computed on either side",
-    PRECISION: "equal as 32-bit floats: one side stores the feature narrower",
-    UNEXPLAINED: "no cause is proved: ws.online(as_of=…) and the offline rows of the entity show both sides",
+    "dropped_offline": "the offline store's join lost the row, so no model was trained on it: use the duckdb offline store",
+    "timezone": "one side is shifted by a time zone: make the times aware before they are written",
+    "late_arrival": "the event came only after it was needed: materialize more often, with a lookback, or push",
+    "overwritten": "an older event replaced the newer one: use a store that keeps the newest whatever the order of writes",
+    "ttl_changed": "the view's ttl was changed after the value was written: materialize its interval again",
+    "expired": "the online event is past the ttl: materialize more often, or lengthen the ttl",
+    "not_materialized": "nothing of the entity is online by then: materialize the view",
+    "stale": "an older event was served, the newer one is not online: materialize the view up to it",
+    "ahead": "the online event is absent offline: it was pushed online only, or lost offline",
+    "feature_added_later": "the online row is older than the feature: materialize its interval again",
+    "corrected": "the offline row was corrected afterwards: materialize its interval again",
+    "null": "one side is null: look at how the feature is computed on either side",
+    "type": "equal once both have one type: one side stores the feature in another",
+    "precision": "equal as 32-bit floats: one side stores the feature narrower",
+    "scale": "one factor lies between the sides: a unit was converted on one of them only",
+    "unexplained": "no cause is proved: ws.explain shows the value's life on both sides",
 }
+
+# What the journal says of e*, the event that the point-in-time join picks.
+NOT_COVERED, CREATED_AFTER, OUGHT_TO_BE = 0, 1, 2
+_WHY_ABSENT = (
+    "no run covers the newer event",
+    "the newer event was created after the run that covers it",
+    "a run covers the newer event, it ought to be there",
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What both stores know of n rows that differ; every array has shape (n,), instants are microseconds.
+    """What both stores know of n rows that differ; every array has shape (n,), instants are microseconds, NO_US is none.
 
     Parameters
     ----------
     served, joined
         Whether a row was served online, and found by the point-in-time join.
-    online_event_us, online_created_us, online_arrived_us
-        Of the row that was served; 0 where none was.
+    online_event_us, online_created_us
+        Of the row that was served.
     offline_event_us, offline_created_us
-        Of the row that the join picked (e*); 0 where it picked none.
-    any_online
-        Whether the online store holds anything of the entity at or before the instant (and had it by ``known_us``), expired
-        or not.
+        Of the row that the join picked (e*).
+    holds_any
+        Whether the online store held anything of the entity at or before the instant, expired or not.
     beyond_ttl
         Whether its newest online event at or before the instant lies beyond the ttl.
-    star_online
-        Whether e* is in the online history, whenever it arrived.
+    ttl_changed
+        Whether that event was written under another ttl.
+    has_history
+        Whether the online store knows all its versions; then
     star_arrived_us
-        When e* first arrived online; 0 where it did not.
-    online_event_offline
-        Whether the event that was served is found offline.
-    values_stored
-        How many feature values the served row holds.
+        When e* first arrived online.
     known_us
         By when a row must have arrived to count; None where all rows do.
+    online_event_offline
+        Whether the event that was served is found offline.
+    covered
+        What the journal says of e*: NOT_COVERED, CREATED_AFTER (the runs that cover it), OUGHT_TO_BE.
+    lost
+        Whether the offline store's own join lost the row.
     """
 
     served: Bools
     joined: Bools
     online_event_us: Int64s
     online_created_us: Int64s
-    online_arrived_us: Int64s
     offline_event_us: Int64s
     offline_created_us: Int64s
-    any_online: Bools
+    holds_any: Bools
     beyond_ttl: Bools
-    star_online: Bools
+    ttl_changed: Bools
+    has_history: bool
     star_arrived_us: Int64s
+    known_us: Int64s | None
     online_event_offline: Bools
-    values_stored: Int64s
-    known_us: Int64s | None = None
+    covered: Int8s
+    lost: Bools
+
+    @property
+    def dated(self) -> Bools:
+        """Whether the event that was served is known."""
+        return self.served & (self.online_event_us != NO_US)
+
+    @property
+    def older(self) -> Bools:
+        """Whether an older event than e* was served."""
+        return self.dated & self.joined & (self.online_event_us < self.offline_event_us)
+
+    @property
+    def newer(self) -> Bools:
+        """Whether a newer event than e* was served, or one where there is no e*."""
+        return self.dated & (~self.joined | (self.online_event_us > self.offline_event_us))
+
+    @property
+    def same_event(self) -> Bools:
+        """Whether e* was served."""
+        return self.dated & self.joined & (self.online_event_us == self.offline_event_us)
 
 
-def row_causes(evidence: Evidence) -> Words:
-    """Return the cause of each row that lies in its events; empty where the events agree and the values must tell.
+def row_bits(evidence: Evidence) -> Bits:
+    """Return the causes that hold for each row because of its events: bit `CODES[cause]` of each that is proved.
 
     Examples
     --------
-    >>> yes, no, zero = np.array([True]), np.array([False]), np.array([0])
-    >>> some = dict.fromkeys(["online_event_us", "online_created_us", "online_arrived_us", "offline_event_us",
-    ...     "offline_created_us", "star_arrived_us", "values_stored"], zero)
-    >>> bare = Evidence(served=no, joined=yes, any_online=no, beyond_ttl=no, star_online=no, online_event_offline=no, **some)
-    >>> row_causes(bare)
-    array(['not_materialized'], dtype=object)
+    >>> yes, no, none = np.array([True]), np.array([False]), np.array([NO_US])
+    >>> times = dict.fromkeys(["online_event_us", "online_created_us", "offline_event_us", "offline_created_us",
+    ...     "star_arrived_us"], none)
+    >>> flags = dict.fromkeys(["served", "holds_any", "beyond_ttl", "ttl_changed", "online_event_offline", "lost"], no)
+    >>> bare = Evidence(**times, **flags, joined=yes, has_history=True, known_us=None, covered=np.zeros(1, np.int8))
+    >>> first_cause(row_bits(bare)).tolist() == [CODES["not_materialized"]]
+    True
     """
     e = evidence
-    late = np.zeros(len(e.served), dtype=bool)
-    if e.known_us is not None:
-        late = e.star_online & (e.star_arrived_us > e.known_us)
-    older = e.served & e.joined & (e.online_event_us < e.offline_event_us)
-    newer = e.served & (~e.joined | (e.online_event_us > e.offline_event_us))
-    return np.select(
-        [
-            e.joined & late & (~e.served | older),
-            ~e.served & ~e.any_online,
-            e.beyond_ttl & ~(e.served & e.joined),
-            older & ~e.star_online,
-            newer & ~e.online_event_offline,
-        ],
-        [LATE_ARRIVAL, NOT_MATERIALIZED, EXPIRED, STALE, AHEAD],
-        default="",
-    ).astype(object)
+    missed = e.joined & (~e.served | e.older)
+    # With a history the proof is the arrival; a store that keeps one value has only the source's created time.
+    if e.has_history:
+        late = np.zeros(len(missed), bool) if e.known_us is None else e.star_arrived_us > e.known_us
+        absent, overwritten = e.star_arrived_us == NO_US, np.zeros(len(missed), bool)
+    else:
+        late = e.covered == CREATED_AFTER
+        absent = np.ones(len(missed), bool)
+        overwritten = e.older & (e.covered == OUGHT_TO_BE) & (e.offline_created_us != NO_US)
+    past_ttl = e.beyond_ttl & ~(e.served & e.joined)
+    return _bits(
+        dropped_offline=e.lost,
+        late_arrival=missed & late,
+        overwritten=overwritten,
+        ttl_changed=past_ttl & e.ttl_changed,
+        expired=past_ttl & ~e.ttl_changed,
+        not_materialized=e.joined & ~e.served & ~e.holds_any,
+        stale=e.older & absent,
+        ahead=e.newer & ~e.online_event_offline,
+    )
 
 
-def cell_causes(
-    rows: Words,
-    evidence: Evidence,
-    *,
-    position: int,
-    online: pa.Array,
-    offline: pa.Array,
-    superseded: Bools,
-) -> Words:
-    """Return the cause of each cell of one feature: its row's, or what the values prove.
+def cell_bits(evidence: Evidence, *, lacks: Bools, online: pa.Array, offline: pa.Array, superseded: Bools) -> Bits:
+    """Return the causes that the values of one feature prove, for each row.
 
     Parameters
     ----------
-    rows
-        Shape (n,), from `row_causes`.
-    position
-        The feature's place in the payload.
+    lacks
+        Shape (n,): the row that was served does not hold the feature.
     online, offline
         Shape (n,), the two values.
     superseded
         Shape (n,): whether the online value is that of an older version of the same offline event.
     """
     e = evidence
-    same_event = e.served & e.joined & (e.online_event_us == e.offline_event_us)
-    corrected = same_event & (superseded | (e.offline_created_us > e.online_created_us) & (e.online_created_us > 0))
-    added_later = e.served & (e.values_stored <= position)
+    both_known = (e.offline_created_us != NO_US) & (e.online_created_us != NO_US)
+    corrected = e.same_event & (superseded | both_known & (e.offline_created_us > e.online_created_us))
+    # Where the events are known to differ, the values may differ for that reason alone.
+    comparable = ~e.older & ~e.newer & e.joined & (e.served | e.holds_any)
     one_null = np.asarray(online.is_null()) != np.asarray(offline.is_null())
-    return np.select(
-        [rows != "", added_later, corrected, one_null & e.served & e.joined, _narrowed(online, offline)],
-        [rows, FEATURE_ADDED_LATER, CORRECTED, NULL, PRECISION],
-        default=UNEXPLAINED,
-    ).astype(object)
+    return _bits(
+        feature_added_later=lacks & e.served,
+        corrected=corrected,
+        null=one_null & comparable & ~(e.beyond_ttl & ~e.served),
+        type=comparable & equal_as_other_type(online, offline),
+        precision=comparable & narrowed(online, offline),
+    )
 
 
-def _narrowed(online: pa.Array, offline: pa.Array) -> Any:
+def _bits(**proved: Bools) -> Bits:
+    found = np.zeros(len(next(iter(proved.values()))), dtype=np.uint32)
+    for name, where in proved.items():
+        found |= np.where(where, np.uint32(1 << CODES[name]), np.uint32(0))
+    return found
+
+
+def first_cause(bits: Bits) -> Int8s:
+    """Return the code of the earliest cause that holds; that of ``unexplained`` where none does.
+
+    Examples
+    --------
+    >>> both = np.uint32(1 << CODES["stale"] | 1 << CODES["null"])
+    >>> [CAUSES[code] for code in first_cause(np.array([both, 0], dtype=np.uint32))]
+    ['stale', 'unexplained']
+    """
+    lowest = bits & (~bits + np.uint32(1))
+    with np.errstate(divide="ignore"):
+        code = np.log2(lowest.astype(np.float64))
+    return np.where(bits == 0, CODES["unexplained"], np.where(bits == 0, 0, code)).astype(np.int8)
+
+
+def others(bits: int, cause: int) -> list[str]:
+    """Return the names of the causes that hold besides the one that is named.
+
+    Examples
+    --------
+    >>> others(1 << CODES["stale"] | 1 << CODES["null"], CODES["stale"])
+    ['null']
+    """
+    return [name for code, name in enumerate(CAUSES) if code and code != cause and bits >> code & 1]
+
+
+def why_absent(covered: int) -> str:
+    """Return why the newer event is not online, by what the journal says of it."""
+    return _WHY_ABSENT[covered]
+
+
+def narrowed(online: pa.Array, offline: pa.Array) -> Any:
     """Return which pairs of doubles are equal once both are 32 bits wide."""
-    if not pa.types.is_float64(online.type):
+    if not (pa.types.is_floating(online.type) and pa.types.is_floating(offline.type)):
         return np.zeros(len(online), dtype=bool)
     with np.errstate(over="ignore"):
         one = np.asarray(online.fill_null(np.nan)).astype(np.float32)
@@ -159,20 +238,26 @@ def _narrowed(online: pa.Array, offline: pa.Array) -> Any:
     return close_floats(one, other) & ~np.isnan(one)
 
 
-def notes(evidence: Evidence, rows: Words, covered: Words) -> Words:
-    """Return a sentence for rows whose cause needs one: of a stale row, why its newer event is not online.
+def equal_as_other_type(online: pa.Array, offline: pa.Array) -> Any:
+    """Return which pairs of values of two types are equal as numbers or as text.
 
-    Parameters
-    ----------
-    covered
-        Shape (n,): what the journal says of e*: ``"none"`` (no run covers it), ``"before"`` (created after the run that does),
-        ``"missing"`` (it ought to be there).
+    Examples
+    --------
+    >>> equal_as_other_type(pa.array(["3", "x", None]), pa.array([3, 4, 5]))
+    array([ True, False, False])
     """
-    said = {
-        "none": "no run covers the newer event",
-        "before": "the newer event was created after the run that covers it",
-        "missing": "a run covers the newer event, it ought to be there",
-    }
-    stale = np.isin(rows, [STALE, NOT_MATERIALIZED])
-    words = np.array([said.get(str(word), "") for word in covered], dtype=object)
-    return np.where(stale & evidence.joined, words, "")
+    if online.type == offline.type:
+        return np.zeros(len(online), dtype=bool)
+    pairs = zip(online.to_pylist(), offline.to_pylist(), strict=True)
+    return np.array([_alike(one, other) for one, other in pairs], dtype=bool)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if one is None or other is None:
+        return False
+    if str(one) == str(other):
+        return True
+    try:
+        return float(one) == float(other)
+    except (TypeError, ValueError, OverflowError):
+        return False

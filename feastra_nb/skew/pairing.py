@@ -1,103 +1,108 @@
-"""Pairing each online value with its offline truth, now or as of a spine's instants, and proving why they differ."""
+"""What `Workspace.skew` asks, of which online store, and beside which offline rows: now, as of a spine, or as it was served."""
 
 from __future__ import annotations
 
+import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from feastra_nb.errors import ConfigurationError, UnknownName, close_names
-from feastra_nb.frames import TIMESTAMP_US
-from feastra_nb.retrieval.dataframes import to_pandas
+from feastra_nb.errors import ConfigurationError, InvalidFrame, UnknownName, close_names
+from feastra_nb.progress import acknowledged_rows
+from feastra_nb.quiet import quiet_feast
 from feastra_nb.retrieval.offline import KNOWN_AT_AS_OF, check_spine
-from feastra_nb.retrieval.past import UNKNOWN, Found, find_as_of, find_now, newest_at
-from feastra_nb.retrieval.request import Requested, entity_keys, entity_table, requested, ttl_us
-from feastra_nb.skew import causes, comparison
-from feastra_nb.skew.causes import Evidence
-from feastra_nb.skew.offline import OfflineEvents, offline_events
+from feastra_nb.retrieval.request import Requested, entity_table, requested
+from feastra_nb.skew.cells import AS_OF, TIMES, CellChunk, Cells, numbers
+from feastra_nb.skew.chunks import Questions, whole_entities
+from feastra_nb.skew.columns import column_rules
+from feastra_nb.skew.events import NO_US
+from feastra_nb.skew.evidence import Cover
+from feastra_nb.skew.offline import OfflineRows
+from feastra_nb.skew.online import EVENT, STATUS, AnyStoreNow, Logged, OnlineSide, OursAsOf, OursNow
 from feastra_nb.skew.report import SkewReport
-from feastra_nb.storage import codec, reader
+from feastra_nb.skew.verdicts import Tolerance, compare
 from feastra_nb.storage.admission import CLOCK_SKEW_US
 from feastra_nb.storage.journal import DONE
+from feastra_nb.times import us
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
-    from feastra_nb.storage.rows import Rows
     from feastra_nb.workspace import Workspace
 
     Int64s = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
 
+NOW, PAST, SERVED = "now", "as of", "served"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pairs:
-    """One view's rows, paired: what was served and what the join picks, for n rows.
+class Pairing:
+    """One view to compare: what is asked, of which online store, beside which offline rows.
 
     Parameters
     ----------
-    shown
-        Join keys as the report shows them.
-    keys
-        The same, encoded.
-    t_us
-        Each row's instant.
-    known_us
-        By when an online row must have arrived; None where all count.
+    covers
+        What was materialized, as far as the store or Feast's registry tells.
     """
 
-    one: Requested
-    shown: pa.Table
-    keys: pa.Array
-    t_us: Int64s
-    known_us: Int64s | None
-    found: Found
-    offline: OfflineEvents
-    star: Int64s
-
-    @property
-    def unknown(self) -> Bools:
-        """Which rows the online store cannot replay."""
-        return np.asarray(self.found.status == UNKNOWN)
-
-    @property
-    def served(self) -> Bools:
-        """Which rows the online store answered."""
-        return np.asarray(self.found.index >= 0)
+    asked: Questions
+    online: OnlineSide
+    offline: OfflineRows
+    covers: Sequence[Cover]
 
 
 def skew(
     ws: Workspace,
     view_or_features: Any,
     *,
-    spine: Any,
-    known_at: Any,
-    only: Any,
-    tolerance: Mapping[str, float] | float | None,
-    sample: int | None,
+    spine: Any = None,
+    served: Any = None,
+    known_at: Any = None,
+    only: Any = None,
+    tolerance: Tolerance = None,
+    sample: int | None = None,
+    progress: bool | Callable[[int], object] = False,
 ) -> SkewReport:
     """Compare a workspace's online and offline stores; see `Workspace.skew`."""
+    mode = _mode(spine, served, known_at, sample)
+    wanted, _on_demand = requested(ws.feast, view_or_features, full_feature_names=True)
+    wanted = _only(wanted, only)
+    frame = None if mode == NOW else _sampled(_frame(ws, view_or_features, spine if mode == PAST else served), sample)
+    pairings = [_pairing(ws, one, mode, frame, known_at, sample) for one in wanted]
+    cells = Cells()
+    with acknowledged_rows(sum(len(one.asked) for one in pairings), "skew", progress) as done:
+        for pairing in pairings:
+            _compare(ws, pairing, tolerance, cells, done)
+    return SkewReport(
+        cells=cells,
+        rules=column_rules(cells),
+        mode=mode,
+        store=ws.online_store_type,
+        arrived_later=_arrived_later(cells) if mode == PAST and not known_at else 0,
+    )
+
+
+def _mode(spine: Any, served: Any, known_at: Any, sample: int | None) -> str:
+    if spine is not None and served is not None:
+        raise ConfigurationError(
+            "spine= and served= exclude each other", hint="a served frame brings its own instants: event_timestamp"
+        )
     if known_at not in (None, KNOWN_AT_AS_OF):
         raise ConfigurationError(f"known_at={known_at!r}", hint="known_at='as_of' counts only what had arrived by then")
     if known_at and spine is None:
         raise ConfigurationError("known_at needs a spine: now, everything that arrived counts")
     if sample is not None and sample < 1:
         raise ConfigurationError(f"sample is {sample}; it must be at least 1")
-    wanted, _on_demand = requested(ws.feast, view_or_features, full_feature_names=True)
-    wanted = _only(wanted, only)
-    pairs = [_pair(ws, one, spine, view_or_features, known_at, sample) for one in wanted]
-    frames = [_compare(ws, pair, tolerance) for pair in pairs]
-    return SkewReport(
-        frame=pd.concat([frame for some in frames for frame in some], ignore_index=True),
-        mode="now" if spine is None else "as of",
-        arrived_later=0 if spine is None else sum(_arrived_later(pair) for pair in pairs),
-    )
+    if spine is not None:
+        return PAST
+    return NOW if served is None else SERVED
 
 
 def _only(wanted: Sequence[Requested], only: Any) -> list[Requested]:
@@ -112,214 +117,184 @@ def _only(wanted: Sequence[Requested], only: Any) -> list[Requested]:
     return [one for one in some if one.features]
 
 
-# --- pairing ---------------------------------------------------------------------------------------------------------
+def _frame(ws: Workspace, features: Any, frame: Any) -> pd.DataFrame:
+    """Return a spine, or a frame of logged values, with an aware ``event_timestamp``."""
+    frame = pd.DataFrame(frame)
+    if "event_timestamp" not in frame.columns and _LOG_TIMESTAMP in frame.columns:
+        frame = frame.rename(columns={_LOG_TIMESTAMP: "event_timestamp"})
+    return check_spine(ws.feast, frame, features)
 
 
-def _pair(ws: Workspace, one: Requested, spine: Any, features: Any, known_at: Any, sample: int | None) -> Pairs:
-    return _pair_now(ws, one, sample) if spine is None else _pair_as_of(ws, one, spine, features, known_at, sample)
+_LOG_TIMESTAMP = "__log_timestamp"  # of Feast's feature logging
 
 
-def _pair_now(ws: Workspace, one: Requested, sample: int | None) -> Pairs:
-    now_us = time.time_ns() // 1000
-    offline = offline_events(ws, one, now_us)
-    keys = _sampled(offline.rows.entity_key.unique(), sample)
-    t_us = np.full(len(keys), now_us)
-    found = find_now(ws.store, ws.feast.config, one, keys, status=True)
-    return Pairs(one, _decoded(one, keys), keys, t_us, None, found, offline, offline.join(keys, t_us, ttl_us(one.view)))
-
-
-def _pair_as_of(ws: Workspace, one: Requested, spine: Any, features: Any, known_at: Any, sample: int | None) -> Pairs:
-    frame = _sampled_frame(check_spine(ws.feast, spine, features), sample)
-    shown = entity_table(frame, [one])
-    keys = entity_keys(one, shown)
-    t_us = frame["event_timestamp"].to_numpy(dtype="datetime64[us]").astype(np.int64)
-    known_us = t_us if known_at else None
-    found = find_as_of(ws.store, ws.feast.config, one, keys, t_us, known_us=known_us, status=True)
-    offline = offline_events(ws, one, int(t_us.max()) if len(t_us) else 0)
-    return Pairs(one, shown, keys, t_us, known_us, found, offline, offline.join(keys, t_us, ttl_us(one.view)))
-
-
-def _sampled(keys: pa.Array, sample: int | None) -> pa.Array:
-    if sample is None or sample >= len(keys):
-        return keys
-    return keys.take(pa.array(np.linspace(0, len(keys) - 1, sample).astype(np.int64)))
-
-
-def _sampled_frame(frame: pd.DataFrame, sample: int | None) -> pd.DataFrame:
+def _sampled(frame: pd.DataFrame, sample: int | None) -> pd.DataFrame:
     if sample is None or sample >= len(frame):
         return frame
-    return frame.iloc[np.linspace(0, len(frame) - 1, sample).astype(np.int64)].reset_index(drop=True)
+    return frame.iloc[_evenly(len(frame), sample)].reset_index(drop=True)
 
 
-def _decoded(one: Requested, keys: pa.Array) -> pa.Table:
-    stored = [name for name, _shown, _type in one.keys]
-    columns = codec.decode_entity_keys(keys, stored, [kind for _name, _shown, kind in one.keys])
-    return pa.table(dict(zip([shown for _name, shown, _type in one.keys], columns, strict=True)))
+def _evenly(rows: int, sample: int) -> Int64s:
+    return np.linspace(0, rows - 1, sample).astype(np.int64)
 
 
-def _arrived_later(pair: Pairs) -> int:
-    """Count the rows whose online value arrived only after the instant it was needed."""
-    arrived = pair.found.rows.arrived_us
-    return int((arrived[pair.found.index[pair.served]] > pair.t_us[pair.served]).sum())
+# --- a view ------------------------------------------------------------------------------------------------------------
 
 
-# --- comparison ------------------------------------------------------------------------------------------------------
-
-
-def _compare(ws: Workspace, pair: Pairs, tolerance: Mapping[str, float] | float | None) -> list[pd.DataFrame]:
-    found = pair.found.features(ws.store, ws.feast.config, pair.one)
-    online = dict(zip(pair.one.features, found, strict=True))
-    offline = {name: pair.offline.values(pair.one, name, pair.star) for name in pair.one.features}
-    verdict = {
-        name: comparison.verdicts(
-            online[name],
-            offline[name],
-            served=pair.served,
-            joined=pair.star >= 0,
-            unknown=pair.unknown,
-            tolerance=tolerance.get(name) if hasattr(tolerance, "get") else tolerance,  # type: ignore[union-attr]
+def _pairing(
+    ws: Workspace, one: Requested, mode: str, frame: pd.DataFrame | None, known_at: Any, sample: int | None
+) -> Pairing:
+    covers = _covers(ws, one)
+    if frame is None:
+        now_us = time.time_ns() // 1000
+        offline = OfflineRows(ws, one, now_us + CLOCK_SKEW_US)
+        online: OnlineSide = OursNow(ws, now_us) if ws.has_history else AnyStoreNow(ws)
+        return Pairing(_asked_now(one, offline, now_us, sample), online, offline, covers)
+    asked = _asked_then(one, frame, arrived=bool(known_at))
+    offline = OfflineRows(ws, one, int(asked.t_us.max()) if len(asked) else 0)
+    if mode == SERVED:
+        logged = _logged(one, frame)
+        asked = replace(asked, logged=logged, known_us=asked.t_us if ws.has_history else None)
+        return Pairing(asked, Logged(OursAsOf(ws) if ws.has_history else None), offline, covers)
+    if not ws.has_history:
+        raise ConfigurationError(
+            f"{ws.online_store_type} keeps one value of each entity: it cannot be compared as of the past",
+            hint="without spine= it is compared as it is now; served= compares values that were logged",
         )
-        for name in pair.one.features
-    }
-    differ = np.zeros(len(pair.t_us), dtype=bool)
-    for words in verdict.values():
-        differ |= ~np.isin(words, [comparison.MATCH, comparison.UNKNOWN])
-    proof = _Proof(ws, pair, np.flatnonzero(differ))
-    base = _base_frame(pair, proof)
-    return [_feature_frame(base, pair, proof, name, online[name], offline[name], verdict[name]) for name in verdict]
+    return Pairing(asked, OursAsOf(ws), offline, covers)
 
 
-class _Proof:
-    """The evidence of the rows that differ, read from both stores only for them."""
-
-    def __init__(self, ws: Workspace, pair: Pairs, rows: Int64s) -> None:
-        self.rows = rows
-        self.pair = pair
-        entry = ws.store.entry(ws.feast.config, pair.one.view)
-        self.positions = entry.positions
-        keys = pair.keys.take(pa.array(rows))
-        until = reader.Bounds(reader.BEGINNING_US, int(pair.t_us[rows].max()) + CLOCK_SKEW_US if len(rows) else 0)
-        distinct = keys.unique().to_pylist()
-        history = reader.read_history(ws.store.open(ws.feast.config).db, entry, distinct, until)
-        self.evidence = _evidence(pair, rows, keys, history)
-        self.causes = causes.row_causes(self.evidence)
-        runs = ws.store.open(ws.feast.config).journal.runs(entry.project, entry.view)
-        runs = [run for run in runs if run.generation == entry.generation and run.state == DONE]
-        self.notes = causes.notes(self.evidence, self.causes, _covered(self.evidence, runs))
-
-
-def _evidence(pair: Pairs, rows: Int64s, keys: pa.Array, history: Rows) -> Evidence:
-    served, star = pair.found.index[rows], pair.star[rows]
-    t_us = pair.t_us[rows]
-    stored, offline = pair.found.rows, pair.offline.rows
-    known_us = None if pair.known_us is None else pair.known_us[rows]
-    newest = newest_at(history, keys, t_us, known_us)
-    ttl = ttl_us(pair.one.view)
-    star_event = _at(offline.event_us, star)
-    online_event = _at(stored.event_us, served)
-    arrived = _first_arrival(history, keys, star_event, star >= 0)
-    counts = codec.value_counts(stored.features) if len(stored) else np.zeros(0, dtype=np.int64)
-    return Evidence(
-        served=served >= 0,
-        joined=star >= 0,
-        online_event_us=online_event,
-        online_created_us=_at(stored.created_us, served),
-        online_arrived_us=_at(stored.arrived_us, served),
-        offline_event_us=star_event,
-        offline_created_us=_at(offline.created_us, star),
-        any_online=newest >= 0,
-        beyond_ttl=(newest >= 0) & (_at(history.event_us, newest) < t_us - ttl) if ttl else np.zeros(len(rows), bool),
-        star_online=arrived >= 0,
-        star_arrived_us=np.maximum(arrived, 0),
-        online_event_offline=_first_arrival(offline, keys, online_event, served >= 0) >= 0,
-        values_stored=_at(counts, served),
-        known_us=known_us,
+def _asked_now(one: Requested, offline: OfflineRows, now_us: int, sample: int | None) -> Questions:
+    stored = offline.entities()
+    if sample is not None and sample < stored.num_rows:
+        stored = stored.take(pa.array(_evenly(stored.num_rows, sample)))
+    shown = stored.select([name for name, _shown, _kind in one.keys]).rename_columns(
+        [shown for _name, shown, _kind in one.keys]
     )
+    rows = stored.num_rows
+    return Questions(one, shown, np.full(rows, now_us), None, None, np.arange(rows), ahead_us=CLOCK_SKEW_US)
 
 
-def _at(values: Int64s, index: Int64s) -> Int64s:
-    """Return the values at an index, 0 where it is -1."""
-    return np.where(index >= 0, values[index], 0) if len(values) else np.zeros(len(index), dtype=np.int64)
+def _asked_then(one: Requested, frame: pd.DataFrame, *, arrived: bool) -> Questions:
+    t_us = frame["event_timestamp"].to_numpy(dtype="datetime64[us]").astype(np.int64)
+    return Questions(one, entity_table(frame, [one]), t_us, t_us if arrived else None, None, np.arange(len(frame)))
 
 
-def _first_arrival(rows: Rows, keys: pa.Array, event_us: Int64s, asked: Bools) -> Int64s:
-    """Return when a (key, event) first arrived among rows; -1 where it did not, or was not asked for."""
-    arrivals = pd.DataFrame({"key": rows.entity_key.to_pylist(), "event": rows.event_us, "arrived": rows.arrived_us})
-    first = arrivals.groupby(["key", "event"], sort=False)["arrived"].min()
-    wanted = pd.MultiIndex.from_arrays([pd.Index(keys.to_pylist(), dtype=object), event_us])
-    found = first.reindex(wanted).fillna(-1).to_numpy(dtype=np.int64) if len(wanted) else np.zeros(0, dtype=np.int64)
-    return np.where(asked, found, -1)
+def _logged(one: Requested, frame: pd.DataFrame) -> pa.Table:
+    """Return what a frame logs of a view's features: values, and with them event times and statuses if they are there."""
+    columns: dict[str, pa.Array] = {}
+    for name in one.features:
+        found = [title for title in _titles(one, name) if title in frame.columns]
+        if not found:
+            raise InvalidFrame(
+                f"the served frame has no column for the feature {one.label}:{name}",
+                hint=f"{close_names(name, map(str, frame.columns))}; features=[…] compares only some",
+            )
+        columns[name] = _column(frame[found[0]], found[0])
+        for suffix in ("__ts", "__timestamp"):
+            if found[0] + suffix in frame.columns:
+                columns[EVENT + name] = _instants(frame[found[0] + suffix])
+        if found[0] + "__status" in frame.columns:
+            columns[STATUS + name] = _column(frame[found[0] + "__status"].astype(str), "status")
+    return pa.table(columns)
 
 
-def _covered(evidence: Evidence, runs: Sequence[Any]) -> npt.NDArray[np.object_]:
-    """Return what the journal says of each e*: no run covers it, it was created after the run that does, or it is missing."""
-    words = np.full(len(evidence.served), "none", dtype=object)
-    for run in runs:
-        inside = (evidence.offline_event_us >= run.start_us) & (evidence.offline_event_us <= run.end_us)
-        later = (evidence.offline_created_us > run.began_us) & (evidence.offline_created_us > 0)
-        words[inside & later & (words == "none")] = "before"
-        words[inside & ~later] = "missing"
-    return words
+def _titles(one: Requested, name: str) -> tuple[str, ...]:
+    """Return the names by which a feature may be logged: Feast's short and full ones, and a reference."""
+    return f"{one.label}__{name}", f"{one.label}:{name}", name
 
 
-# --- the report's rows -------------------------------------------------------------------------------------------------
+def _column(values: pd.Series[Any], name: str) -> pa.Array:
+    try:
+        column = pa.Array.from_pandas(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:
+        raise InvalidFrame(f"the served column {name!r} mixes types: {exc}", hint="give the column one type") from exc
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _base_frame(pair: Pairs, proof: _Proof) -> pd.DataFrame:
-    """Return what all features of a row share: keys, instant, evidence."""
-    frame = to_pandas(pair.shown, "numpy_nullable")
-    frame.insert(0, "view", pair.one.label)
-    frame["as_of"] = _times(pair.t_us, np.ones(len(pair.t_us), dtype=bool))
-    stored, offline = pair.found.rows, pair.offline.rows
-    for name, values, index in (
-        ("online_event", stored.event_us, pair.found.index),
-        ("online_created", stored.created_us, pair.found.index),
-        ("online_arrived", stored.arrived_us, pair.found.index),
-        ("offline_event", offline.event_us, pair.star),
-        ("offline_created", offline.created_us, pair.star),
-    ):
-        at_us = _at(values, index)
-        frame[name] = _times(at_us, (index >= 0) & (at_us != 0))
-    frame["note"] = ""
-    frame.loc[proof.rows, "note"] = proof.notes
-    return frame
+def _instants(values: pd.Series[Any]) -> pa.Array:
+    at = pd.to_datetime(values, utc=True)
+    return pa.array(at.dt.as_unit("us").astype("int64").to_numpy(), mask=at.isna().to_numpy())
 
 
-def _feature_frame(
-    base: pd.DataFrame, pair: Pairs, proof: _Proof, name: str, online: pa.Array, offline: pa.Array, verdict: Any
-) -> pd.DataFrame:
-    rows = proof.rows
-    some_online, some_offline = online.take(pa.array(rows)), offline.take(pa.array(rows))
-    superseded = np.zeros(len(rows), dtype=bool)
-    for index in pair.offline.older_versions(pair.star[rows]):
-        older = pair.offline.values(pair.one, name, index)
-        superseded |= (index >= 0) & comparison.equal_cells(some_online, older)
-    cause = np.full(len(verdict), "", dtype=object)
-    cause[rows] = causes.cell_causes(
-        proof.causes,
-        proof.evidence,
-        position=proof.positions[name],
-        online=some_online,
-        offline=some_offline,
-        superseded=superseded,
-    )
-    cause[np.isin(verdict, [comparison.MATCH, comparison.UNKNOWN])] = ""
-    values = {
-        "feature": name,
-        "online": to_pandas(pa.table({"v": online}), "numpy_nullable")["v"].astype(object),
-        "offline": to_pandas(pa.table({"v": offline}), "numpy_nullable")["v"].astype(object),
-        "verdict": verdict,
-        "cause": cause,
-    }
-    frame = base.assign(**values)
-    keys = [shown for _name, shown, _type in pair.one.keys]
-    evidence = [column for column in base.columns if column not in (*keys, "view", "as_of")]
-    return frame[[*keys, "as_of", "feature", "online", "offline", "verdict", "cause", "view", *evidence]]
+def _covers(ws: Workspace, one: Requested) -> list[Cover]:
+    """Return which intervals were materialized: by our journal, or by Feast's registry."""
+    if not ws.has_history:
+        intervals = getattr(one.view, "materialization_intervals", None) or []
+        return [Cover(us(start), us(end), seen_us=us(end)) for start, end in intervals]
+    entry = ws.store.entry(ws.feast.config, one.view)
+    runs = ws.store.open(ws.feast.config).journal.runs(entry.project, entry.view)
+    return [
+        Cover(run.start_us, run.end_us, run.began_us, _ttl_us(run.terms), run.began_us, run.ended_us)
+        for run in runs
+        if run.generation == entry.generation and run.state == DONE and run.writes
+    ]
 
 
-def _times(at_us: Int64s, there: Bools) -> pd.Series[Any]:
-    column = pa.array(at_us, pa.timestamp("us"), mask=~there).cast(TIMESTAMP_US)
-    return column.to_pandas()
+def _ttl_us(terms: str) -> int | None:
+    """Return the ttl that a run wrote under.
+
+    Examples
+    --------
+    >>> _ttl_us("ttl 1800000000, retain all, 3 positions"), _ttl_us("ttl None, retain all, 3 positions")
+    (1800000000, None)
+    """
+    found = re.match(r"ttl (\d+),", terms)
+    return int(found[1]) if found else None
 
 
-__all__ = ["Pairs", "skew"]
+# --- comparing ---------------------------------------------------------------------------------------------------------
+
+
+def _compare(
+    ws: Workspace, pairing: Pairing, tolerance: Tolerance, cells: Cells, done: Callable[[int], object]
+) -> None:
+    """Compare a view chunk by chunk; an empty chunk keeps its columns in the report."""
+    asked = pairing.asked
+    lost = _lost(ws, asked)
+    chunks = whole_entities(asked, offline_rows=pairing.offline.count()) if len(asked) else iter(())
+    for chunk in chunks:
+        cells.add(
+            compare(
+                chunk, pairing.online, pairing.offline, pairing.covers, lost=lost[chunk.asked.rows], tolerance=tolerance
+            )
+        )
+        done(len(chunk.asked))
+    if not len(asked):
+        cells.add(CellChunk.empty(asked.one.label, asked.shown.schema, asked.one.features))
+
+
+def _lost(ws: Workspace, asked: Questions) -> Bools:
+    """Return which rows Feast's own point-in-time join loses.
+
+    DuckDB's gives every row back; other stores drop repeats, or rows without a match, so they are asked.
+    """
+    lost = np.zeros(len(asked), dtype=bool)
+    if asked.ahead_us or not len(asked) or ws.feast.config.offline_store.type == "duckdb":
+        return lost
+    stored = {shown: name for name, shown, _kind in asked.one.keys}
+    spine = asked.shown.to_pandas().rename(columns=stored)
+    spine["event_timestamp"] = pd.to_datetime(asked.t_us, unit="us", utc=True)
+    spine[_ROW] = np.arange(len(spine))
+    reference = f"{asked.one.view.name}:{asked.one.features[0]}"
+    with quiet_feast():
+        job = ws.feast.get_historical_features(entity_df=spine, features=[reference], full_feature_names=True)
+        kept = np.asarray(job.to_arrow().column(_ROW))
+    lost[:] = True
+    lost[kept] = False
+    return lost
+
+
+_ROW = "feastra_row"
+
+
+def _arrived_later(cells: Cells) -> int:
+    """Count the rows whose online value arrived only after the instant it was needed."""
+    count = 0
+    for chunk in cells:
+        arrived, event = (numbers(chunk.rows, name) for name in (TIMES[2], TIMES[0]))
+        count += int(((event != NO_US) & (arrived > numbers(chunk.rows, AS_OF))).sum())
+    return count
+
+
+__all__ = ["NOW", "PAST", "SERVED", "Pairing", "skew"]

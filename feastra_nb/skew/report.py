@@ -2,21 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.skew.causes import ADVICE
-from feastra_nb.skew.comparison import MATCH, UNKNOWN
+import numpy as np
+
+from feastra_nb.skew import cells as of_cells
+from feastra_nb.skew.causes import ADVICE, CAUSES
+from feastra_nb.skew.comparison import UNKNOWN
+from feastra_nb.skew.distances import Distances, distances, rate_interval
+from feastra_nb.skew.distribution import Distribution
+from feastra_nb.skew.frame import cause_codes, cells_frame
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from feastra_nb.skew.budget import BudgetCheck
+    from feastra_nb.skew.cells import Cells
+    from feastra_nb.skew.columns import Rule
+    from feastra_nb.skew.impact import Impact
+
 SHOWN_ROWS = 10  # of the worst cells, on one screen
+
+
+@dataclass(slots=True)
+class _Count:
+    """One feature's cells."""
+
+    compared: int = 0
+    unknown: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def different(self) -> int:
+        return self.causes.total()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -25,74 +51,197 @@ class SkewReport:
 
     Parameters
     ----------
-    frame
-        A row for each cell that was compared: the join keys, ``as_of``, ``feature``, ``online``, ``offline``, ``verdict``
-        (match, mismatch, missing_online, missing_offline, unknown), ``cause`` (empty for a match), and the evidence: ``view``,
-        event, created and arrival times of both sides, ``note``.
+    cells
+        The compared cells, in chunks.
+    rules
+        By view and feature, the factor or shift between its sides, where one is proved.
     mode
-        ``"now"`` or ``"as of"``.
+        ``"now"``, ``"as of"`` or ``"served"``.
+    store
+        The online store's type.
     arrived_later
         Rows whose online value arrived only after the instant it was needed: a back-loaded history replays better than
         production was; ``known_at="as_of"`` counts only what had arrived.
     """
 
-    frame: pd.DataFrame
+    cells: Cells
+    rules: Mapping[tuple[str, str], Rule]
     mode: str
+    store: str = ""
     arrived_later: int = 0
+
+    # --- cells ---
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """A row for each cell that was compared.
+
+        The join keys, ``as_of``, ``feature``, ``online``, ``offline``, ``verdict`` (match, mismatch, missing_online,
+        missing_offline, unknown), ``cause`` (empty for a match), ``view`` and the evidence: event and created times of both
+        sides, when the online row and the offline event arrived online, the ttl's bound, the offline value at the online
+        event, the factor or shift of a column, and a note.
+        """
+        return cells_frame(self.cells, self.rules, differing=False)
+
+    @cached_property
+    def different(self) -> pd.DataFrame:
+        """The rows of `frame` that neither match nor are unknown."""
+        return cells_frame(self.cells, self.rules, differing=True)
+
+    def worst(self, n: int = SHOWN_ROWS) -> pd.DataFrame:
+        """Return the first n cells that differ, of every cause in turn."""
+        turn = self.different.groupby("cause").cumcount()
+        return self.different.iloc[turn.argsort(kind="stable")].head(n).reset_index(drop=True)
+
+    # --- figures ---
+
+    @cached_property
+    def _counts(self) -> dict[tuple[str, str], _Count]:
+        counts: dict[tuple[str, str], _Count] = {}
+        for chunk in self.cells:
+            for feature in chunk.features:
+                count = counts.setdefault((chunk.view, feature), _Count())
+                unknown = int((chunk.verdicts(feature) == UNKNOWN).sum())
+                count.compared += chunk.rows.num_rows - unknown
+                count.unknown += unknown
+                codes, cells = np.unique(cause_codes(chunk, feature, self.rules), return_counts=True)
+                count.causes.update({CAUSES[code]: int(n) for code, n in zip(codes, cells, strict=True) if code})
+        return counts
+
+    @property
+    def compared(self) -> int:
+        """Cells that could be compared."""
+        return sum(count.compared for count in self._counts.values())
+
+    @property
+    def unknown(self) -> int:
+        """Cells before the store's memory, which nobody can compare."""
+        return sum(count.unknown for count in self._counts.values())
+
+    @property
+    def differing(self) -> int:
+        """Cells that differ."""
+        return sum(count.different for count in self._counts.values())
 
     @property
     def ok(self) -> bool:
         """Whether every cell that could be compared matches."""
-        return bool(self.frame["verdict"].isin([MATCH, UNKNOWN]).all())
+        return not self.differing
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """A row for each feature: cells compared, unknown, different, their rate, and the causes with their counts."""
+        """A row for each feature.
+
+        Cells ``compared``, ``unknown``, ``different``, their ``rate`` with its 95 % interval (Wilson), the ``causes`` with
+        their counts, and two `distances`: 0 where no cell differs.
+        """
         import pandas as pd
 
         rows = []
-        for (view, feature), cells in self.frame.groupby(["view", "feature"], sort=False):
-            compared = int((cells["verdict"] != UNKNOWN).sum())
-            bad = cells[~cells["verdict"].isin([MATCH, UNKNOWN])]
+        for (view, feature), count in self._counts.items():
+            low, high = rate_interval(count.different, count.compared) if count.compared else (np.nan, np.nan)
+            apart = self._distances(view, feature) if count.different else Distances(psi=0.0, jensen_shannon=0.0)
             rows.append(
                 {
                     "view": view,
                     "feature": feature,
-                    "compared": compared,
-                    "unknown": len(cells) - compared,
-                    "different": len(bad),
-                    "rate": len(bad) / compared if compared else float("nan"),
-                    "causes": ", ".join(f"{cause} {count:,}" for cause, count in bad["cause"].value_counts().items()),
+                    "compared": count.compared,
+                    "unknown": count.unknown,
+                    "different": count.different,
+                    "rate": count.different / count.compared if count.compared else np.nan,
+                    "rate_low": low,
+                    "rate_high": high,
+                    "causes": ", ".join(f"{cause} {cells:,}" for cause, cells in count.causes.most_common()),
+                    "psi": apart.psi,
+                    "jensen_shannon": apart.jensen_shannon,
                 }
             )
-        names = ["view", "feature", "compared", "unknown", "different", "rate", "causes"]
-        return pd.DataFrame(rows, columns=names)
+        return pd.DataFrame(rows)
 
     @cached_property
     def causes(self) -> pd.DataFrame:
-        """A row for each cause: cells, rows' features it touches, and what to do about it."""
+        """A row for each cause: its cells, the features it touches, and what to do about it."""
         import pandas as pd
 
-        bad = self.frame[~self.frame["verdict"].isin([MATCH, UNKNOWN])]
-        counts = bad["cause"].value_counts()
-        features = bad.groupby("cause")["feature"].agg(lambda names: ", ".join(dict.fromkeys(names)))
+        total: Counter[str] = sum((count.causes for count in self._counts.values()), Counter())
+        features = {
+            cause: ", ".join(name for (_view, name), count in self._counts.items() if count.causes[cause])
+            for cause in total
+        }
         return pd.DataFrame(
-            [(cause, count, features[cause], ADVICE[str(cause)]) for cause, count in counts.items()],
+            [(cause, cells, features[cause], ADVICE[cause]) for cause, cells in total.most_common()],
             columns=["cause", "cells", "features", "advice"],
         )
 
-    def worst(self, n: int = SHOWN_ROWS) -> pd.DataFrame:
-        """Return the first n cells that differ, of every cause in turn."""
-        bad = self.frame[~self.frame["verdict"].isin([MATCH, UNKNOWN])]
-        turn = bad.groupby("cause").cumcount()
-        return bad.iloc[turn.argsort(kind="stable")].head(n).reset_index(drop=True)
+    @cached_property
+    def shares(self) -> pd.DataFrame:
+        """The share of each feature's compared cells that differ, by cause; features where none does are left out."""
+        import pandas as pd
+
+        several = len({view for view, _feature in self._counts}) > 1
+        rows = {
+            f"{view}:{name}" if several else name: {cause: n / count.compared for cause, n in count.causes.items()}
+            for (view, name), count in self._counts.items()
+            if count.different
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").fillna(0.0)
+
+    @cached_property
+    def distances(self) -> pd.DataFrame:
+        """How far each feature's online distribution lies from the offline one; see `feastra_nb.skew.distances`."""
+        import pandas as pd
+
+        rows = [{"view": view, "feature": name, **asdict(self._distances(view, name))} for view, name in self._counts]
+        return pd.DataFrame(rows)
+
+    def _distances(self, view: str, feature: str) -> Distances:
+        online, offline = Distribution(), Distribution()
+        for chunk in self.cells.of_view(view):
+            known = chunk.verdicts(feature) != UNKNOWN
+            rows = chunk.rows if known.all() else chunk.rows.filter(known)
+            online += Distribution.of(rows.column(of_cells.ONLINE + feature))
+            offline += Distribution.of(rows.column(of_cells.OFFLINE + feature))
+        return distances(online, offline)
+
+    # --- what follows ---
+
+    def check(self, budget: Any) -> BudgetCheck:
+        """Compare with a budget; see `feastra_nb.skew.budget`.
+
+        Parameters
+        ----------
+        budget
+            The path of a budget file, what it holds, or one rate for all features.
+
+        Raises
+        ------
+        ConfigurationError
+            It is no budget, or one of another version.
+        """
+        from feastra_nb.skew.budget import check
+
+        return check(self, budget)
+
+    def impact(self, predict: Callable[[pd.DataFrame], Any], *, moved: float = 0.05) -> Impact:
+        """Say what the differences did to a model's predictions.
+
+        Parameters
+        ----------
+        predict
+            Takes a DataFrame of the features, named and ordered as they were asked for, and returns a prediction a row.
+        moved
+            Relative change of a prediction that counts; other predictions than numbers count when they change at all.
+        """
+        from feastra_nb.skew.impact import impact
+
+        return impact(self, predict, moved=moved)
+
+    # --- looks ---
 
     @property
     def sentence(self) -> str:
         """The report in one sentence."""
-        compared = int((self.frame["verdict"] != UNKNOWN).sum())
-        bad = int((~self.frame["verdict"].isin([MATCH, UNKNOWN])).sum())
-        unknown = len(self.frame) - compared
+        compared, bad, unknown = self.compared, self.differing, self.unknown
         tail = f"; {unknown:,} lie before the store's memory" if unknown else ""
         if not compared:
             return f"No value could be compared ({self.mode}){tail}."
@@ -100,11 +249,32 @@ class SkewReport:
             return f"All {compared:,} values compared ({self.mode}) match{tail}."
         return f"{bad:,} of {compared:,} values compared ({self.mode}) differ ({bad / compared:.2%}){tail}."
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw features against causes, the share of cells in each."""
+    @property
+    def caveat(self) -> str:
+        """What the report does not show by itself; empty for nothing."""
+        return (
+            f"{self.arrived_later:,} online rows arrived after the instant they were needed; "
+            'known_at="as_of" counts only what had arrived.'
+            if self.arrived_later
+            else ""
+        )
+
+    def plot(self, ax: Axes | None = None, *, kind: str = "causes", feature: str | None = None) -> Axes:
+        """Draw the report.
+
+        Parameters
+        ----------
+        ax
+            Where to draw; by default a new figure.
+        kind
+            ``"causes"``: features against causes, the share of cells in each. ``"lag"``: how old the values were on either
+            side. ``"scatter"``: online against offline values of one feature.
+        feature
+            Which one, for a scatter; by default the one that differs most.
+        """
         from feastra_nb.notebook.skew_plots import draw_skew
 
-        return draw_skew(self, ax)
+        return draw_skew(self, ax, kind=kind, feature=feature)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Save as ``.html``, ``.json``, ``.parquet`` or ``.png``, and return the path."""
@@ -114,30 +284,25 @@ class SkewReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the JSON holds: summary, causes and the cells that differ."""
-        bad = self.frame[~self.frame["verdict"].isin([MATCH, UNKNOWN])]
         return {
             "mode": self.mode,
+            "store": self.store,
             "ok": self.ok,
             "sentence": self.sentence,
             "arrived_later": self.arrived_later,
             "summary": self.summary,
             "causes": self.causes,
-            "different": bad,
+            "different": self.different,
         }
 
-    @property
-    def _caveat(self) -> str:
-        return (
-            f"{self.arrived_later:,} online rows arrived after the instant they were needed; "
-            'known_at="as_of" counts only what had arrived.'
-            if self.arrived_later
-            else ""
-        )
-
     def __repr__(self) -> str:
-        parts = [self.sentence, self.summary.to_string(index=False, float_format="{:.2%}".format, max_colwidth=60)]
+        shown = self.summary.sort_values("different", ascending=False, kind="stable")
+        figures = shown.drop(columns=["rate_low", "rate_high", "psi", "jensen_shannon"]).head(SHOWN_ROWS)
+        parts = [self.sentence, figures.to_string(index=False, float_format="{:.2%}".format, max_colwidth=60)]
+        if len(shown) > SHOWN_ROWS:
+            parts.append(f"… and {len(shown) - SHOWN_ROWS:,} more features")
         parts += [f"{row.cause}: {row.advice}" for row in self.causes.itertuples()]
-        return "\n".join([*parts, self._caveat]).rstrip()
+        return "\n".join([*parts, self.caveat]).rstrip()
 
     def _repr_html_(self) -> str:
         from feastra_nb.notebook.skew_html import skew_page

@@ -1,0 +1,172 @@
+"""Causes that only a whole column proves: one factor between its sides, one shift in time. Pure.
+
+A first pass over the chunks proposes candidates, a second counts how many cells each explains; a rule holds where it explains
+95 % of what nothing else explains, over at least twenty distinct values or entities.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from feastra_nb.skew.cells import numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    from feastra_nb.skew.cells import CellChunk, Cells
+
+    Floats = npt.NDArray[np.float64]
+    Int64s = npt.NDArray[np.int64]
+    Bools = npt.NDArray[np.bool_]
+
+SHARE = 0.95  # of the cells that nothing else explains
+LEAST = 20  # distinct values, or entities
+FACTOR_CLOSE = 1e-6  # relative: what is left of a factor in 32-bit floats
+QUARTER_US = 15 * 60 * 1_000_000  # time zones differ by multiples of it
+LONGEST_US = 14 * 3600 * 1_000_000  # and by no more than this
+ENTITY = "entity"  # column of `CellChunk.bad`: the place of the row's entity in its chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What explains a column's differences.
+
+    Parameters
+    ----------
+    cause
+        ``"scale"`` or ``"timezone"``.
+    factor
+        online = factor * offline; NaN for a shift.
+    shift_us
+        online = offline + shift, in microseconds; 0 for a factor.
+    """
+
+    cause: str
+    factor: float = float("nan")
+    shift_us: int = 0
+
+    def holds(self, online: pa.Array, offline: pa.Array) -> Bools:
+        """Return which pairs it explains."""
+        one, other = as_numbers(online), as_numbers(offline)
+        if one is None or other is None:
+            return np.zeros(len(online), dtype=bool)
+        if self.cause == "timezone":
+            return np.asarray(one - other == self.shift_us)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray((other != 0) & (np.abs(one - self.factor * other) <= FACTOR_CLOSE * np.abs(one)))
+
+
+def as_numbers(column: pa.Array) -> Floats | None:
+    """Return a column of numbers as floats with NaN for null, of timestamps as microseconds; None for any other."""
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        # Exact in a float up to the year 2255, and by whole seconds, as Feast has them, far beyond.
+        column = column.cast(pa.timestamp("us", tz=kind.tz)).cast(pa.int64())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return None
+    return np.asarray(column.cast(pa.float64(), safe=False).fill_null(np.nan))
+
+
+def candidate(online: pa.Array, offline: pa.Array) -> Rule | None:
+    """Return the rule that would explain most of some pairs, were it to explain 95 % of them: that of their median.
+
+    Examples
+    --------
+    >>> candidate(pa.array([60.0, 120.0, 7.0]), pa.array([1.0, 2.0, 9.0])).factor
+    60.0
+    """
+    one, other = as_numbers(online), as_numbers(offline)
+    if one is None or other is None:
+        return None
+    if pa.types.is_timestamp(online.type):
+        gaps = np.sort((one - other)[np.isfinite(one - other)])
+        shift_us = int(gaps[len(gaps) // 2]) if len(gaps) else 0
+        return Rule("timezone", shift_us=shift_us) if is_zone(shift_us) else None
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratios = one / other
+    ratios = np.sort(ratios[np.isfinite(ratios) & (ratios != 0)])
+    if not len(ratios):
+        return None
+    # Twelve digits are more than the sides have in common, and read better than a quotient's last ones.
+    factor = float(f"{ratios[len(ratios) // 2]:.12g}")
+    return None if factor == 1 else Rule("scale", factor=factor)
+
+
+def is_zone(shift_us: int) -> bool:
+    """Return whether a shift may be that of a time zone.
+
+    Examples
+    --------
+    >>> is_zone(5 * 3600 * 10**6), is_zone(-13 * 900 * 10**6), is_zone(0), is_zone(7 * 10**6)
+    (True, True, False, False)
+    """
+    return shift_us != 0 and abs(shift_us) <= LONGEST_US and shift_us % QUARTER_US == 0
+
+
+def column_rules(cells: Cells) -> Mapping[tuple[str, str], Rule]:
+    """Return, by view and feature, the rule that explains what nothing else does."""
+    counts: dict[tuple[str, str], int] = defaultdict(int)
+    proposed: dict[tuple[str, str], list[Rule]] = defaultdict(list)
+    for chunk in cells:
+        for feature in chunk.features:
+            places = chunk.unexplained(feature)
+            if len(places):
+                rule = candidate(*chunk.pairs(feature, places))
+                counts[chunk.view, feature] += len(places)
+                if rule is not None and not any(_alike(rule, other) for other in proposed[chunk.view, feature]):
+                    proposed[chunk.view, feature].append(rule)
+    wanted = {name: rules for name, rules in proposed.items() if rules and counts[name] >= LEAST}
+    tallies = {name: [_Tally() for _rule in rules] for name, rules in wanted.items()}
+    for chunk in cells if wanted else ():
+        for feature in chunk.features:
+            for rule, tally in zip(
+                wanted.get((chunk.view, feature), ()), tallies.get((chunk.view, feature), ()), strict=True
+            ):
+                tally.add(chunk, feature, rule)
+    return {
+        name: rule
+        for name, rules in wanted.items()
+        for rule, tally in zip(rules, tallies[name], strict=True)
+        if tally.proves(counts[name], rule)
+    }
+
+
+def _alike(one: Rule, other: Rule) -> bool:
+    if one.cause == "scale":
+        return abs(one.factor - other.factor) <= FACTOR_CLOSE * abs(one.factor)
+    return one == other
+
+
+class _Tally:
+    """Counts what a rule explains, chunk by chunk; an entity is in one chunk only."""
+
+    def __init__(self) -> None:
+        self._cells = 0
+        self._entities = 0
+        self._values: set[float] = set()
+
+    def add(self, chunk: CellChunk, feature: str, rule: Rule) -> None:
+        places = chunk.unexplained(feature)
+        if not len(places):
+            return
+        online, offline = chunk.pairs(feature, places)
+        held = rule.holds(online, offline)
+        self._cells += int(held.sum())
+        self._entities += len(np.unique(numbers(chunk.bad, ENTITY)[places][held]))
+        if len(self._values) < LEAST:
+            values = as_numbers(offline)
+            self._values |= set() if values is None else set(np.unique(values[held])[:LEAST].tolist())
+
+    def proves(self, cells: int, rule: Rule) -> bool:
+        enough = self._entities if rule.cause == "timezone" else len(self._values)
+        return enough >= LEAST and self._cells >= SHARE * cells
+
+
+__all__ = ["ENTITY", "Rule", "candidate", "column_rules", "is_zone"]

@@ -1,0 +1,162 @@
+"""What both stores know of the rows that differ. Pure but for the online history, which is read for those rows only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from feastra_nb.skew.causes import CREATED_AFTER, NOT_COVERED, OUGHT_TO_BE, Evidence
+from feastra_nb.skew.events import NO_US, Versions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from feastra_nb.skew.chunks import Chunk
+    from feastra_nb.skew.offline import OfflineEvents
+    from feastra_nb.skew.online import Answers
+
+    Int64s = npt.NDArray[np.int64]
+    Int8s = npt.NDArray[np.int8]
+    Bools = npt.NDArray[np.bool_]
+
+# Clocks that a store may keep event times by: Redis whole seconds, Cassandra milliseconds.
+_COARSE_US = (1_000_000, 1_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """An interval of event time that a run materialized, both ends inclusive, in microseconds.
+
+    Parameters
+    ----------
+    seen_us
+        Rows created later it cannot have seen.
+    ttl_us
+        The ttl that it wrote under; None where that is none or not known.
+    began_us, ended_us
+        When it ran; None where that is not known.
+    """
+
+    start_us: int
+    end_us: int
+    seen_us: int
+    ttl_us: int | None = None
+    began_us: int | None = None
+    ended_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compared:
+    """One chunk's rows with what was found on both sides."""
+
+    chunk: Chunk
+    answers: Answers
+    offline: OfflineEvents
+    star: Int64s
+    lost: Bools
+
+
+def gather(
+    compared: Compared, rows: Int64s, history: Versions | None, covers: Sequence[Cover], ttl_us: int | None
+) -> Evidence:
+    """Return the evidence of some rows.
+
+    Parameters
+    ----------
+    rows
+        Places in the chunk.
+    history
+        All online versions of their entities; None where the store keeps one value.
+    """
+    chunk, answers, star = compared.chunk, compared.answers, compared.star[rows]
+    codes, t_us, until_us = chunk.codes[rows], chunk.asked.t_us[rows], chunk.asked.until_us[rows]
+    known_us = None if chunk.asked.known_us is None else chunk.asked.known_us[rows]
+    offline = compared.offline.versions
+    star_event = np.where(star >= 0, offline.event_us[star] if len(offline) else NO_US, NO_US)
+    star_created = compared.offline.created(star)
+    online_event = _snapped(answers.event_us, compared)[rows]
+    found = answers.found[rows]
+    newest = _newest_held(history, codes, until_us, known_us)
+    newest_event = online_event if history is None else newest.event_us
+    beyond = (
+        np.zeros(len(rows), dtype=bool) if ttl_us is None else (newest_event != NO_US) & (newest_event < t_us - ttl_us)
+    )
+    return Evidence(
+        served=found,
+        joined=star >= 0,
+        online_event_us=online_event,
+        online_created_us=answers.created_us[rows],
+        offline_event_us=star_event,
+        offline_created_us=star_created,
+        holds_any=answers.holds_any[rows] if history is None else newest.event_us != NO_US,
+        beyond_ttl=beyond,
+        ttl_changed=_written_under_other_ttl(newest, covers, ttl_us)
+        if history is not None
+        else np.zeros(len(rows), bool),
+        has_history=history is not None,
+        star_arrived_us=history.first_arrival(codes, star_event) if history is not None else np.full(len(rows), NO_US),
+        known_us=known_us,
+        online_event_offline=offline.last_of_event(codes, online_event) >= 0,
+        covered=_covered(star_event, star_created, covers),
+        lost=compared.lost[rows],
+    )
+
+
+def _snapped(event_us: Int64s, compared: Compared) -> Int64s:
+    """Return online event times as the source has them, where the store keeps them more coarsely."""
+    known = event_us[event_us != NO_US]
+    unit = next((one for one in _COARSE_US if len(known) and not (known % one).any()), 1)
+    offline = compared.offline.versions
+    if unit == 1 or not len(offline):
+        return event_us
+    place = offline.last(compared.chunk.codes, np.where(event_us == NO_US, NO_US, event_us + unit - 1))
+    source = offline.event_us[place]
+    return np.where((place >= 0) & (source // unit * unit == event_us), source, event_us)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    event_us: Int64s
+    arrived_us: Int64s
+
+
+def _newest_held(history: Versions | None, codes: Int64s, t_us: Int64s, known_us: Int64s | None) -> _Held:
+    """Return the newest online version at or before each instant that had arrived when it had to."""
+    if history is None or not len(history):
+        nothing = np.full(len(codes), NO_US)
+        return _Held(nothing, nothing)
+    place = history.last(codes, t_us)
+    if known_us is not None:
+        late = (place >= 0) & (history.arrived_us[place] > known_us)
+        while late.any():
+            place[late] -= 1
+            place[late & ((place < 0) | (history.codes[place] != codes))] = -1
+            late = (place >= 0) & (history.arrived_us[place] > known_us)
+    none = place < 0
+    return _Held(np.where(none, NO_US, history.event_us[place]), np.where(none, NO_US, history.arrived_us[place]))
+
+
+def _written_under_other_ttl(held: _Held, covers: Sequence[Cover], ttl_us: int | None) -> Bools:
+    """Return which versions were written by a run that had another ttl."""
+    other = np.zeros(len(held.event_us), dtype=bool)
+    for cover in covers:
+        if cover.ended_us is None or cover.began_us is None or cover.ttl_us == ttl_us:
+            continue
+        inside = (held.event_us >= cover.start_us) & (held.event_us <= cover.end_us)
+        other |= inside & (held.arrived_us >= cover.began_us) & (held.arrived_us <= cover.ended_us)
+    return other
+
+
+def _covered(event_us: Int64s, created_us: Int64s, covers: Sequence[Cover]) -> Int8s:
+    """Return what the runs say of each event: none covers it, all that do were before it was created, or it ought to be there."""
+    words = np.full(len(event_us), NOT_COVERED, dtype=np.int8)
+    for cover in covers:
+        inside = (event_us >= cover.start_us) & (event_us <= cover.end_us)
+        later = (created_us != NO_US) & (created_us > cover.seen_us)
+        words[inside & later & (words == NOT_COVERED)] = CREATED_AFTER
+        words[inside & ~later] = OUGHT_TO_BE
+    return words

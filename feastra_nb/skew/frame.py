@@ -1,0 +1,137 @@
+"""Compared cells as a DataFrame: a row for each, with its cause and the evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from feastra_nb.frames import TIMESTAMP_US
+from feastra_nb.retrieval.dataframes import to_pandas
+from feastra_nb.skew import cells
+from feastra_nb.skew.causes import CAUSES, CODES, others, why_absent
+from feastra_nb.skew.cells import numbers
+from feastra_nb.skew.comparison import VERDICTS
+from feastra_nb.skew.events import NO_US, at
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from feastra_nb.skew.cells import CellChunk, Cells
+    from feastra_nb.skew.columns import Rule
+
+    Bools = npt.NDArray[np.bool_]
+    Int64s = npt.NDArray[np.int64]
+    Int8s = npt.NDArray[np.int8]
+    Rules = Mapping[tuple[str, str], Rule]
+
+# Causes that say why an event is not online, by what the journal knows of it.
+_ABSENT = tuple(CODES[name] for name in ("stale", "not_materialized", "overwritten"))
+TIE = "matches one of several offline rows with the same times"
+
+
+def cause_codes(chunk: CellChunk, feature: str, rules: Rules) -> Int8s:
+    """Return the causes of a feature's cells in ``chunk.bad``, 0 for a match, column-wide rules applied."""
+    codes = numbers(chunk.bad, cells.CAUSE + feature).astype(np.int8)
+    rule = rules.get((chunk.view, feature))
+    if rule is not None:
+        places = chunk.unexplained(feature)
+        codes[places[rule.holds(*chunk.pairs(feature, places))]] = CODES[rule.cause]
+    return codes
+
+
+def cells_frame(compared: Cells, rules: Rules, *, differing: bool) -> pd.DataFrame:
+    """Return the cells, view by view and feature by feature, in the order of what was asked.
+
+    Parameters
+    ----------
+    differing
+        Only those that neither match nor are unknown.
+    """
+    parts = [
+        part
+        for view, features in cells.views_of(compared)
+        for feature in features
+        if len(part := _feature_frame(list(compared.of_view(view)), feature, rules, differing=differing))
+        or not differing
+    ]
+    if not parts:
+        return _feature_frame([next(iter(compared))], next(iter(compared)).features[0], rules, differing=True)
+    filled = [part for part in parts if len(part)] or parts[:1]
+    keys = list(dict.fromkeys(key for chunk in compared for key in chunk.keys))
+    frame = pd.concat(filled, ignore_index=True)
+    return frame[[*keys, *(name for name in frame.columns if name not in keys)]]
+
+
+def _feature_frame(chunks: Sequence[CellChunk], feature: str, rules: Rules, *, differing: bool) -> pd.DataFrame:
+    parts = [_chunk_frame(chunk, feature, rules, differing=differing) for chunk in chunks]
+    frame = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    return frame.sort_values(_ROW, kind="stable", ignore_index=True).drop(columns=_ROW)
+
+
+_ROW = "feastra row"
+
+
+def _chunk_frame(chunk: CellChunk, feature: str, rules: Rules, *, differing: bool) -> pd.DataFrame:
+    codes = cause_codes(chunk, feature, rules)
+    bad = np.flatnonzero(codes)
+    index = numbers(chunk.bad, cells.AT)[bad] if differing else np.arange(chunk.rows.num_rows)
+    place = np.full(chunk.rows.num_rows, -1, dtype=np.int64)
+    place[numbers(chunk.bad, cells.AT)[bad]] = bad
+    place = place[index]
+    rows = chunk.rows.take(pa.array(index))
+    proof = pa.array(place, mask=place < 0)
+    cause = at(codes, place, none=0).astype(np.int8)
+    frame = to_pandas(rows.select(chunk.keys), "numpy_nullable")
+    frame["as_of"] = _times(numbers(rows, cells.AS_OF))
+    frame["feature"] = pd.Series([feature] * len(frame), dtype=object)
+    frame["online"] = _values(rows.column(cells.ONLINE + feature))
+    frame["offline"] = _values(rows.column(cells.OFFLINE + feature))
+    frame["verdict"] = np.array(VERDICTS, dtype=object)[numbers(rows, cells.VERDICT + feature)]
+    frame["cause"] = np.array(CAUSES, dtype=object)[cause]
+    frame["view"] = chunk.view
+    for name in cells.TIMES:
+        frame[name] = _times(numbers(rows, name))
+    for name in (cells.ARRIVED, cells.TTL_BOUND):
+        frame[name] = _times(at(numbers(chunk.bad, name), place))
+    frame["offline_at_online_event"] = _values(chunk.bad.column(cells.THEN + feature).take(proof))
+    rule = rules.get((chunk.view, feature))
+    held = np.zeros(len(frame), dtype=bool) if rule is None else cause == CODES[rule.cause]
+    frame["factor"] = np.where(held, np.nan if rule is None else rule.factor, np.nan)
+    frame["shift"] = pd.to_timedelta(np.where(held, 0 if rule is None else rule.shift_us, 0), unit="us").where(held)
+    frame["note"] = _notes(chunk, feature, rows, place, cause)
+    frame[_ROW] = numbers(rows, cells.ROW)
+    return frame
+
+
+def _values(column: pa.ChunkedArray) -> Any:
+    return to_pandas(pa.table({"v": column}), "numpy_nullable")["v"].astype(object)
+
+
+def _times(at_us: Int64s) -> Any:
+    return pa.array(at_us, pa.timestamp("us"), mask=at_us == NO_US).cast(TIMESTAMP_US).to_pandas()
+
+
+def _notes(chunk: CellChunk, feature: str, rows: pa.Table, place: Int64s, cause: Int8s) -> npt.NDArray[np.object_]:
+    notes = np.full(len(place), "", dtype=object)
+    if cells.TIED + feature in rows.column_names:
+        notes[np.asarray(rows.column(cells.TIED + feature))] = TIE
+    there = np.flatnonzero(place >= 0)
+    bits = numbers(chunk.bad, cells.BITS + feature)[place[there]].astype(np.int64)
+    covered = numbers(chunk.bad, cells.COVERED)[place[there]].astype(np.int64)
+    # What is said of a cell depends on these three, of which there are few different ones.
+    kinds, which = np.unique(np.stack([cause[there], covered, bits], axis=1), axis=0, return_inverse=True)
+    words = np.array([_note(int(code), int(cover), int(some)) for code, cover, some in kinds], dtype=object)
+    if len(there):
+        notes[there] = words[which.reshape(-1)]
+    return notes
+
+
+def _note(cause: int, covered: int, bits: int) -> str:
+    parts = [why_absent(covered)] if cause in _ABSENT else []
+    also = others(bits, cause)
+    return "; ".join([*parts, f"also {', '.join(also)}"] if also else parts)

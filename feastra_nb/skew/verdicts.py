@@ -1,0 +1,179 @@
+"""One chunk of rows compared: both sides read, a verdict for each cell, and for those that differ the causes.
+
+The online history and the evidence are read for the rows that differ only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from feastra_nb.retrieval.request import ttl_us
+from feastra_nb.skew import cells
+from feastra_nb.skew.causes import cell_bits, first_cause, row_bits
+from feastra_nb.skew.columns import ENTITY
+from feastra_nb.skew.comparison import equal_cells, verdict_codes
+from feastra_nb.skew.events import NO_US
+from feastra_nb.skew.evidence import Compared, gather
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from feastra_nb.skew.causes import Evidence
+    from feastra_nb.skew.chunks import Chunk
+    from feastra_nb.skew.evidence import Cover
+    from feastra_nb.skew.offline import OfflineRows
+    from feastra_nb.skew.online import OnlineSide
+
+    Bools = npt.NDArray[np.bool_]
+    Int64s = npt.NDArray[np.int64]
+
+Tolerance: TypeAlias = "Mapping[str, float] | float | None"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Feature:
+    """One feature of a chunk's n rows.
+
+    Parameters
+    ----------
+    superseded, tied
+        Whether the online value is that of an older version of the offline event; of another one with the same times.
+    """
+
+    name: str
+    online: pa.Array
+    offline: pa.Array
+    verdict: npt.NDArray[np.int8]
+    superseded: Bools
+    tied: Bools
+
+
+def compare(
+    chunk: Chunk,
+    online: OnlineSide,
+    offline: OfflineRows,
+    covers: Sequence[Cover],
+    *,
+    lost: Bools,
+    tolerance: Tolerance,
+) -> cells.CellChunk:
+    """Return the compared cells of a chunk.
+
+    Parameters
+    ----------
+    covers
+        What was materialized.
+    lost
+        Shape (n,): which rows the offline store's own join loses.
+    tolerance
+        Absolute difference of numbers that still counts as equal: one number, or one per feature.
+    """
+    one, asked = chunk.asked.one, chunk.asked
+    ttl = ttl_us(one.view)
+    answers = online.answers(chunk)
+    events = offline.events(chunk.stored, chunk.entities)
+    star = events.join(chunk.codes, asked.until_us, None if ttl is None else asked.t_us - ttl)
+    compared = Compared(chunk, answers, events, star, lost)
+    features = [_compared(compared, name, _tolerated(tolerance, name)) for name in one.features]
+    differs = np.zeros(len(asked), dtype=bool)
+    for feature in features:
+        differs |= cells.is_different(feature.verdict)
+    bad = np.flatnonzero(differs)
+    history = online.versions(chunk, chunk.codes[bad]) if len(bad) else None
+    evidence = gather(compared, bad, history, covers, ttl)
+    return cells.CellChunk(
+        view=one.label,
+        keys=tuple(asked.shown.column_names),
+        features=one.features,
+        rows=_rows(compared, features),
+        bad=_bad(compared, features, bad, evidence, ttl),
+    )
+
+
+def _tolerated(tolerance: Tolerance, name: str) -> float | None:
+    return tolerance if tolerance is None or isinstance(tolerance, (int, float)) else tolerance.get(name)
+
+
+def _compared(compared: Compared, name: str, tolerance: float | None) -> _Feature:
+    one, answers, star = compared.chunk.asked.one, compared.answers, compared.star
+    kind = next(field.dtype.to_value_type() for field in one.view.features if field.name == name)
+    online, offline = answers.values[name], compared.offline.values(one, name, star)
+    equal = equal_cells(online, offline, tolerance=tolerance, kind=kind)
+    superseded, tied = np.zeros(len(equal), dtype=bool), np.zeros(len(equal), dtype=bool)
+    versions = compared.offline.versions
+    doubt = np.flatnonzero(~equal & (star >= 0))
+    place = versions.older(star[doubt])
+    # As many rounds as one event has versions.
+    while (place >= 0).any():
+        doubt, place = doubt[place >= 0], place[place >= 0]
+        older = compared.offline.values(one, name, place)
+        same = equal_cells(online.take(pa.array(doubt)), older, tolerance=tolerance, kind=kind)
+        as_old = versions.created_us[place] == versions.created_us[star[doubt]]
+        tied[doubt[same & as_old]] = True
+        superseded[doubt[same & ~as_old]] = True
+        place = versions.older(place)
+    verdict = verdict_codes(
+        equal | tied, served=answers.found, joined=star >= 0, unknown=answers.unknown, lost=compared.lost
+    )
+    return _Feature(name, online, offline, verdict, superseded, tied)
+
+
+def _rows(compared: Compared, features: Sequence[_Feature]) -> pa.Table:
+    asked, answers, star = compared.chunk.asked, compared.answers, compared.star
+    versions = compared.offline.versions
+    event_us = versions.event_us[star] if len(versions) else star
+    times = (
+        answers.event_us,
+        answers.created_us,
+        answers.arrived_us,
+        np.where(star >= 0, event_us, NO_US),
+        compared.offline.created(star),
+    )
+    columns: dict[str, Any] = {
+        **dict(zip(asked.shown.column_names, asked.shown.columns, strict=True)),
+        cells.ROW: asked.rows,
+        cells.AS_OF: asked.t_us,
+        **dict(zip(cells.TIMES, times, strict=True)),
+    }
+    for feature in features:
+        columns[cells.ONLINE + feature.name] = feature.online
+        columns[cells.OFFLINE + feature.name] = feature.offline
+        columns[cells.VERDICT + feature.name] = feature.verdict
+        if feature.tied.any():
+            columns[cells.TIED + feature.name] = feature.tied
+    return pa.table(columns)
+
+
+def _bad(
+    compared: Compared, features: Sequence[_Feature], bad: Int64s, evidence: Evidence, ttl: int | None
+) -> pa.Table:
+    chunk, one = compared.chunk, compared.chunk.asked.one
+    columns: dict[str, Any] = {
+        cells.AT: bad,
+        ENTITY: chunk.codes[bad],
+        cells.COVERED: evidence.covered,
+        cells.ARRIVED: evidence.star_arrived_us,
+        cells.TTL_BOUND: np.full(len(bad), NO_US) if ttl is None else chunk.asked.t_us[bad] - ttl,
+    }
+    of_rows = row_bits(evidence)
+    then = compared.offline.versions.last_of_event(chunk.codes[bad], evidence.online_event_us)
+    where = pa.array(bad)
+    for feature in features:
+        bits = of_rows | cell_bits(
+            evidence,
+            lacks=compared.answers.lacks[feature.name][bad],
+            online=feature.online.take(where),
+            offline=feature.offline.take(where),
+            superseded=feature.superseded[bad],
+        )
+        differs = cells.is_different(feature.verdict[bad])
+        columns[cells.BITS + feature.name] = np.where(differs, bits, 0).astype(np.uint32)
+        columns[cells.CAUSE + feature.name] = np.where(differs, first_cause(bits), 0).astype(np.int8)
+        columns[cells.THEN + feature.name] = compared.offline.values(one, feature.name, then)
+    return pa.table(columns)
