@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from feastra_nb.materialization import Materialization
     from feastra_nb.online_store import FeastraOnlineStore
     from feastra_nb.skew.report import SkewReport
+    from feastra_nb.skew.timeline import Timeline
     from feastra_nb.status import Status
     from feastra_nb.upkeep import Pruned
 
@@ -434,6 +435,28 @@ class Workspace:
             self, view_or_features, spine=spine, served=served, known_at=known_at, only=features,
             tolerance=tolerance, sample=sample, progress=progress,
         )  # fmt: skip
+
+    def explain(self, feature: str, entity: Mapping[str, Any], *, as_of: Any = None) -> Timeline:
+        """Show one value's life in both stores: events, runs, what the point-in-time join picks, what was served, and why.
+
+        Parameters
+        ----------
+        feature
+            ``"view:feature"``.
+        entity
+            Its join keys: ``{"tailnum": "N14228"}``.
+        as_of
+            The instant; None for now.
+
+        Raises
+        ------
+        UnknownName, ConfigurationError
+            There is no such feature, or the store keeps no history to be asked as of the past.
+        """
+        self._check()
+        from feastra_nb.skew.timeline import explain
+
+        return explain(self, feature, entity, as_of=as_of)
 
     def latency(
         self,

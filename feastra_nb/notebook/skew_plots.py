@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from feastra_nb.skew.impact import Impact
     from feastra_nb.skew.report import SkewReport
+    from feastra_nb.skew.timeline import Timeline
 
     Floats = npt.NDArray[np.float64]
 
 SHOWN_FEATURES = 30  # rows of the picture; beyond, the worst
+SHOWN_BARS = 15  # of an impact
 SHOWN_POINTS = 5_000  # of a scatter: more are a blot
 _HOUR_US = 3_600_000_000
 
@@ -192,6 +195,78 @@ def _values(report: SkewReport, view: str, name: str) -> tuple[Any, Any, Any]:
     order = np.argsort(~differs, kind="stable")
     some = order[np.linspace(0, len(order) - 1, min(len(order), SHOWN_POINTS)).astype(np.int64)]
     return online[some], offline[some], differs[some]
+
+
+def draw_impact(impact: Impact, ax: Axes | None = None) -> Axes:
+    """Draw how many predictions are right again when one feature's cells of one cause are.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        x: predictions; y: feature and cause, the worst on top.
+    """
+    shown = impact.frame[impact.frame["repaired"] > 0].head(SHOWN_BARS)
+    with style():
+        axes = figure_axes(ax, figsize=(6.4, 1.4 + 0.34 * max(1, len(shown))))
+        axes.set_title(impact.sentence.split(":")[0], fontsize=10)
+        if not len(shown):
+            _draw_words(axes, "no prediction comes back by one repair alone")
+            return axes
+        words = [f"{row.feature}: {str(row.cause).replace('_', ' ')}" for row in shown.itertuples()]
+        bars = axes.barh(range(len(shown)), shown["repaired"], color=BAD, alpha=0.7)
+        axes.bar_label(bars, [f" {count:,}" for count in shown["repaired"]], color=INK, fontsize=9)
+        axes.set_yticks(range(len(shown)), words)
+        axes.invert_yaxis()
+        axes.margins(x=0.12)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("predictions that are right again when it is repaired")
+    return axes
+
+
+_LANES = {"online row": 2, "materialized": 1, "offline event": 0}
+
+
+def draw_timeline(timeline: Timeline, ax: Axes | None = None) -> Axes:
+    """Draw one value's life.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        x: event time, UTC; lanes: offline events, materialized intervals, online rows. What was picked and what was served are
+        filled; the ttl's window is shaded, a line stands at the instant.
+    """
+    import pandas as pd
+
+    frame, at = timeline.frame, timeline.cell["as_of"]
+    with style():
+        axes = figure_axes(ax, figsize=(7.2, 2.9))
+        axes.set_title(f"{timeline.feature} of {', '.join(map(str, timeline.entity.values()))}", fontsize=10)
+        if timeline.ttl_s is not None:
+            axes.axvspan(at - pd.Timedelta(seconds=timeline.ttl_s), at, color=color(0), alpha=0.08, linewidth=0)
+        for what, lane in _LANES.items():
+            some = frame[frame["what"] == what]
+            if what == "materialized":
+                axes.hlines([lane] * len(some), some["event"], some["until"], color=color(2), linewidth=5, alpha=0.4)
+                continue
+            chosen = (some["note"] != "").to_numpy()
+            tone = color(1 if lane else 0)
+            axes.plot(some["event"], [lane] * len(some), "o", markerfacecolor="none", color=tone, markersize=7)
+            axes.plot(some["event"][chosen], [lane] * int(chosen.sum()), "o", color=tone, markersize=7)
+        axes.axvline(at, color=BAD, linewidth=1)
+        axes.set_yticks(list(_LANES.values()), list(_LANES))
+        axes.set_ylim(-0.6, 2.6)
+        axes.grid(visible=False, axis="y")
+        _date_axis(axes)
+    return axes
+
+
+def _date_axis(axes: Axes) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=3, maxticks=7)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.set_xlabel("event time (UTC); the red line is the instant asked for")
 
 
 _KINDS: dict[str, Callable[[SkewReport, Any, str | None], Axes]] = {

@@ -85,7 +85,7 @@ class CellChunk:
     def pairs(self, feature: str, places: Int64s) -> tuple[pa.Array, pa.Array]:
         """Return the online and offline values of some places in ``bad``."""
         where = pa.array(numbers(self.bad, AT)[places])
-        return tuple(self.rows.column(side + feature).combine_chunks().take(where) for side in (ONLINE, OFFLINE))  # type: ignore[return-value]
+        return tuple(self.rows.column(side + feature).combine_chunks().take(where) for side in (ONLINE, OFFLINE))
 
 
 def numbers(table: pa.Table, name: str) -> npt.NDArray[Any]:

@@ -85,7 +85,7 @@ def _chunk_frame(chunk: CellChunk, feature: str, rules: Rules, *, differing: boo
     place = place[index]
     rows = chunk.rows.take(pa.array(index))
     proof = pa.array(place, mask=place < 0)
-    cause = at(codes, place, none=0).astype(np.int8)
+    cause = at(codes.astype(np.int64), place, none=0).astype(np.int8)
     frame = to_pandas(rows.select(chunk.keys), "numpy_nullable")
     frame["as_of"] = _times(numbers(rows, cells.AS_OF))
     frame["feature"] = pd.Series([feature] * len(frame), dtype=object)

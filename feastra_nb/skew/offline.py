@@ -137,8 +137,8 @@ def converted(column: pa.Array | pa.ChunkedArray, kind: object, name: str) -> pa
     InvalidFrame
         A value is none of the feature's type.
     """
-    stored = codec.encode_payloads([column], [kind], len(column), names=[name])  # type: ignore[list-item]
-    return codec.decode_payloads(stored, [0], [kind])[0]  # type: ignore[list-item]
+    stored = codec.encode_payloads([column], [kind], len(column), names=[name])
+    return codec.decode_payloads(stored, [0], [kind])[0]
 
 
 def _distinct(index: Int64s, versions: int) -> tuple[Int64s, Int64s]:

@@ -144,7 +144,7 @@ def _evenly(rows: int, sample: int) -> Int64s:
 def _pairing(
     ws: Workspace, one: Requested, mode: str, frame: pd.DataFrame | None, known_at: Any, sample: int | None
 ) -> Pairing:
-    covers = _covers(ws, one)
+    covers = covers_of(ws, one)
     if frame is None:
         now_us = time.time_ns() // 1000
         offline = OfflineRows(ws, one, now_us + CLOCK_SKEW_US)
@@ -217,7 +217,7 @@ def _instants(values: pd.Series[Any]) -> pa.Array:
     return pa.array(at.dt.as_unit("us").astype("int64").to_numpy(), mask=at.isna().to_numpy())
 
 
-def _covers(ws: Workspace, one: Requested) -> list[Cover]:
+def covers_of(ws: Workspace, one: Requested) -> list[Cover]:
     """Return which intervals were materialized: by our journal, or by Feast's registry."""
     if not ws.has_history:
         intervals = getattr(one.view, "materialization_intervals", None) or []

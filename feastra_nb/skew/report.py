@@ -33,7 +33,7 @@ SHOWN_ROWS = 10  # of the worst cells, on one screen
 
 
 @dataclass(slots=True)
-class _Count:
+class Count:
     """One feature's cells."""
 
     compared: int = 0
@@ -42,6 +42,7 @@ class _Count:
 
     @property
     def different(self) -> int:
+        """Cells that differ."""
         return self.causes.total()
 
 
@@ -96,17 +97,22 @@ class SkewReport:
     # --- figures ---
 
     @cached_property
-    def _counts(self) -> dict[tuple[str, str], _Count]:
-        counts: dict[tuple[str, str], _Count] = {}
+    def _counts(self) -> dict[tuple[str, str], Count]:
+        counts: dict[tuple[str, str], Count] = {}
         for chunk in self.cells:
             for feature in chunk.features:
-                count = counts.setdefault((chunk.view, feature), _Count())
+                count = counts.setdefault((chunk.view, feature), Count())
                 unknown = int((chunk.verdicts(feature) == UNKNOWN).sum())
                 count.compared += chunk.rows.num_rows - unknown
                 count.unknown += unknown
                 codes, cells = np.unique(cause_codes(chunk, feature, self.rules), return_counts=True)
                 count.causes.update({CAUSES[code]: int(n) for code, n in zip(codes, cells, strict=True) if code})
         return counts
+
+    @property
+    def counts(self) -> Mapping[str, Count]:
+        """Each feature's cells, by ``view:feature``."""
+        return {f"{view}:{name}": count for (view, name), count in self._counts.items()}
 
     @property
     def compared(self) -> int:

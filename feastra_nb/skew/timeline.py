@@ -1,0 +1,240 @@
+"""`ws.explain`: one value's life in both stores, and what became of it at an instant."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from feastra_nb.errors import ConfigurationError
+from feastra_nb.frames import TIMESTAMP_US
+from feastra_nb.retrieval.past import PRESENT, Found
+from feastra_nb.retrieval.request import entity_table, instants, requested, ttl_us
+from feastra_nb.skew.causes import ADVICE
+from feastra_nb.skew.cells import Cells
+from feastra_nb.skew.chunks import Questions, whole_entities
+from feastra_nb.skew.events import NO_US
+from feastra_nb.skew.frame import cells_frame
+from feastra_nb.skew.offline import OfflineRows
+from feastra_nb.skew.online import AnyStoreNow, OursAsOf, OursNow
+from feastra_nb.skew.pairing import covers_of
+from feastra_nb.skew.verdicts import compare
+from feastra_nb.storage import reader
+from feastra_nb.storage.admission import CLOCK_SKEW_US
+from feastra_nb.times import us
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from feastra_nb.retrieval.request import Requested
+    from feastra_nb.skew.chunks import Chunk
+    from feastra_nb.skew.evidence import Cover
+    from feastra_nb.skew.offline import OfflineEvents
+    from feastra_nb.skew.online import OnlineSide
+    from feastra_nb.workspace import Workspace
+
+OFFLINE, ONLINE, RUN = "offline event", "online row", "materialized"
+_COLUMNS = ("what", "event", "created", "arrived", "until", "value", "note")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Timeline:
+    """One value's life.
+
+    Parameters
+    ----------
+    frame
+        What happened, newest event first: ``what`` (offline event, online row, materialized), ``event`` (of a run: the begin
+        of its interval), ``created``, ``arrived`` (of a run: when it ran), ``until`` (of a run: the end of its interval),
+        ``value``, ``note``.
+    cell
+        The compared cell, with its evidence: a row of `SkewReport.frame`.
+    feature
+        ``view:feature``.
+    entity
+        The join keys.
+    ttl_s
+        The view's ttl, in seconds; None for none.
+    """
+
+    frame: pd.DataFrame
+    cell: pd.Series[Any]
+    feature: str
+    entity: Mapping[str, Any]
+    ttl_s: float | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether both sides have the same value."""
+        return bool(self.cell["verdict"] == "match")
+
+    @property
+    def sentence(self) -> str:
+        """What became of the value, and why, in a sentence."""
+        cell = self.cell
+        online = _said("online", cell["online"], cell["online_event"])
+        offline = _said("the point-in-time join picks", cell["offline"], cell["offline_event"])
+        at = f"{self.feature} of {_keys(self.entity)} at {cell['as_of']:%Y-%m-%d %H:%M:%S} UTC"
+        text = f"{at}: {online}, {offline}: {cell['verdict']}"
+        if cell["cause"]:
+            text += f", {cell['cause']}: {ADVICE[cell['cause']]}"
+        return f"{text} ({cell['note']})." if cell["note"] else f"{text}."
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw events on both sides, the runs between them, the ttl's window, and what was picked."""
+        from feastra_nb.notebook.skew_plots import draw_timeline
+
+        return draw_timeline(self, ax)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Save as ``.html``, ``.json``, ``.parquet`` or ``.png``, and return the path."""
+        from feastra_nb.notebook.saving import save_report
+
+        return save_report(self, path)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the JSON holds."""
+        return {
+            "sentence": self.sentence,
+            "feature": self.feature,
+            "entity": dict(self.entity),
+            "cell": self.cell.to_dict(),
+            "timeline": self.frame,
+        }
+
+    def __repr__(self) -> str:
+        shown = self.frame.head(SHOWN_ROWS).to_string(index=False, max_colwidth=40)
+        more = f"\n… and {len(self.frame) - SHOWN_ROWS:,} more" if len(self.frame) > SHOWN_ROWS else ""
+        return f"{self.sentence}\n{shown}{more}"
+
+    def _repr_html_(self) -> str:
+        from feastra_nb.notebook.skew_html import timeline_page
+
+        return timeline_page(self)
+
+
+SHOWN_ROWS = 25  # of a timeline, on one screen
+
+
+def _said(side: str, value: Any, event: Any) -> str:
+    import pandas as pd
+
+    is_null = value is None or (pd.api.types.is_scalar(value) and pd.isna(value))
+    shown = "null" if is_null else repr(value)
+    cut = shown if len(shown) <= SHOWN_TEXT else f"{shown[:SHOWN_TEXT]}…"
+    return f"{side} {cut}" + (f" (event of {event:%Y-%m-%d %H:%M:%S})" if not pd.isna(event) else " (no event)")
+
+
+SHOWN_TEXT = 60  # characters of a value
+
+
+def _keys(entity: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value!r}" for name, value in entity.items())
+
+
+def explain(ws: Workspace, feature: str, entity: Mapping[str, Any], *, as_of: Any = None) -> Timeline:
+    """Return one value's life; see `Workspace.explain`."""
+    one = _one(ws, feature)
+    now_us = time.time_ns() // 1000
+    t_us = now_us if as_of is None else int(instants(as_of, 1, "as_of")[0])
+    online = _side(ws, now_us, is_now=as_of is None)
+    ahead_us = CLOCK_SKEW_US if as_of is None else 0
+    shown = entity_table({name: [value] for name, value in entity.items()}, [one])
+    asked = Questions(one, shown, np.array([t_us]), None, None, np.zeros(1, dtype=np.int64), ahead_us=ahead_us)
+    # The whole life, and not only what came before the instant.
+    offline = OfflineRows(ws, one, max(t_us, now_us) + CLOCK_SKEW_US)
+    chunk = next(iter(whole_entities(asked, offline_rows=1)))
+    covers = covers_of(ws, one)
+    cells = Cells()
+    cells.add(compare(chunk, online, offline, covers, lost=np.zeros(1, dtype=bool), tolerance=None))
+    cell = cells_frame(cells, {}, differing=False).iloc[0]
+    events = offline.events(chunk.stored, chunk.entities)
+    rows = _offline_rows(one, events, cell) + _online_rows(ws, one, chunk, cell) + _runs(covers)
+    ttl = ttl_us(one.view)
+    return Timeline(
+        _frame(rows), cell, f"{one.label}:{one.features[0]}", dict(entity), None if ttl is None else ttl / 1e6
+    )
+
+
+def _one(ws: Workspace, feature: str) -> Requested:
+    wanted, _on_demand = requested(ws.feast, feature, full_feature_names=True)
+    names = [f"{one.label}:{name}" for one in wanted for name in one.features]
+    if len(names) != 1:
+        raise ConfigurationError(f"explain takes one feature, not {len(names)}", hint=f"one of {', '.join(names[:10])}")
+    return wanted[0]
+
+
+def _side(ws: Workspace, now_us: int, *, is_now: bool) -> OnlineSide:
+    if ws.has_history:
+        return OursNow(ws, now_us) if is_now else OursAsOf(ws)
+    if is_now:
+        return AnyStoreNow(ws)
+    raise ConfigurationError(
+        f"{ws.online_store_type} keeps one value of each entity: it cannot be asked as of the past",
+        hint="leave as_of out: the value is explained as it is now",
+    )
+
+
+def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    import pandas as pd
+
+    # As objects: an int of a column with nulls stays one.
+    frame = pd.DataFrame(list(rows), columns=list(_COLUMNS), dtype=object)
+    for name in ("event", "created", "arrived", "until"):
+        at_us = np.array([NO_US if at is None else at for at in frame[name]], dtype=np.int64)
+        frame[name] = pa.array(at_us, pa.timestamp("us"), mask=at_us == NO_US).cast(TIMESTAMP_US).to_pandas()
+    return frame.sort_values(["event", "what"], ascending=[False, True], kind="stable", ignore_index=True)
+
+
+def _offline_rows(one: Requested, events: OfflineEvents, cell: pd.Series[Any]) -> list[tuple[Any, ...]]:
+    versions = events.versions
+    values = events.values(one, one.features[0], np.arange(len(versions))).to_pylist()
+    created = events.created(np.arange(len(versions)))
+    picked = _us(cell["offline_event"])
+    last = versions.last(np.zeros(1, dtype=np.int64), np.array([picked]))[0] if picked != NO_US else -1
+    return [
+        (OFFLINE, event, made, NO_US, NO_US, value, "the point-in-time join picks it" if place == last else "")
+        for place, (event, made, value) in enumerate(zip(versions.event_us, created, values, strict=True))
+    ]
+
+
+def _online_rows(ws: Workspace, one: Requested, chunk: Chunk, cell: pd.Series[Any]) -> list[tuple[Any, ...]]:
+    if not ws.has_history:
+        answers = AnyStoreNow(ws).answers(chunk)
+        (value,) = answers.values[one.features[0]].to_pylist()  # noqa: PD011 - a mapping of columns
+        return [(ONLINE, answers.event_us[0], NO_US, NO_US, NO_US, value, "served")] if answers.found[0] else []
+    entry = ws.store.entry(ws.feast.config, one.view)
+    bounds = reader.Bounds(reader.BEGINNING_US, time.time_ns() // 1000 + CLOCK_SKEW_US)
+    rows = reader.read_history(ws.store.open(ws.feast.config).db, entry, chunk.entities.to_pylist(), bounds)
+    found = Found(rows, np.arange(len(rows)), np.full(len(rows), PRESENT, dtype=object))
+    values = found.features(ws.store, ws.feast.config, one)[0].to_pylist()
+    served = tuple(_us(cell[name]) for name in ("online_event", "online_arrived"))
+    return [
+        (ONLINE, event, made or NO_US, arrived, NO_US, value, "served" if (event, arrived) == served else "")
+        for event, made, arrived, value in zip(rows.event_us, rows.created_us, rows.arrived_us, values, strict=True)
+    ]
+
+
+def _runs(covers: Sequence[Cover]) -> list[tuple[Any, ...]]:
+    return [
+        (RUN, cover.start_us, NO_US, NO_US if cover.began_us is None else cover.began_us, cover.end_us, None, "")
+        for cover in covers
+        if cover.start_us <= cover.end_us
+    ]
+
+
+def _us(at: Any) -> int:
+    import pandas as pd
+
+    return NO_US if pd.isna(at) else us(at)
+
+
+__all__ = ["OFFLINE", "ONLINE", "RUN", "Timeline", "explain"]
