@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from feastra_nb import latency_command
+from feastra_nb import latency_command, skew_command
 from feastra_nb.errors import FeastraError
 
 if TYPE_CHECKING:
@@ -263,6 +263,7 @@ COMMANDS: Mapping[str, Command] = {
         _options_of_demo,
         "It works in a keyspace of its own, begins anew each time, and leaves two pictures and the running Cassandra.",
     ),
+    "skew": Command(skew_command.SUMMARY, skew_command.run, skew_command.add_options, skew_command.DETAILS),
     "latency": Command(
         latency_command.SUMMARY, latency_command.run, latency_command.add_options, latency_command.DETAILS
     ),

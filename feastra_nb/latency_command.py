@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from feastra_nb.command_inputs import add_store_options, open_workspace, read_frame, tell
 from feastra_nb.errors import ConfigurationError, FeastraError
 
 if TYPE_CHECKING:
     import argparse
 
-    import pandas as pd
-
     from feastra_nb.workspace import Workspace
 
 SUMMARY = "measure how long online reads take from here; with an objective, for CI"
 DETAILS = "Exits with 0 when all objectives are met, 1 when one is missed, 2 when it cannot be told."
-EXIT_UNKNOWN = 2
 OBJECTIVES = ("p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms")
 # Options that are those of `ws.latency`, where they are given.
 SETTINGS = ("rate", "arrivals", "concurrency", "seconds", "batch", "consistency", "target", "keys", "warmup_s")
@@ -26,19 +22,15 @@ SETTINGS = ("rate", "arrivals", "concurrency", "seconds", "batch", "consistency"
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print the report and what came of the objectives; return the exit code."""
     try:
-        with _workspace(arguments) as ws:
+        with open_workspace(arguments) as ws:
             return _measure(ws, arguments)
     except FeastraError as error:
-        # Not 1: that says an objective was missed.
-        print(f"error: {error.message}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        return EXIT_UNKNOWN
+        return tell(error)
 
 
 def _measure(ws: Workspace, arguments: argparse.Namespace) -> int:
     given = {name: value for name in SETTINGS if (value := getattr(arguments, name)) is not None}
-    entities = None if arguments.entities is None else _frame(Path(arguments.entities))
+    entities = None if arguments.entities is None else read_frame(arguments.entities)
     report = ws.latency(arguments.features or _only_view(ws), entities, progress=not arguments.quiet, **given)
     print(report)
     if arguments.save is not None:
@@ -51,17 +43,6 @@ def _measure(ws: Workspace, arguments: argparse.Namespace) -> int:
     return check.exit_code
 
 
-def _workspace(arguments: argparse.Namespace) -> Workspace:
-    from feastra_nb.workspace import connect
-
-    repo = arguments.repo
-    if repo is None and Path("feature_store.yaml").is_file():
-        repo = "."
-    if repo is not None:
-        return connect(repo=repo, read_only=True)
-    return connect(directory=arguments.directory)
-
-
 def _only_view(ws: Workspace) -> str:
     names = sorted(view.name for view in ws.feast.list_all_feature_views())
     if len(names) != 1:
@@ -71,22 +52,11 @@ def _only_view(ws: Workspace) -> str:
     return names[0]
 
 
-def _frame(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    readers: dict[str, Any] = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
-    if path.suffix not in readers or not path.is_file():
-        raise ConfigurationError(f"{str(path)!r} is no csv or parquet file", hint="one with the join keys as columns")
-    frame: pd.DataFrame = readers[path.suffix](path)
-    return frame
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add = parser.add_argument
     add("features", nargs="*", metavar="VIEW_OR_FEATURE", help="a view, or view:feature (default: the only view)")
-    add("--repo", metavar="DIR", help="Feast repository (default: the current folder where it is one)")
-    add("--directory", default=".feastra", metavar="DIR", help="else the folder of the workspace (.feastra)")
+    add_store_options(parser)
     add("--entities", metavar="FILE", help="csv or parquet with the join keys (default: sampled from the store)")
     add("--rate", type=float, metavar="R", help="requests a second, on a schedule (default: one after another)")
     add("--arrivals", choices=("constant", "poisson"), help="how they come (constant)")

@@ -116,22 +116,24 @@ def _draw_lag(report: SkewReport, ax: Axes | None, _feature: str | None) -> Axes
     """x: age of a value when it was needed, in hours; y: share of rows that had one no older."""
     axes = figure_axes(ax)
     axes.set_title("How old the values were when they were needed", fontsize=10)
-    drawn = 0
+    drawn, longest = 0, 0.0
     for view, _features in cells.views_of(report.cells):
         for side, name, line in ((0, "online", "-"), (3, "point-in-time", "--")):
             ages = np.sort(_ages(report, view, cells.TIMES[side])) / _HOUR_US
             if len(ages):
-                share = np.arange(1, len(ages) + 1) / len(ages) * 100
-                axes.step(ages, share, line, where="post", color=color(drawn // 2), label=f"{view}, {name}")
+                share = np.arange(len(ages) + 1) / len(ages) * 100
+                steps = np.concatenate([ages[:1], ages])
+                axes.step(steps, share, line, where="post", color=color(drawn // 2), label=f"{view}, {name}")
+                longest = max(longest, float(np.quantile(ages, 0.99)))
             drawn += 1
     if not axes.lines:
         _draw_words(axes, "no event times to draw")
         return axes
     axes.set_xlabel("age of the value (hours)")
     axes.set_ylabel("rows with one no older (%)")
-    axes.set_xscale("symlog", linthresh=1)
+    axes.set_xlim(0, 1.08 * longest or 1)
     axes.set_ylim(0, 101)
-    axes.legend(loc="lower right")
+    axes.legend(loc="best")
     return axes
 
 
@@ -208,7 +210,10 @@ def draw_impact(impact: Impact, ax: Axes | None = None) -> Axes:
     shown = impact.frame[impact.frame["repaired"] > 0].head(SHOWN_BARS)
     with style():
         axes = figure_axes(ax, figsize=(6.4, 1.4 + 0.34 * max(1, len(shown))))
-        axes.set_title(impact.sentence.split(":")[0], fontsize=10)
+        total = len(impact.predictions)
+        axes.set_title(
+            f"{impact.moved:,} of {total:,} predictions moved by more than {impact.threshold:.0%}", fontsize=10
+        )
         if not len(shown):
             _draw_words(axes, "no prediction comes back by one repair alone")
             return axes

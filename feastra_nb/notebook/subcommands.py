@@ -146,9 +146,16 @@ def online(line: Line) -> object:
 def skew(line: Line) -> object:
     """Compare online with offline."""
     line.unwrap_single("view_or_features")
-    if "spine" in line.arguments:
-        line.resolve_variable("spine")
+    for name in ("spine", "served"):
+        if name in line.arguments:
+            line.resolve_variable(name)
     return line.workspace.skew(**line.arguments)
+
+
+def explain(line: Line) -> object:
+    """Show one value's life."""
+    line.resolve_variable("entity")
+    return line.workspace.explain(**line.arguments)
 
 
 def latency(line: Line) -> object:
@@ -234,10 +241,17 @@ def _options_of_skew(parser: LineParser) -> None:
     parser.add_argument(
         "--spine", metavar="NAME", help="a variable: frame of keys and event_timestamp to compare as of"
     )
+    parser.add_argument("--served", metavar="NAME", help="a variable: the same with the values that were logged")
     parser.add_argument(
         "--known-at", dest="known_at", metavar="as_of", help="as_of: count only what had arrived by then"
     )
     parser.add_argument("--sample", type=int, metavar="N", help="compare at most this many")
+
+
+def _options_of_explain(parser: LineParser) -> None:
+    parser.add_argument("feature", metavar="VIEW:FEATURE", help="one feature")
+    parser.add_argument("entity", metavar="ENTITY", help="""join keys: a variable's name, or {'tailnum': 'N14228'}""")
+    parser.add_argument("--as-of", dest="as_of", metavar="INSTANT", help="the instant (now)")
 
 
 def _options_of_latency(parser: LineParser) -> None:
@@ -282,7 +296,13 @@ COMMANDS: Mapping[str, Command] = {
     "views": Command("list the feature views", views, _options_of_views),
     "online": Command("read features online, now or as of an instant", online, _options_of_online),
     "skew": Command(
-        "compare online with point-in-time offline, each difference with its cause", skew, _options_of_skew
+        "compare online with point-in-time offline, each difference with its cause",
+        skew,
+        _options_of_skew,
+        has_progress=True,
+    ),
+    "explain": Command(
+        "show one value's life: what was stored, picked and served, and why", explain, _options_of_explain
     ),
     "latency": Command("measure how long online reads take from here", latency, _options_of_latency, has_progress=True),
 }

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feastra_nb.frames import epoch_us
 from feastra_nb.intake.pulled import OfflineView, Pulled
 from feastra_nb.quiet import quiet_feast
 from feastra_nb.skew.events import NO_US, Versions
 from feastra_nb.storage import codec
+from feastra_nb.storage.columns import epoch_us
 from feastra_nb.storage.reader import BEGINNING_US
 from feastra_nb.storage.rows import Rows
 

@@ -1,0 +1,66 @@
+"""What the commands that look at a feature store have in common: which store, which frames, and how errors are told."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feastra_nb.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
+
+    import pandas as pd
+
+    from feastra_nb.errors import FeastraError
+    from feastra_nb.workspace import Workspace
+
+# Not 1: that says that what was looked for is there, such as skew, or a missed objective.
+EXIT_UNKNOWN = 2
+
+
+def add_store_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which feature store is meant."""
+    parser.add_argument("--repo", metavar="DIR", help="Feast repository (default: the current folder where it is one)")
+    parser.add_argument(
+        "--directory", default=".feastra", metavar="DIR", help="else the folder of the workspace (.feastra)"
+    )
+
+
+def open_workspace(arguments: argparse.Namespace) -> Workspace:
+    """Open the feature store that the options mean: a Feast repository, read only, or a workspace's folder."""
+    from feastra_nb.workspace import connect
+
+    repo = arguments.repo
+    if repo is None and Path("feature_store.yaml").is_file():
+        repo = "."
+    if repo is not None:
+        return connect(repo=repo, read_only=True)
+    return connect(directory=arguments.directory)
+
+
+def read_frame(path: str) -> pd.DataFrame:
+    """Read a csv or parquet file.
+
+    Raises
+    ------
+    ConfigurationError
+        It is neither, or not there.
+    """
+    import pandas as pd
+
+    readers: dict[str, Any] = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+    suffix = Path(path).suffix
+    if suffix not in readers or not Path(path).is_file():
+        raise ConfigurationError(f"{path!r} is no csv or parquet file", hint="one with the join keys as columns")
+    frame: pd.DataFrame = readers[suffix](path)
+    return frame
+
+
+def tell(error: FeastraError) -> int:
+    """Print an error with its hint, and return the exit code for what could not be told."""
+    print(f"error: {error.message}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)
+    return EXIT_UNKNOWN

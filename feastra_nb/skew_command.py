@@ -1,0 +1,77 @@
+"""``feastra skew``: compares, prints, and exits by a budget, for cron and continuous integration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from feastra_nb.command_inputs import EXIT_UNKNOWN, add_store_options, open_workspace, read_frame, tell
+from feastra_nb.errors import ConfigurationError, FeastraError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from feastra_nb.workspace import Workspace
+
+SUMMARY = "compare online with point-in-time offline; with a budget, for cron and CI"
+DETAILS = "Exits with 0 when all is within the budget, 1 when it is not, 2 when it cannot be told. Without one nothing may differ."
+EXIT_CODES = {"within": 0, "over": 1, "could not tell": EXIT_UNKNOWN}
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare, print the report and what came of the budget; return the exit code."""
+    try:
+        with open_workspace(arguments) as ws:
+            return _compare(ws, arguments)
+    except FeastraError as error:
+        return tell(error)
+
+
+def _compare(ws: Workspace, arguments: argparse.Namespace) -> int:
+    from feastra_nb.skew import budget
+
+    report = ws.skew(
+        arguments.features or _views(ws),
+        spine=None if arguments.spine is None else read_frame(arguments.spine),
+        served=None if arguments.served is None else read_frame(arguments.served),
+        known_at=arguments.known_at,
+        sample=arguments.sample,
+        progress=not arguments.quiet,
+    )
+    print(report)
+    for path in arguments.save:
+        print(f"saved: {report.save(path)}")
+    if arguments.write_budget is not None:
+        print(f"budget: {budget.write(report, arguments.write_budget)}")
+        return 0
+    check = report.check(0.0 if arguments.budget is None else arguments.budget)
+    print(check)
+    return EXIT_CODES[check.state]
+
+
+def _views(ws: Workspace) -> list[str]:
+    names = sorted(view.name for view in ws.feast.list_feature_views() if view.online)
+    if not names:
+        raise ConfigurationError(
+            "the feature store has no view that is served online", hint="feast apply registers views"
+        )
+    return names
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add = parser.add_argument
+    add(
+        "features",
+        nargs="*",
+        metavar="VIEW_OR_FEATURE",
+        help="views, or view:feature (default: every view served online)",
+    )
+    add_store_options(parser)
+    add("--spine", metavar="FILE", help="csv or parquet with join keys and event_timestamp: compare as of each row")
+    add("--served", metavar="FILE", help="the same with the values that were logged: compare what was served")
+    add("--known-at", choices=("as_of",), help="with --spine: online rows count only if they had arrived")
+    add("--sample", type=int, metavar="N", help="compare at most this many entities, or rows of the file")
+    add("--budget", metavar="FILE", help="JSON: how much of each feature may differ, and for which causes")
+    add("--write-budget", metavar="FILE", help="write a budget that this comparison just meets, and exit with 0")
+    add("--save", nargs="+", default=[], metavar="FILE", help="save the report: .html, .json, .parquet, .png")
+    add("-q", "--quiet", action="store_true", help="show no progress")
