@@ -6,7 +6,7 @@ import pytest
 import feastra_nb as fnb
 from feastra_nb import cli
 
-QUICK = ["--seconds", "0.4", "--warmup-s", "0.1", "-q"]
+QUICK = ["--seconds", "0.8", "--warmup-s", "0.1", "-q"]
 
 
 @pytest.fixture
