@@ -204,13 +204,7 @@ def newest_at(history: Rows, keys: pa.Array, t_us: Int64s, known_us: Int64s | No
     order = np.lexsort((history.arrived_us, history.created_us, history.event_us, stored))
     place = last_at_or_before(stored[order], history.event_us[order], asked, t_us)
     if known_us is not None:
-        arrived, owner = history.arrived_us[order], stored[order]
-        late = (place >= 0) & (arrived[place] > known_us)
-        while late.any():
-            # One step back for those whose row had not arrived yet; as many rounds as the longest such chain.
-            place[late] -= 1
-            place[late & ((place < 0) | (owner[place] != asked))] = -1
-            late = (place >= 0) & (arrived[place] > known_us)
+        place = last_arrived(place, stored[order], history.arrived_us[order], known_us)
     return np.where(place < 0, -1, order[place]) if len(order) else np.full(len(t_us), -1, dtype=np.int64)
 
 
@@ -229,3 +223,44 @@ def last_at_or_before(codes: Int64s, event_us: Int64s, asked: Int64s, t_us: Int6
     valid = place >= 0
     valid[valid] = codes[place[valid]] == asked[valid]
     return np.where(valid, place, -1)
+
+
+def last_arrived(place: Int64s, codes: Int64s, arrived_us: Int64s, known_us: Int64s) -> Int64s:
+    """Return for each question the last row at or before a place, of the same code, that had arrived by then; -1 for none.
+
+    Steps back by powers of two over rows that all came too late, so that a long history that was loaded at once costs no more
+    than its logarithm.
+
+    Parameters
+    ----------
+    place
+        Shape (m,): where each question begins to look; -1 for nowhere.
+    codes, arrived_us
+        Shape (n,): the rows, sorted by code.
+    known_us
+        Shape (m,).
+
+    Examples
+    --------
+    >>> codes, arrived = np.array([0, 0, 0, 1]), np.array([5, 9, 8, 1])
+    >>> last_arrived(np.array([2, 2, 3, -1]), codes, arrived, np.array([8, 6, 0, 9]))
+    array([ 2,  0, -1, -1])
+    """
+    late = np.flatnonzero(place >= 0)
+    late = late[arrived_us[place[late]] > known_us[late]]
+    if not len(late):
+        return place
+    at, known = place[late], known_us[late]
+    # `earliest[k][i]`: of the 2**k rows that end at i.
+    earliest, longest = [arrived_us], int(np.unique(codes, return_counts=True)[1].max())
+    while 2 ** len(earliest) <= longest:
+        last, half = earliest[-1], 2 ** (len(earliest) - 1)
+        earliest.append(np.concatenate([last[:half], np.minimum(last[half:], last[:-half])]))
+    first = np.searchsorted(codes, codes[at])
+    for level in range(len(earliest) - 1, -1, -1):
+        fits = at - 2**level + 1 >= first
+        fits[fits] = earliest[level][at[fits]] > known[fits]
+        at = np.where(fits, at - 2**level, at)
+    found = place.copy()
+    found[late] = np.where(at < first, -1, at)
+    return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from feastra_nb.retrieval.past import last_arrived
 from feastra_nb.skew.causes import CREATED_AFTER, NOT_COVERED, OUGHT_TO_BE, Evidence
 from feastra_nb.skew.events import NO_US, Versions
 
@@ -131,11 +132,7 @@ def _newest_held(history: Versions | None, codes: Int64s, t_us: Int64s, known_us
         return _Held(nothing, nothing)
     place = history.last(codes, t_us)
     if known_us is not None:
-        late = (place >= 0) & (history.arrived_us[place] > known_us)
-        while late.any():
-            place[late] -= 1
-            place[late & ((place < 0) | (history.codes[place] != codes))] = -1
-            late = (place >= 0) & (history.arrived_us[place] > known_us)
+        place = last_arrived(place, history.codes, history.arrived_us, known_us)
     none = place < 0
     return _Held(np.where(none, NO_US, history.event_us[place]), np.where(none, NO_US, history.arrived_us[place]))
 

@@ -17,7 +17,7 @@ from feastra_nb.skew.comparison import VERDICTS
 from feastra_nb.skew.events import NO_US, at
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     import numpy.typing as npt
 
@@ -44,41 +44,57 @@ def cause_codes(chunk: CellChunk, feature: str, rules: Rules) -> Int8s:
     return codes
 
 
-def cells_frame(compared: Cells, rules: Rules, *, differing: bool) -> pd.DataFrame:
+def cells_frame(compared: Cells, rules: Rules, *, differing: bool, each: int | None = None) -> pd.DataFrame:
     """Return the cells, view by view and feature by feature, in the order of what was asked.
 
     Parameters
     ----------
     differing
         Only those that neither match nor are unknown.
+    each
+        Of these, no more than so many for each feature and cause: the first that were asked for; None for all.
     """
     parts = [
         part
         for view, features in cells.views_of(compared)
         for feature in features
-        if len(part := _feature_frame(list(compared.of_view(view)), feature, rules, differing=differing))
+        if len(part := _feature_frame(compared.of_view(view), feature, rules, differing=differing, each=each))
         or not differing
     ]
     if not parts:
-        return _feature_frame([next(iter(compared))], next(iter(compared)).features[0], rules, differing=True)
+        return _feature_frame(
+            [next(iter(compared))], next(iter(compared)).features[0], rules, differing=True, each=each
+        )
     filled = [part for part in parts if len(part)] or parts[:1]
     keys = list(dict.fromkeys(key for chunk in compared for key in chunk.keys))
     frame = pd.concat(filled, ignore_index=True)
     return frame[[*keys, *(name for name in frame.columns if name not in keys)]]
 
 
-def _feature_frame(chunks: Sequence[CellChunk], feature: str, rules: Rules, *, differing: bool) -> pd.DataFrame:
-    parts = [_chunk_frame(chunk, feature, rules, differing=differing) for chunk in chunks]
+def _feature_frame(
+    chunks: Iterable[CellChunk], feature: str, rules: Rules, *, differing: bool, each: int | None
+) -> pd.DataFrame:
+    parts = [_chunk_frame(chunk, feature, rules, differing=differing, each=each) for chunk in chunks]
     frame = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-    return frame.sort_values(_ROW, kind="stable", ignore_index=True).drop(columns=_ROW)
+    frame = frame.sort_values(_ROW, kind="stable", ignore_index=True).drop(columns=_ROW)
+    return frame if each is None else frame.groupby("cause", sort=False).head(each)
 
 
 _ROW = "feastra row"
 
 
-def _chunk_frame(chunk: CellChunk, feature: str, rules: Rules, *, differing: bool) -> pd.DataFrame:
+def _first_of_each(chunk: CellChunk, bad: Int64s, codes: Int8s, each: int) -> Int64s:
+    """Return the places in ``bad`` that were asked for first, some of each cause."""
+    asked = numbers(chunk.rows, cells.ROW)[numbers(chunk.bad, cells.AT)[bad]]
+    bad = bad[np.argsort(asked)]
+    return np.sort(np.concatenate([bad[codes[bad] == code][:each] for code in np.unique(codes[bad])] or [bad]))
+
+
+def _chunk_frame(chunk: CellChunk, feature: str, rules: Rules, *, differing: bool, each: int | None) -> pd.DataFrame:
     codes = cause_codes(chunk, feature, rules)
     bad = np.flatnonzero(codes)
+    if each is not None:
+        bad = _first_of_each(chunk, bad, codes, each)
     index = numbers(chunk.bad, cells.AT)[bad] if differing else np.arange(chunk.rows.num_rows)
     place = np.full(chunk.rows.num_rows, -1, dtype=np.int64)
     place[numbers(chunk.bad, cells.AT)[bad]] = bad

@@ -91,8 +91,9 @@ class SkewReport:
 
     def worst(self, n: int = SHOWN_ROWS) -> pd.DataFrame:
         """Return the first n cells that differ, of every cause in turn."""
-        turn = self.different.groupby("cause").cumcount()
-        return self.different.iloc[turn.argsort(kind="stable")].head(n).reset_index(drop=True)
+        some = cells_frame(self.cells, self.rules, differing=True, each=n)
+        turn = some.groupby("cause").cumcount()
+        return some.iloc[turn.argsort(kind="stable")].head(n).reset_index(drop=True)
 
     # --- figures ---
 
