@@ -114,9 +114,12 @@ def _snapped(event_us: Int64s, compared: Compared) -> Int64s:
     offline = compared.offline.versions
     if unit == 1 or not len(offline):
         return event_us
-    place = offline.last(compared.chunk.codes, np.where(event_us == NO_US, NO_US, event_us + unit - 1))
+    codes = compared.chunk.codes
+    place = offline.last(codes, np.where(event_us == NO_US, NO_US, event_us + unit - 1))
     source = offline.event_us[place]
-    return np.where((place >= 0) & (source // unit * unit == event_us), source, event_us)
+    inside = (place >= 0) & (source // unit * unit == event_us)
+    # An event of just this instant is the one meant, whatever else happened in the same unit.
+    return np.where(inside & (offline.last_of_event(codes, event_us) < 0), source, event_us)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -46,6 +46,11 @@ class Count:
         return self.causes.total()
 
 
+def _ranked(causes: Counter[str]) -> list[tuple[str, int]]:
+    """Return the causes with their counts, the most frequent first; equal ones in the order of events."""
+    return sorted(causes.items(), key=lambda item: (-item[1], CAUSES.index(item[0])))
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class SkewReport:
     """What a comparison of online and offline found.
@@ -158,7 +163,7 @@ class SkewReport:
                     "rate": count.different / count.compared if count.compared else np.nan,
                     "rate_low": low,
                     "rate_high": high,
-                    "causes": ", ".join(f"{cause} {cells:,}" for cause, cells in count.causes.most_common()),
+                    "causes": ", ".join(f"{cause} {cells:,}" for cause, cells in _ranked(count.causes)),
                     "psi": apart.psi,
                     "jensen_shannon": apart.jensen_shannon,
                 }
@@ -176,7 +181,7 @@ class SkewReport:
             for cause in total
         }
         return pd.DataFrame(
-            [(cause, cells, features[cause], ADVICE[cause]) for cause, cells in total.most_common()],
+            [(cause, cells, features[cause], ADVICE[cause]) for cause, cells in _ranked(total)],
             columns=["cause", "cells", "features", "advice"],
         )
 
