@@ -43,6 +43,8 @@ class Size:
         Keys of one big `ws.online`.
     history
         Entities and events of each, for reads in the past.
+    skew
+        Numbers of entities that are compared one after another, each with a history.
     growth
         Numbers of entities that are materialized one after another.
     peak_rows
@@ -58,6 +60,7 @@ class Size:
     calls: Mapping[int, int]
     online_keys: int
     history: tuple[int, int]
+    skew: tuple[int, ...]
     growth: tuple[int, ...]
     peak_rows: int
     imports: int
@@ -66,14 +69,14 @@ class Size:
 SIZES = {
     "full": Size(
         5, 100_000, {10: 60_000, 50: 25_000, 200: 10_000}, 10_000, {1: 1_000, 10: 1_000, 100: 250, 1_000: 50},
-        10_000, (1_000, 24), (10_000, 30_000, 100_000, 300_000, 1_000_000), 10_000_000, 10,
+        10_000, (1_000, 24), (1_000, 3_000, 10_000, 30_000), (10_000, 30_000, 100_000, 300_000, 1_000_000), 10_000_000, 10,
     ),
     "quick": Size(
         3, 20_000, {10: 15_000, 50: 6_000, 200: 3_000}, 1_500, {1: 300, 10: 120, 100: 30, 1_000: 6},
-        10_000, (100, 24), (), 100_000, 3,
+        10_000, (100, 24), (1_000,), (), 100_000, 3,
     ),
     "tiny": Size(
-        1, 0, {10: 50, 50: 20, 200: 10}, 20, {1: 2, 10: 2, 100: 2, 1_000: 2}, 100, (3, 4), (50,), 100, 1,
+        1, 0, {10: 50, 50: 20, 200: 10}, 20, {1: 2, 10: 2, 100: 2, 1_000: 2}, 100, (3, 4), (20,), (50,), 100, 1,
     ),
 }  # fmt: skip
 # A slow peer's share of the entities: throughput is compared, and waiting ten times as long would not change it.

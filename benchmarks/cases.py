@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks import importing, pacing, reading, writing
+from benchmarks import importing, pacing, reading, skewing, writing
 from benchmarks.data import Columns
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ CASES: dict[str, Case] = {
     "five-views": Case("get_online_features, 1 entity: one view, and five views of 10 features", reading.five_views),
     "online": Case("ws.online, many keys into a DataFrame", reading.online),
     "as-of": Case("ws.online, now and as of an instant, entities with a history", reading.as_of),
+    "skew-cells": Case("comparing cells that are equal, in memory", skewing.equal),
+    "skew": Case("ws.skew, end to end: now, and as of ten instants of each entity", skewing.skew),
     "pacing": Case("how late the open loop of ws.latency sends its requests", pacing.lateness),
     "import": Case("import feastra_nb; %load_ext feastra_nb", importing.importing),
     "peak-memory": Case("memory of a process that materializes a long file", writing.peak_memory),

@@ -106,6 +106,15 @@ TARGETS = (
         unit="MB",
         of=("rows", 10**7),
     ),
+    Target(
+        "skew: cells that are equal, compared in memory",
+        "skew-cells",
+        "cells_per_s",
+        1_000_000,
+        10_000_000,
+        peer="doubles",
+        unit="cells/s",
+    ),
     Target("import feastra_nb", "import", "import_s", 0.1, 0.05, unit="s"),
     Target("%load_ext feastra_nb", "import", "load_ext_s", 0.3, 0.15, unit="s"),
 )
