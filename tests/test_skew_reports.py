@@ -107,6 +107,13 @@ def test_each_cause_and_feature_is_repaired_alone(skewed):
     assert dict(zip(found.causes["cause"], found.causes["repaired"], strict=True)) == {"stale": 1, "corrected": 1}
 
 
+def test_a_cause_whose_features_move_a_prediction_only_together_is_named_with_them(skewed):
+    found = skewed.impact(lambda frame: ((frame["trips"] > 50) & (frame["rating"] < 2)).astype(int))
+    assert found.frame["repaired"].tolist() == [0, 0, 0]
+    assert "1 of 3 predictions moved by more than 5%, 1 of them because of" in found.sentence
+    assert "trips, rating together (stale)" in found.sentence or "rating, trips together (stale)" in found.sentence
+
+
 def test_a_class_that_changes_is_moved(skewed):
     found = skewed.impact(lambda frame: np.where(frame["trips"] > 50, "busy", "idle"))
     assert found.moved == 1

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skew_faults import FAULTS, MINUTE, planted, rewrite
+from sklearn.ensemble import RandomForestRegressor
 
 import feastra_nb as fnb
 from feastra_nb import flights
@@ -108,6 +109,26 @@ def test_a_value_past_its_ttl_is_expired_and_one_of_another_ttl_says_so(ws, plan
     names = sorted(recent["tailnum"])[:EACH]
     rewrite(path_of(ws.directory, "plane_stats"), lambda df: FAULTS["stale"](df.reset_index(drop=True), names))
     assert planted(ws.skew("plane_stats")) == dict.fromkeys(names, "expired")
+
+
+def test_the_impact_on_a_model_is_that_of_scoring_again(stored, planes):
+    inputs = ["mean_delay", "flights"]
+    model = RandomForestRegressor(n_estimators=10, random_state=0)
+    model.fit(planes[inputs], planes["mean_delay"] * 2 + planes["flights"])
+    plant(stored, "stale", "corrected", "null", "scale")
+    report = stored.skew("plane_stats")
+    found = report.impact(model.predict)
+    sides = {
+        side: report.frame.pivot(index="tailnum", columns="feature", values=side) for side in ("online", "offline")
+    }
+    served, truth = (model.predict(side[inputs].astype("Float64")) for side in sides.values())
+    moved = abs(served - truth) > 0.05 * abs(truth)
+    assert found.moved == moved.sum() > EACH
+    causes = report.frame.pivot(index="tailnum", columns="feature", values="cause")[inputs]
+    for cause, repaired in found.causes[["cause", "repaired"]].itertuples(index=False):
+        again = sides["online"][inputs].where(causes != cause, sides["offline"][inputs]).astype("Float64")
+        right = abs(model.predict(again) - truth) <= 0.05 * abs(truth)
+        assert repaired == (moved & right).sum()
 
 
 # --- what was served ---------------------------------------------------------------------------------------------------

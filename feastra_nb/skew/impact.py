@@ -91,10 +91,15 @@ class Impact:
         if not self.moved:
             return f"None of {total:,} predictions moved by more than {self.threshold:.0%}."
         text = f"{self.moved:,} of {total:,} predictions moved by more than {self.threshold:.0%}"
-        first = self.frame.iloc[0]
-        if not first["repaired"]:
+        first, cause = self.frame.iloc[0], self.causes.iloc[0]
+        if not cause["repaired"]:
             return f"{text}, none of them because of one cause alone."
-        return f"{text}, {first['repaired']:,} of them because of {first['feature']} ({first['cause']}): {first['advice']}."
+        if cause["repaired"] > first["repaired"]:
+            features = ", ".join(self.frame.loc[self.frame["cause"] == cause["cause"], "feature"].head(3))
+            because = f"{features} together ({cause['cause']})"
+        else:
+            because = f"{first['feature']} ({first['cause']})"
+        return f"{text}, {cause['repaired']:,} of them because of {because}: {ADVICE[cause['cause']]}."
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw how many predictions each feature and cause moved."""
