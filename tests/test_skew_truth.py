@@ -11,6 +11,7 @@ from skew_faults import FAULTS, MINUTE, planted, rewrite
 from sklearn.ensemble import RandomForestRegressor
 
 import feastra_nb as fnb
+from benchmarks.peers import NotHereError, redis_server
 from feastra_nb import flights
 from feastra_nb.errors import ConfigurationError, InvalidFrame
 from feastra_nb.intake.offline_file import path_of
@@ -297,7 +298,7 @@ def repository(tmp_path, planes):
     return build_repository(tmp_path / "repo", planes, {"type": "sqlite", "path": "online.db"})
 
 
-def build_repository(folder, planes, online, offline="duckdb"):
+def build_repository(folder, planes, online, offline="duckdb", created_timestamp_column="made"):
     from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
     from feast.types import Float64, Int64
 
@@ -310,7 +311,9 @@ def build_repository(folder, planes, online, offline="duckdb"):
     (folder / "feature_store.yaml").write_text("\n".join(lines) + "\n")
     plane = Entity(name="plane", join_keys=["tailnum"], value_type=ValueType.STRING)
     source = FileSource(
-        path=str(folder / "planes.parquet"), timestamp_field="event_timestamp", created_timestamp_column="made"
+        path=str(folder / "planes.parquet"),
+        timestamp_field="event_timestamp",
+        created_timestamp_column=created_timestamp_column or "",
     )
     view = FeatureView(
         name="plane_stats", entities=[plane], source=source, ttl=pd.Timedelta("3650d").to_pytimedelta(),
@@ -411,6 +414,50 @@ def test_feasts_own_cassandra_store_is_compared_and_nothing_is_written(tmp_path,
             assert other.skew("plane_stats").ok
             assert other.skew("plane_stats").compared == 100
         assert (content(), tree(repo)) == before
+
+
+def test_a_redis_store_is_compared_in_its_seconds_and_nothing_is_written(tmp_path, planes):
+    """Redis keeps event times in whole seconds: an event that has microseconds is none that is ahead or stale."""
+    redis = pytest.importorskip("redis", reason="no Python package redis")
+    fine = planes.assign(event_timestamp=planes["event_timestamp"] + pd.Timedelta("1234us"))
+    try:
+        with redis_server(tmp_path) as port, redis.Redis(port=port) as client:
+            repo = build_repository(
+                tmp_path / "repo", fine, {"type": "redis", "connection_string": f"127.0.0.1:{port}"}
+            )
+            names = sorted(fine["tailnum"].unique())[:EACH]
+
+            def content():
+                return {key: sorted(client.hgetall(key).items()) for key in client.scan_iter()}, tree(repo)
+
+            before = content()
+            assert len(before[0]) == PLANES
+            with fnb.connect(repo=repo, read_only=True) as other:
+                assert other.skew("plane_stats").ok
+                assert other.explain("plane_stats:flights", {"tailnum": names[0]}).ok
+                other.latency("plane_stats", {"tailnum": names}, batch=1, seconds=0.5, warmup_s=0, progress=False)
+                assert content() == before
+                for fault in ("corrected", "ahead"):
+                    some, names = names[: EACH // 2], names[EACH // 2 :]
+                    rewrite(repo / "planes.parquet", lambda df, fault=fault, some=some: FAULTS[fault](df, some))
+                    found = planted(other.skew("plane_stats"))
+                    assert {plane: cause for plane, cause in found.items() if plane in some} == dict.fromkeys(
+                        some, fault
+                    )
+    except NotHereError as why:
+        pytest.skip(str(why))
+
+
+@pytest.mark.parametrize("fault", ["not_materialized", "ahead", "null", "precision", "scale", "unexplained", "stale"])
+def test_without_a_created_column_the_causes_that_need_none_are_proved(tmp_path, planes, fault):
+    repo = build_repository(
+        tmp_path / "repo", planes, {"type": "sqlite", "path": "online.db"}, created_timestamp_column=None
+    )
+    names = sorted(planes["tailnum"].unique())[:EACH]
+    rewrite(repo / "planes.parquet", lambda df: FAULTS[fault](df, names))
+    expected = {f"new {plane}" if fault == "not_materialized" else plane: fault for plane in names}
+    with fnb.connect(repo=repo, read_only=True) as other:
+        assert planted(other.skew("plane_stats")) == expected
 
 
 def test_a_row_that_feasts_join_loses_is_dropped_offline(open_workspace, planes):
