@@ -653,6 +653,8 @@ class Workspace:
             self._closed = True
             if self._is_ours:
                 self._online_store.shutdown()
+            elif (cluster := getattr(self._online_store, "_cluster", None)) is not None:
+                cluster.shutdown()  # Feast's Cassandra store never closes its own
 
     @property
     def has_history(self) -> bool:

@@ -323,6 +323,9 @@ def build_repository(folder, planes, online, offline="duckdb", created_timestamp
     store.apply([plane, view])
     end = planes["event_timestamp"].max() + pd.Timedelta("1s")
     store.materialize(pd.Timestamp("2000-01-01", tz="UTC").to_pydatetime(), end.to_pydatetime())
+    cluster = getattr(store._get_provider().online_store, "_cluster", None)  # Feast's Cassandra store never closes it
+    if cluster is not None:
+        cluster.shutdown()
     return folder
 
 
@@ -413,6 +416,8 @@ def test_feasts_own_cassandra_store_is_compared_and_nothing_is_written(tmp_path,
         with fnb.connect(repo=repo, read_only=True) as other:
             assert other.skew("plane_stats").ok
             assert other.skew("plane_stats").compared == 100
+            online_store = other.feast._get_provider().online_store
+        assert online_store._cluster.is_shutdown
         assert (content(), tree(repo)) == before
 
 
