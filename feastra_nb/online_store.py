@@ -28,13 +28,20 @@ from pydantic import StrictBool, StrictFloat, StrictInt, StrictStr, model_valida
 from feastra_nb.adapter import precomputed
 from feastra_nb.adapter.many_views import ManyViewStore
 from feastra_nb.adapter.objects import FeastraTable, feature_names, registry_identity, spec_of
-from feastra_nb.adapter.options import ConsistencyConfig, DatacenterConfig, LoadBalancingConfig, RoutingConfig
+from feastra_nb.adapter.options import (
+    AstraConfig,
+    ConsistencyConfig,
+    DatacenterConfig,
+    LoadBalancingConfig,
+    RoutingConfig,
+)
 from feastra_nb.adapter.rows import Read, key_bytes, to_rows
 from feastra_nb.adapter.secrets import hidden, hide_in_repo_config
 from feastra_nb.connection import cluster
+from feastra_nb.connection.astra.access import TOKEN_USER, access, fetched_again
 from feastra_nb.connection.secrets import secret
-from feastra_nb.connection.targets import DEFAULT_PORT, REQUEST_TIMEOUT_S, ClusterSettings, tls_settings
-from feastra_nb.errors import CatalogConflict, ConfigurationError
+from feastra_nb.connection.targets import DEFAULT_PORT, REQUEST_TIMEOUT_S, Astra, ClusterSettings, tls_settings
+from feastra_nb.errors import AuthenticationFailed, CatalogConflict, ConfigurationError, ConnectionFailed, RequestFailed
 from feastra_nb.storage import reader, writer
 from feastra_nb.storage.admission import admit, refuse_future
 from feastra_nb.storage.catalog import Catalog, ViewEntry
@@ -45,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from cassandra.cluster import Session
     from feast import Entity, FeatureView
     from feast.protos.feast.core.Registry_pb2 import Registry as RegistryProto
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
@@ -52,6 +60,7 @@ if TYPE_CHECKING:
     from feast.repo_config import RepoConfig
 
     from feastra_nb.connection.cluster import Database
+    from feastra_nb.connection.secrets import Secret
     from feastra_nb.storage.rows import Rows
 
 STORE_TYPE = "feastra_nb.online_store.FeastraOnlineStore"
@@ -61,7 +70,7 @@ hide_in_repo_config(STORE_TYPE)
 class FeastraOnlineStoreConfig(FeastConfigBaseModel):
     """Configuration of `FeastraOnlineStore`.
 
-    Exactly one of ``hosts``, ``datacenters``, ``secure_bundle_path`` and ``local`` says where the cluster is.
+    Exactly one of ``hosts``, ``datacenters``, ``secure_bundle_path``, ``astra`` and ``local`` says where the cluster is.
     """
 
     type: Literal["feastra_nb.online_store.FeastraOnlineStore"] = "feastra_nb.online_store.FeastraOnlineStore"
@@ -92,7 +101,8 @@ class FeastraOnlineStoreConfig(FeastConfigBaseModel):
     ssl: bool | StrictStr | dict[str, Any] | None = None
     create_keyspace: StrictBool = False
     replication: StrictInt | dict[str, int] | None = None
-    astra: dict[str, Any] | None = None
+    astra: AstraConfig | None = None
+    """A database by name or id, whose bundle is fetched and kept; ``password`` is the token."""
     adopt_registry: StrictBool = False
     """Take over views that another Feast registry has applied to the same keyspace and project."""
 
@@ -104,14 +114,15 @@ class FeastraOnlineStoreConfig(FeastConfigBaseModel):
     def settings(self) -> ClusterSettings:
         """Return the cluster settings that this configuration stands for, starting a local node where it asks for one."""
         hosts, port = self._contact_points()
+        bundle, username, password = self._bundle()
         local_dc = self.load_balancing.local_dc if self.load_balancing else None
         routing = self.routing or RoutingConfig()
         return ClusterSettings(
             hosts=hosts,
             port=port,
-            bundle=self.secure_bundle_path,
-            username=self.username,
-            password=secret(self.password),
+            bundle=bundle,
+            username=username,
+            password=password,
             tls=tls_settings(self.ssl),
             read_dc=routing.read_dc or local_dc,
             write_dc=routing.write_dc or local_dc,
@@ -121,12 +132,28 @@ class FeastraOnlineStoreConfig(FeastConfigBaseModel):
             protocol_version=self.protocol_version,
         )
 
+    def astra_target(self) -> Astra | None:
+        """Return the Astra database whose bundle is to be fetched; None where it is not that."""
+        if self.astra is None:
+            return None
+        token = self.password if self.username in (None, TOKEN_USER) else None
+        return Astra(self.astra.database, token, region=self.astra.region, devops_url=self.astra.devops_url)
+
+    def _bundle(self) -> tuple[str | None, str | None, Secret | None]:
+        target = self.astra_target()
+        if target is None:
+            return self.secure_bundle_path, self.username, secret(self.password)
+        found = access(target)
+        return str(found.bundle), found.username, found.password
+
     def _contact_points(self) -> tuple[tuple[str, ...], int]:
-        given = [name for name in ("hosts", "datacenters", "secure_bundle_path", "local") if getattr(self, name)]
+        given = [
+            name for name in ("hosts", "datacenters", "secure_bundle_path", "astra", "local") if getattr(self, name)
+        ]
         if len(given) != 1:
             raise ConfigurationError(
                 f"online_store has {' and '.join(given) or 'no address'}; exactly one of hosts, datacenters, "
-                "secure_bundle_path and local is needed",
+                "secure_bundle_path, astra and local is needed",
                 hint="hosts: [127.0.0.1], or local: true for a Cassandra on this machine",
             )
         port = self.port or DEFAULT_PORT
@@ -424,7 +451,7 @@ def _open(config: FeastraOnlineStoreConfig) -> _Opened:
     from feastra_nb.connection.cluster import Database, ensure_keyspace, pool
 
     settings = config.settings()
-    session = pool.acquire(settings)
+    session = _session(config, settings)
     try:
         create = config.create_keyspace or bool(config.local)
         ensure_keyspace(session, config.keyspace, create=create, replication=config.replication)
@@ -435,3 +462,19 @@ def _open(config: FeastraOnlineStoreConfig) -> _Opened:
     except BaseException:
         pool.release(settings)
         raise
+
+
+def _session(config: FeastraOnlineStoreConfig, settings: ClusterSettings) -> Session:
+    """Return a session; where a bundle of the cache leads nowhere it is fetched once more."""
+    from feastra_nb.connection.cluster import pool
+
+    target = config.astra_target()
+    try:
+        return pool.acquire(settings)
+    except AuthenticationFailed:
+        raise
+    except (ConnectionFailed, RequestFailed, ConfigurationError):
+        if target is None:
+            raise
+        fetched_again(target)
+        return pool.acquire(settings)

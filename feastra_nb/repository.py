@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feastra_nb.connection.astra.access import TOKEN_USER, TOKEN_VARIABLE, access
 from feastra_nb.connection.secrets import Secret, with_password
-from feastra_nb.connection.targets import Astra, Hosts, Local, astra_credentials
+from feastra_nb.connection.targets import Astra, Hosts, Local
 from feastra_nb.errors import CatalogConflict, ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,22 +30,30 @@ PASSWORD_VARIABLE = "FEASTRA_PASSWORD"  # noqa: S105 - the name of a variable, n
 REGISTRY_PASSWORD_VARIABLE = "FEASTRA_REGISTRY_PASSWORD"  # noqa: S105 - likewise, in a registry's URL
 
 
-def online_store_options(target: Target) -> dict[str, Any]:
-    """Return the ``online_store`` block of a target, without keyspace; secrets stay wrapped."""
+def online_store_options(target: Target, keyspace: str) -> dict[str, Any]:
+    """Return the ``online_store`` block of a target; secrets stay wrapped."""
     if isinstance(target, Local):
         from feastra_nb.connection.local import start
 
         node = start(name=target.name, nodes=target.nodes, heap_mb=target.heap_mb)
         return {"hosts": list(node.hosts), "port": node.port, "create_keyspace": True}
     if isinstance(target, Astra):
-        username, password = astra_credentials(target)
-        if target.bundle is None:
-            raise ConfigurationError(
-                "Astra needs the path of a secure connect bundle",
-                hint="download it from the Astra portal (Connect, Drivers) and pass fnb.Astra(bundle=…)",
-            )
-        return {"secure_bundle_path": str(Path(target.bundle).absolute()), "username": username, "password": password}
+        return _astra_options(target, keyspace)
     return _hosts_options(target)
+
+
+def _only_read(target: Target) -> Target:
+    return replace(target, create_keyspace=False) if isinstance(target, Astra) else target
+
+
+def _astra_options(target: Astra, keyspace: str) -> dict[str, Any]:
+    """Return how to reach a database: by the bundle that was given, or by id and region, for which one is in the cache."""
+    found = access(target, keyspace)
+    login = {"username": found.username, "password": found.password}
+    if found.database_id is None:
+        return {"secure_bundle_path": str(found.bundle), **login}
+    astra = {"database": found.database_id, "region": found.region, "devops_url": found.devops_url}
+    return {"astra": {key: value for key, value in astra.items() if value is not None}, **login}
 
 
 def _hosts_options(target: Hosts) -> dict[str, Any]:
@@ -83,7 +92,7 @@ def repo_config(
         "keyspace": keyspace,
         "retain": retain,
         "consistency": {"read": consistency, "write": consistency},
-        **online_store_options(target),
+        **online_store_options(_only_read(target) if read_only else target, keyspace),
         **({"create_keyspace": False} if read_only else {}),
     }
     return RepoConfig(
@@ -159,8 +168,8 @@ def save(feature_store: FeatureStore, target: Target, path: Path) -> Path:
 
 _HEADER = f"""\
 # Made by feastra_nb: an ordinary Feast repository. `feast materialize-incremental`, `feast serve` and all else work here;
-# they need `pip install feastra-nb`. Secrets are not in here: a password is read from ${PASSWORD_VARIABLE}, the one
-# in a registry's URL from ${REGISTRY_PASSWORD_VARIABLE}.
+# they need `pip install feastra-nb`. Secrets are not in here: a password is read from ${PASSWORD_VARIABLE}, a token of
+# Astra from ${TOKEN_VARIABLE}, the password in a registry's URL from ${REGISTRY_PASSWORD_VARIABLE}.
 """
 
 
@@ -176,7 +185,10 @@ def _save_registry(feature_store: FeatureStore, path: Path) -> Any:
 
 def _yaml_of(config: RepoConfig, target: Target, registry: Any) -> dict[str, Any]:
     online = {**config.online_config} if hasattr(config, "online_config") else {}
-    online = {key: _public(key, value) for key, value in online.items()}
+    variable = (
+        TOKEN_VARIABLE if isinstance(target, Astra) and online.get("username") == TOKEN_USER else PASSWORD_VARIABLE
+    )
+    online = {key: _public(key, value, variable) for key, value in online.items()}
     if isinstance(target, Local) and target.nodes == 1:
         # Ports of a local node are its own affair: the saved repository finds or starts it.
         for key in ("hosts", "port", "create_keyspace"):
@@ -194,9 +206,9 @@ def _yaml_of(config: RepoConfig, target: Target, registry: Any) -> dict[str, Any
     }
 
 
-def _public(key: str, value: Any) -> Any:
+def _public(key: str, value: Any, variable: str) -> Any:
     if isinstance(value, Secret) or key == "password":
-        return f"${{{PASSWORD_VARIABLE}}}"
+        return f"${{{variable}}}"
     return os.fspath(value) if isinstance(value, Path) else value
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feastra_nb.connection.astra.access import KEYSPACE_VARIABLE
 from feastra_nb.connection.choice import choose_target, local_names
-from feastra_nb.connection.targets import DEFAULT_CONSISTENCY, Local, short
+from feastra_nb.connection.targets import DEFAULT_CONSISTENCY, Astra, Local, short
 from feastra_nb.errors import ConfigurationError, ReadOnly, UnknownName, WorkspaceClosed, close_names
 
 if TYPE_CHECKING:
@@ -113,6 +115,8 @@ def _names(target: Target, project: str | None, keyspace: str | None, folder: Pa
     if isinstance(target, Local):
         own_project, own_keyspace = local_names(folder)
         return project or own_project, keyspace or own_keyspace
+    if isinstance(target, Astra):
+        keyspace = keyspace or os.environ.get(KEYSPACE_VARIABLE)
     missing = [name for name, value in (("project", project), ("keyspace", keyspace)) if not value]
     if project is None or keyspace is None:
         raise ConfigurationError(

@@ -1,18 +1,13 @@
 """A node that asks for a password over TLS and allows few tables: what must be said to it, and what it makes us say."""
 
-import datetime as dt
-import ipaddress
 import logging
 import os
 import traceback
 
 import pandas as pd
 import pytest
+from certificates import make_certificate, pem, public_pem
 from conftest import JVM_OPTIONS
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 import feastra_nb as fnb
 from feastra_nb.connection import local
@@ -24,38 +19,13 @@ PASSWORD = "swordfish-4711"  # noqa: S105
 LOGIN = {"username": "cassandra", "password": "cassandra"}
 
 
-def make_certificate(subject, issuer=None, *, hosts=()):
-    """Return (key, certificate): of an authority without an issuer, else of a server."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
-    issuer_key, issuer_name = (key, name) if issuer is None else (issuer[0], issuer[1].subject)
-    now = dt.datetime.now(tz=dt.timezone.utc)
-    builder = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(issuer_name).public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1)).not_valid_after(now + dt.timedelta(days=2))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-    )  # fmt: skip
-    if hosts:
-        names = [x509.IPAddress(ipaddress.ip_address(host)) for host in hosts]
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return key, builder.sign(issuer_key, hashes.SHA256())
-
-
-def pem(key, certificate):
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return private.decode() + certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory):
     """An authority of our own, its certificate's path, and that of one that has signed nothing."""
     folder = tmp_path_factory.mktemp("certificates")
     ours, other = make_certificate("test authority"), make_certificate("other authority")
     for name, (_key, certificate) in (("ca.pem", ours), ("other.pem", other)):
-        (folder / name).write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        (folder / name).write_text(public_pem(certificate))
     return ours, folder / "ca.pem", folder / "other.pem"
 
 
@@ -64,10 +34,9 @@ def guarded(authority):
     """A node with TLS and passwords."""
     ours, _ca, _other = authority
     key, certificate = make_certificate("node", ours, hosts=["127.0.0.1"])
-    ours_pem = ours[1].public_bytes(serialization.Encoding.PEM).decode()
     factory = {
         "class_name": "org.apache.cassandra.security.PEMBasedSslContextFactory",
-        "parameters": {"private_key": pem(key, certificate), "trusted_certificates": ours_pem},
+        "parameters": {"private_key": pem(key, certificate), "trusted_certificates": public_pem(ours[1])},
     }
     encryption = {"enabled": True, "optional": False, "ssl_context_factory": factory}
     settings = {

@@ -1,6 +1,7 @@
 """What must not be seen is not seen."""
 
 import pickle
+import zipfile
 from types import SimpleNamespace
 
 import dill
@@ -39,9 +40,14 @@ def test_a_target_hides_its_secrets(target):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_feast_configuration_of_a_workspace_hides_the_password(target, tmp_path):
+def test_the_feast_configuration_of_a_workspace_hides_the_password(target, tmp_path, monkeypatch):
     from feastra_nb.repository import repo_config
 
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile("b.zip", "w") as archive:
+        for name in ("ca.crt", "cert", "key"):
+            archive.writestr(name, name)
+        archive.writestr("config.json", '{"host": "h", "port": 1}')
     config = repo_config(
         target,
         project="p",

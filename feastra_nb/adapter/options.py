@@ -34,3 +34,11 @@ class LoadBalancingConfig(FeastConfigBaseModel):
 
     load_balancing_policy: StrictStr = "TokenAwarePolicy(DCAwareRoundRobinPolicy)"
     local_dc: StrictStr = "datacenter1"
+
+
+class AstraConfig(FeastConfigBaseModel):
+    """An Astra DB database; the token is the store's ``password``, or ``ASTRA_DB_APPLICATION_TOKEN``."""
+
+    database: StrictStr
+    region: StrictStr | None = None
+    devops_url: StrictStr | None = None

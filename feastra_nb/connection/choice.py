@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from feastra_nb.connection.astra.access import KEYSPACE_VARIABLE, TOKEN_VARIABLE, with_environment
 from feastra_nb.connection.targets import DEFAULT_PORT, Astra, Hosts, Local, Target
 from feastra_nb.errors import ConfigurationError
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 def choose_target(environment: Mapping[str, str] | None = None) -> tuple[Target, str | None]:
     """Return the target that environment or profile name, and its keyspace; ``Local()`` where neither does.
 
-    Read from the environment: ``ASTRA_DB_SECURE_BUNDLE_PATH`` with ``ASTRA_DB_APPLICATION_TOKEN`` (and ``ASTRA_DB_KEYSPACE``), or
+    Read from the environment: a database (``ASTRA_DB_ID``, ``ASTRA_DB_DATABASE_ID``, ``ASTRA_DB_API_ENDPOINT``) or a bundle
+    (``ASTRA_DB_SECURE_BUNDLE_PATH``), with ``ASTRA_DB_APPLICATION_TOKEN`` (and ``ASTRA_DB_KEYSPACE``), or
     ``CASSANDRA_CONTACT_POINTS`` with ``CASSANDRA_PORT``, ``CASSANDRA_USERNAME``, ``CASSANDRA_PASSWORD``, ``CASSANDRA_KEYSPACE``.
 
     Examples
@@ -28,9 +30,9 @@ def choose_target(environment: Mapping[str, str] | None = None) -> tuple[Target,
     'features'
     """
     env = os.environ if environment is None else environment
-    bundle = env.get("ASTRA_DB_SECURE_BUNDLE_PATH")
-    if bundle:
-        return Astra(bundle=bundle, token=env.get("ASTRA_DB_APPLICATION_TOKEN")), env.get("ASTRA_DB_KEYSPACE")
+    astra = with_environment(Astra(token=env.get(TOKEN_VARIABLE)), env)
+    if astra.database or astra.bundle:
+        return astra, env.get(KEYSPACE_VARIABLE)
     points = env.get("CASSANDRA_CONTACT_POINTS")
     if points:
         return _hosts(points, env), env.get("CASSANDRA_KEYSPACE")

@@ -171,22 +171,29 @@ class Astra:
     Parameters
     ----------
     database
-        Name or id of the database.
+        Name, id or API endpoint of the database.
     token
-        Application token (``AstraCS:…``), used as the password of the user ``token``.
+        Application token (``AstraCS:…``), or the path of the JSON file that the portal gives with it.
     region
         One of the database's regions; None for its first.
     bundle
-        Path of the secure connect bundle.
+        Path of the secure connect bundle; None to fetch it, and keep it in the user's cache.
     client_id, client_secret
-        The older kind of credentials, instead of a token.
+        The older kind of credentials, instead of a token; they need a bundle.
+    resume
+        Wake the database if it hibernates, and wait.
+    create_keyspace
+        Make the keyspace if it is not there, and wait.
     devops_url
         Base address of the DevOps API, where it is not the public one.
 
+    What is not given is looked for in the environment (``ASTRA_DB_APPLICATION_TOKEN``, ``ASTRA_DB_ID`` …), see
+    ``docs/connecting.md``.
+
     Examples
     --------
-    >>> Astra(bundle="secure-connect-db.zip", token="AstraCS:swordfish")
-    Astra(database=None, token='***', region=None, bundle='secure-connect-db.zip', client_id=None, client_secret=None)
+    >>> short(Astra("features", token="AstraCS:swordfish"))
+    "Astra(database='features', token='***')"
     """
 
     database: str | None = None
@@ -195,6 +202,8 @@ class Astra:
     bundle: str | None = None
     client_id: str | None = None
     client_secret: str | None = None
+    resume: bool = False
+    create_keyspace: bool = False
     devops_url: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -251,21 +260,3 @@ def tls_settings(
                 raise ConfigurationError(f"unknown ssl option {name!r}", hint=", ".join(known))
         return TlsSettings(**value)  # type: ignore[arg-type]
     return value
-
-
-def astra_credentials(target: Astra) -> tuple[str, Secret]:
-    """Return the user name and password that an Astra target stands for.
-
-    Raises
-    ------
-    ConfigurationError
-        Neither a token nor Client ID and Secret were given.
-    """
-    if target.token is not None:
-        return "token", Secret(target.token)
-    if target.client_id is not None and target.client_secret is not None:
-        return target.client_id, Secret(target.client_secret)
-    raise ConfigurationError(
-        "Astra needs a token, or a Client ID with its Client Secret",
-        hint='fnb.Astra(token="AstraCS:…"); a token is made in the Astra portal under Settings, Tokens',
-    )

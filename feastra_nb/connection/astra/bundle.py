@@ -1,0 +1,136 @@
+"""The secure connect bundle: checked, and kept in the user's cache, readable by the user alone."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from feastra_nb.connection.local.files import cache_dir
+from feastra_nb.errors import ConfigurationError, ConnectionFailed
+
+if TYPE_CHECKING:
+    from feastra_nb.connection.astra.api import Api
+    from feastra_nb.connection.astra.databases import Database
+
+LIMIT_BYTES = 1_000_000  # a bundle has some 20 kB
+MEMBER_LIMIT_BYTES = 5_000_000
+MEMBERS = ("ca.crt", "cert", "key", "config.json")  # what the driver reads
+_AGAIN = "fetch it again: fnb.Astra(database=…, token=…), or the Astra portal (Connect, Drivers)"
+
+
+def fetch(api: Api, database: Database, region: str) -> bytes:
+    """Fetch the bundle of one of a database's regions, and check it.
+
+    Raises
+    ------
+    ConnectionFailed
+        It cannot be had, or is none.
+    """
+    answer = api.ask(f"/v2/databases/{database.id}/secureBundleURL?all=true")
+    url = _address(answer, database, region)
+    if url is None:
+        raise ConnectionFailed(
+            f"Astra names no bundle for the region {region!r} of {database}", hint="is the region still being added?"
+        )
+    content = api.download(url, LIMIT_BYTES)
+    check(content, f"the bundle of {database} in {region}")
+    return content
+
+
+def _address(answer: Any, database: Database, region: str) -> str | None:
+    """Return the address for a region, of a list with one for each data centre, or of an object for the first alone."""
+    every = [one for one in (answer if isinstance(answer, list) else [answer]) if isinstance(one, dict)]
+    centres = [name for name, where in database.centres if where == region]
+    for one in every:
+        # The API has misspelt the name once, and keeps it.
+        centre = one.get("datacenterID") or one.get("datcenterID")
+        unnamed = len(every) == 1 and not centre and "region" not in one and region == database.regions[0]
+        if one.get("downloadURL") and (one.get("region") == region or centre in centres or unnamed):
+            return str(one["downloadURL"])
+    return None
+
+
+def check(content: bytes, what: str) -> None:
+    """Make sure that a bundle is one: a whole zip with what the driver reads, and no member that leaves its folder.
+
+    Raises
+    ------
+    ConnectionFailed
+        It is not.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            broken = archive.testzip()
+            names = archive.namelist()
+            large = [one.filename for one in archive.infolist() if one.file_size > MEMBER_LIMIT_BYTES]
+            config = json.loads(archive.read("config.json")) if "config.json" in names else None
+    except (zipfile.BadZipFile, ValueError, OSError) as exc:
+        raise ConnectionFailed(f"{what} is damaged: {exc}", hint=_AGAIN) from exc
+    outside = [name for name in names if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts]
+    missing = [name for name in MEMBERS if name not in names]
+    if broken or large or outside or missing or not isinstance(config, dict) or "host" not in config:
+        reasons = [
+            f"{title} {', '.join(found)}"
+            for title, found in (
+                ("it lacks", missing), ("damaged:", [broken] if broken else []), ("too large:", large),
+                ("outside its folder:", outside),
+            )
+            if found
+        ]  # fmt: skip
+        raise ConnectionFailed(f"{what} is no secure connect bundle: {'; '.join(reasons) or 'no host'}", hint=_AGAIN)
+
+
+def cached_path(database_id: str, region: str) -> Path:
+    """Return where the bundle of a database's region is kept."""
+    return cache_dir() / "bundles" / f"{database_id}-{region}.zip"
+
+
+def keep(content: bytes, path: Path) -> Path:
+    """Write a bundle where only the user can read it, at once or not at all.
+
+    Raises
+    ------
+    ConfigurationError
+        The cache cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.chmod(0o700)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # which makes it 0600
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as exc:
+        raise ConfigurationError(
+            f"cannot keep the bundle in {path.parent}: {exc}", hint="FEASTRA_CACHE names another folder"
+        ) from exc
+    return path
+
+
+def check_file(path: Path) -> None:
+    """Make sure that a file is a bundle.
+
+    Raises
+    ------
+    ConfigurationError
+        It is not there.
+    ConnectionFailed
+        It is none.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        raise ConfigurationError(
+            f"the secure connect bundle {path} cannot be read: {exc.strerror}",
+            hint="download it from the Astra portal (Connect, Drivers), or leave bundle= out and it is fetched",
+        ) from exc
+    check(content, f"{path}")

@@ -1,0 +1,1 @@
+"""Astra DB on loopback, of real parts: what the tests, and a developer without an account, connect to."""

@@ -1,0 +1,153 @@
+"""A database of Astra: a real Cassandra behind TLS, client certificates and passwords, and what its bundle leads to."""
+
+from __future__ import annotations
+
+import io
+import json
+import ssl
+import threading
+import zipfile
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+from certificates import make_certificate, pem, public_pem
+
+from astra_stand_in.devops import TOKEN
+from astra_stand_in.sni import router
+from feastra_nb.connection import local
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from feastra_nb.connection.local import LocalCassandra
+
+HOST = "127.0.0.1"
+KEYSPACE = "default_keyspace"
+CLIENT_ID, CLIENT_SECRET = "StandInClientId", "stand-in+secret,1"
+
+
+@dataclass(frozen=True)
+class AstraDatabase:
+    """A running database.
+
+    Parameters
+    ----------
+    bundle
+        Its secure connect bundle; ``foreign`` is one with certificates of another authority.
+    """
+
+    node: LocalCassandra
+    bundle: bytes
+    foreign: bytes
+
+
+@contextmanager
+def database(name: str, folder: Path):
+    """Start a node behind a router and a metadata service, with keyspace and roles."""
+    authority, other = make_certificate("Astra's authority"), make_certificate("another authority")
+    server = make_certificate("node", authority, hosts=[HOST])
+    with ExitStack() as stack:
+        node = local.start(name=name, settings=_settings(server, authority), progress=False)
+        stack.callback(local.purge, name)
+        host_id = _furnish(node, _client_context(authority, folder / "admin.pem"))
+        port = stack.enter_context(router({host_id: (HOST, node.port)}))
+        metadata = stack.enter_context(_metadata(host_id, port, server, authority, folder / "metadata.pem"))
+        yield AstraDatabase(node, _bundle(authority, metadata), _bundle(other, metadata))
+
+
+def _settings(server, authority):
+    factory = {
+        "class_name": "org.apache.cassandra.security.PEMBasedSslContextFactory",
+        "parameters": {"private_key": pem(*server), "trusted_certificates": public_pem(authority[1])},
+    }
+    return {
+        "authenticator": "PasswordAuthenticator",
+        "authorizer": "CassandraAuthorizer",
+        "client_encryption_options": {
+            "enabled": True, "optional": False, "require_client_auth": True, "ssl_context_factory": factory,
+        },
+    }  # fmt: skip
+
+
+def _client_context(authority, path: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=public_pem(authority[1]))
+    path.write_text(pem(*make_certificate("client", authority)))
+    context.load_cert_chain(path)
+    return context
+
+
+def _furnish(node: LocalCassandra, context: ssl.SSLContext) -> str:
+    """Make the keyspace and the roles of token and client, which as on Astra may make no keyspace; return the host's id."""
+    from cassandra.auth import PlainTextAuthProvider
+    from cassandra.cluster import Cluster
+
+    login = PlainTextAuthProvider("cassandra", "cassandra")
+    with Cluster([HOST], port=node.port, auth_provider=login, ssl_context=context, protocol_version=4) as cluster:
+        session = cluster.connect()
+        for keyspace in (KEYSPACE, "models"):
+            session.execute(
+                f"CREATE KEYSPACE IF NOT EXISTS {keyspace} "
+                "WITH replication = {'class': 'NetworkTopologyStrategy', 'datacenter1': 1}"
+            )
+        for role, password in (("token", TOKEN), (CLIENT_ID, CLIENT_SECRET)):
+            session.execute(f"CREATE ROLE IF NOT EXISTS \"{role}\" WITH PASSWORD = '{password}' AND LOGIN = true")
+            for keyspace in (KEYSPACE, "models"):
+                session.execute(f'GRANT ALL ON KEYSPACE {keyspace} TO "{role}"')
+        return str(session.execute("SELECT host_id FROM system.local").one().host_id)
+
+
+@contextmanager
+def _metadata(host_id: str, router_port: int, server, authority, path: Path):
+    """Serve where the database's nodes are, over TLS with client certificates; yield the port."""
+    body = json.dumps(
+        {
+            "contact_info": {
+                "type": "sni_proxy", "local_dc": "datacenter1", "contact_points": [host_id],
+                "sni_proxy_address": f"{HOST}:{router_port}",
+            }
+        }
+    ).encode()  # fmt: skip
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/metadata" else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_) -> None:
+            pass
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=public_pem(authority[1]))
+    path.write_text(pem(*server))
+    context.load_cert_chain(path)
+    serving = ThreadingHTTPServer((HOST, 0), Handler)
+    serving.socket = context.wrap_socket(serving.socket, server_side=True)
+    threading.Thread(target=serving.serve_forever, daemon=True).start()
+    try:
+        yield serving.server_address[1]
+    finally:
+        serving.shutdown()
+        serving.server_close()
+
+
+def _bundle(authority, metadata_port: int) -> bytes:
+    both = pem(*make_certificate("client", authority))
+    key, certificate = both.split("-----BEGIN CERTIFICATE-----")
+    members = {
+        "ca.crt": public_pem(authority[1]),
+        "cert": f"-----BEGIN CERTIFICATE-----{certificate}",
+        "key": key,
+        "config.json": json.dumps(
+            {"host": HOST, "port": metadata_port, "localDC": "datacenter1", "keyspace": KEYSPACE}
+        ),
+    }
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name, text)
+    return content.getvalue()
