@@ -1,5 +1,6 @@
 """``python -m astra_stand_in`` in ``tests/``: Astra on this machine until Ctrl-C, for a notebook without an account."""
 
+import os
 import tempfile
 import threading
 from pathlib import Path
@@ -11,7 +12,11 @@ from astra_stand_in.devops import TOKEN, database, devops
 
 def main() -> None:
     """Start it, say how to connect, and wait."""
-    with tempfile.TemporaryDirectory() as folder, running("astra-stand-in", Path(folder)) as here, devops() as api:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(f"astra-stand-in-{os.getpid()}", Path(folder)) as here,
+        devops() as api,
+    ):
         api.add(database(1, "features", keyspaces=(KEYSPACE, "models")))
         api.bundles["us-east1"] = here.bundle
         print(f"export ASTRA_DEVOPS_URL={api.url} ASTRA_DB_ID=features ASTRA_DB_KEYSPACE={KEYSPACE}")
