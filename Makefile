@@ -30,7 +30,7 @@ check: env ## lint and types
 bench: env ## all benchmarks, beside Feast's own stores; they assert nothing about time
 	$(BIN)/python -m benchmarks.run
 
-bench-quick: env ## the same in about two minutes: fewer entities, fewer rounds
+bench-quick: env ## the same in two to three minutes: fewer entities, fewer rounds
 	$(BIN)/python -m benchmarks.run --size quick
 
 lab: env ## JupyterLab on the notebooks
