@@ -209,6 +209,14 @@ def test_nothing_is_found_on_a_clean_store_with_ties_backfills_and_late_rows(ws,
         assert set(report.frame["verdict"]) == {"match"}
 
 
+def test_nothing_is_found_in_a_million_clean_cells_at_any_instant(stored, planes):
+    rng = np.random.default_rng(4)
+    rows = planes[["tailnum", "event_timestamp"]].iloc[rng.integers(0, len(planes), 500_000)]
+    offsets = pd.to_timedelta(rng.integers(-(10**12), 10**12, len(rows)), unit="us")
+    report = stored.skew("plane_stats", spine=rows.assign(event_timestamp=rows["event_timestamp"] + offsets))
+    assert (report.compared, report.differing, report.unknown) == (1_000_000, 0, 0)
+
+
 def test_a_value_that_matches_one_of_several_equal_rows_is_a_match_and_says_so(stored):
     def tie(frame):
         rows = frame.groupby("tailnum").tail(1)
