@@ -43,7 +43,7 @@ def online_store_options(target: Target, keyspace: str) -> dict[str, Any]:
 
 
 def _only_read(target: Target) -> Target:
-    return replace(target, create_keyspace=False) if isinstance(target, Astra) else target
+    return replace(target, create_keyspace=False, create_database=False) if isinstance(target, Astra) else target
 
 
 def _astra_options(target: Astra, keyspace: str) -> dict[str, Any]:

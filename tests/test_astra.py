@@ -13,7 +13,14 @@ from conftest import JVM_OPTIONS
 
 import feastra_nb as fnb
 from feastra_nb.connection.astra import bundle
-from feastra_nb.errors import AuthenticationFailed, ConfigurationError, ConnectionFailed, FeastraError, KeyspaceNotFound
+from feastra_nb.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    ConnectionFailed,
+    FeastraError,
+    KeyspaceNotFound,
+    UnknownName,
+)
 
 WRONG = "AstraCS:Wrong" + TOKEN[13:]
 
@@ -155,6 +162,19 @@ def test_a_keyspace_is_made_through_the_api_only_when_asked(astra, connect, monk
     with pytest.raises(KeyspaceNotFound):  # the stand-in's API makes none in the node
         connect(fnb.Astra("features", TOKEN, create_keyspace=True), keyspace="fresh").status()
     assert astra.asked("/v2/databases/00000000-0000-4000-8000-000000000001/keyspaces/fresh")
+
+
+def test_a_database_is_made_only_when_asked(astra, connect, monkeypatch):
+    with pytest.raises(UnknownName, match="no database 'new'"):
+        connect(fnb.Astra("new", TOKEN))
+    with pytest.raises(ConfigurationError, match="in which region") as caught:
+        connect(fnb.Astra("new", TOKEN, create_database=True))
+    assert "eu-west-1, us-east1" in caught.value.hint
+    monkeypatch.setattr("feastra_nb.connection.astra.databases.POLL_S", 0.01)
+    for _time in range(2):  # the second time it is there
+        ws = connect(fnb.Astra("new", TOKEN, region="us-east1", create_database=True))
+        assert ws.status() is not None
+    assert len([one for one in astra.seen if one[:2] == ("POST", "/v2/databases")]) == 1
 
 
 def test_a_saved_repository_names_the_database_and_no_secret(astra, connect, frame, tmp_path, monkeypatch):

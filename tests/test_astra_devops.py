@@ -147,6 +147,26 @@ def test_a_keyspace_is_made_and_waited_for(databases, pauses):
     assert len(pauses) == 2
 
 
+def test_a_database_is_made_and_waited_for(astra, databases, pauses):
+    made = databases.make("new", "eu-west-1", "models")
+    assert (made.name, made.status, made.regions, made.keyspaces) == ("new", "ACTIVE", ("eu-west-1",), ("models",))
+    assert databases.find("new") == made
+    assert pauses
+
+
+def test_a_database_cannot_be_made_in_an_unknown_region(databases):
+    with pytest.raises(UnknownName, match="in the region 'eu-west1'") as caught:
+        databases.make("new", "eu-west1", "models")
+    assert caught.value.hint.startswith("did you mean eu-west-1")
+
+
+def test_a_plan_without_room_says_so_and_is_asked_once(astra, databases):
+    astra.most = 1
+    with pytest.raises(RequestFailed, match="no room for another database"):
+        databases.make("new", "us-east1", "models")
+    assert len([one for one in astra.seen if one[0] == "POST"]) == 1
+
+
 # --- refusals ----------------------------------------------------------------------------------------------------------
 
 

@@ -184,6 +184,8 @@ class Astra:
         Wake the database if it hibernates, and wait.
     create_keyspace
         Make the keyspace if it is not there, and wait.
+    create_database
+        Make the database if there is none of that name, in ``region`` and with the keyspace, and wait.
     devops_url
         Base address of the DevOps API, where it is not the public one.
 
@@ -204,6 +206,7 @@ class Astra:
     client_secret: str | None = None
     resume: bool = False
     create_keyspace: bool = False
+    create_database: bool = False
     devops_url: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 TOKEN = "AstraCS:StandInClientId:" + "5" * 64
 READER = "AstraCS:StandInReader:" + "7" * 64
+REGIONS = {"us-east1": "GCP", "eu-west-1": "AWS"}
 RESUMING_POLLS = 2  # answers RESUMING or MAINTENANCE this often before ACTIVE
 
 
@@ -50,6 +51,7 @@ class DevOps:
     seen: list = field(default_factory=list)
     polls: dict[str, int] = field(default_factory=dict)
     slow_s: float = 0.0
+    most: int = 1_000
     url: str = ""
 
     def add(self, *databases: dict) -> None:
@@ -63,8 +65,8 @@ class DevOps:
 
     # --- answers ---
 
-    def answer(self, method: str, path: str, query: dict, headers):
-        """Return status, content type and body of an answer."""
+    def answer(self, method: str, path: str, query: dict, headers, body: bytes):
+        """Return status, body and further headers of an answer."""
         if self.trouble:
             return self._trouble(self.trouble.pop(0))
         if path.startswith("/download/"):
@@ -76,7 +78,24 @@ class DevOps:
             return 401, _json({"errors": [{"ID": 340018, "message": "jwt not valid"}]})
         if method == "POST" and given.endswith(READER):
             return 403, _json({"errors": [{"ID": 2000, "message": "missing permission db-cql"}]})
+        return self._authorized(method, path, query, body)
+
+    def _authorized(self, method: str, path: str, query: dict, body: bytes):
+        if path == "/v2/regions/serverless":
+            return 200, _json(
+                [{"name": name, "cloudProvider": cloud, "enabled": True} for name, cloud in REGIONS.items()]
+            )
+        if method == "POST" and path == "/v2/databases":
+            return self._make(json.loads(body))
         return self._of_databases(method, path.strip("/").split("/"), query)
+
+    def _make(self, asked: dict):
+        if len(self.databases) >= self.most:
+            return 422, _json({"errors": [{"ID": 2000130, "message": "the plan has no room for another database"}]})
+        one = database(100 + len(self.databases), asked["name"], "PENDING", (asked["region"],), (asked["keyspace"],))
+        self.add(one)
+        self._busy(self.databases[one["id"]], "INITIALIZING")
+        return 201, b"", {"Location": one["id"]}
 
     def _trouble(self, kind):
         if kind == "html":
@@ -147,15 +166,17 @@ def devops():
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
-            self.rfile.read(length)
+            asked = self.rfile.read(length)
             parts = urlsplit(self.path)
             query = {name: values[0] for name, values in parse_qs(parts.query).items()}
             state.seen.append((self.command, parts.path, dict(self.headers), query))
             time.sleep(state.slow_s)
-            status, body = state.answer(self.command, parts.path, query, self.headers)
+            status, body, *more = state.answer(self.command, parts.path, query, self.headers, asked)
             self.send_response(status)
             self.send_header("Content-Type", "text/html" if body.startswith(b"<") else "application/json")
             self.send_header("Content-Length", str(len(body)))
+            for name, value in dict(*more).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 

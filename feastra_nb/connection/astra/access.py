@@ -19,6 +19,7 @@ from feastra_nb.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from feastra_nb.connection.astra.databases import Database
     from feastra_nb.connection.targets import Astra
 
 TOKEN_VARIABLE = "ASTRA_DB_APPLICATION_TOKEN"  # noqa: S105 - the name of a variable, not its value
@@ -30,6 +31,7 @@ BUNDLE_VARIABLE, REGION_VARIABLE, KEYSPACE_VARIABLE = (
 )
 URL_VARIABLE = "ASTRA_DEVOPS_URL"
 TOKEN_USER = "token"  # noqa: S105 - the user name that goes with every token
+DEFAULT_KEYSPACE = "default_keyspace"  # of a new database, as the portal calls it
 KEYRING = ("feastra_nb", "astra")  # service and name of the entry
 _TOKEN_HINT = (
     'fnb.Astra(token="AstraCS:…") or ASTRA_DB_APPLICATION_TOKEN; one is made in the Astra portal, Settings, Tokens'  # noqa: S105
@@ -99,12 +101,12 @@ def _of_database(said: Astra, token: Secret, keyspace: str | None) -> Access:
     database_id, region = known_id(str(said.database))
     region = said.region or region
     url = said.devops_url
-    asks = said.resume or said.create_keyspace
+    asks = said.resume or said.create_keyspace or said.create_database
     if not asks and database_id and region and (path := bundle.cached_path(database_id, region)).exists():
         return Access(TOKEN_USER, token, path, database_id, region, url)
     api = Api(token, url or PUBLIC_URL)
     databases = Databases(api)
-    database = databases.ready(databases.find(str(said.database)), resume=said.resume)
+    database = databases.ready(_found_or_made(databases, said, keyspace), resume=said.resume)
     region = databases.region(database, region)
     if said.create_keyspace and keyspace and keyspace not in database.keyspaces:
         databases.make_keyspace(database, keyspace)
@@ -112,6 +114,18 @@ def _of_database(said: Astra, token: Secret, keyspace: str | None) -> Access:
     if not path.exists():
         bundle.keep(bundle.fetch(api, database, region), path)
     return Access(TOKEN_USER, token, path, database.id, region, url)
+
+
+def _found_or_made(databases: Databases, said: Astra, keyspace: str | None) -> Database:
+    name = str(said.database)
+    if not said.create_database or known_id(name)[0] or any(one.name == name for one in databases):
+        return databases.find(name)
+    if said.region is None:
+        raise ConfigurationError(
+            f"in which region to make the database {name!r} is not said",
+            hint=f'fnb.Astra(…, region="…"): {", ".join(sorted(databases.regions()))}',
+        )
+    return databases.make(name, said.region, keyspace or DEFAULT_KEYSPACE)
 
 
 def fetched_again(target: Astra) -> Access:

@@ -203,6 +203,33 @@ class Databases:
         with contextlib.suppress(RequestFailed, UnknownName):
             self.api.knock(f"{url}/api/json/v1/{keyspace}", {"findCollections": {}})
 
+    def regions(self) -> dict[str, str]:
+        """Return the regions that a database can be made in, each with its cloud provider."""
+        found = self.api.get("/v2/regions/serverless", **{"region-type": "vector", "filter-by-org": "enabled"})
+        return {str(one["name"]): str(one["cloudProvider"]) for one in found if one.get("enabled", True)}
+
+    def make(self, name: str, region: str, keyspace: str) -> Database:
+        """Make a serverless database with a keyspace, and wait for it, which takes some minutes.
+
+        Raises
+        ------
+        UnknownName
+            There is no such region.
+        RequestFailed
+            Astra refuses, such as where the plan has no room for another.
+        """
+        clouds = self.regions()
+        if region not in clouds:
+            raise UnknownName(f"no database can be made in the region {region!r}", hint=close_names(region, clouds))
+        made = self.api.post(
+            "/v2/databases",
+            {
+                "name": name, "keyspace": keyspace, "cloudProvider": clouds[region], "region": region,
+                "tier": "serverless", "capacityUnits": 1, "dbType": "vector",
+            },
+        )  # fmt: skip
+        return self._active(self.get(made.headers["location"]))
+
     def make_keyspace(self, database: Database, keyspace: str) -> Database:
         """Make a keyspace, which CQL cannot on Astra, and wait for the database to be active again."""
         self.api.post(f"/v2/databases/{database.id}/keyspaces/{keyspace}")
