@@ -94,9 +94,21 @@ def test_the_bundle_is_kept_for_the_user_alone_and_not_fetched_again(astra, conn
 
 def test_a_cached_bundle_that_leads_nowhere_is_fetched_again(astra, connect):
     path = bundle.cached_path("00000000-0000-4000-8000-000000000001", "us-east1")
-    bundle.keep(astra.bundles["eu-west1"], path)  # of another authority
-    connect(fnb.Astra("features", TOKEN, region="us-east1")).status()
-    assert path.read_bytes() == astra.bundles["us-east1"]
+    for name in ("features", "00000000-0000-4000-8000-000000000001"):
+        bundle.keep(astra.bundles["eu-west1"], path)  # of another authority
+        with connect(fnb.Astra(name, TOKEN, region="us-east1")) as ws:
+            ws.status()
+        assert path.read_bytes() == astra.bundles["us-east1"]
+
+
+def test_a_cached_bundle_is_kept_while_no_other_can_be_had(astra, connect):
+    path = bundle.keep(
+        astra.bundles["eu-west1"], bundle.cached_path("00000000-0000-4000-8000-000000000001", "us-east1")
+    )
+    astra.expired = True
+    with pytest.raises(ConnectionFailed, match="HTTP 403"):
+        connect(fnb.Astra("features", TOKEN, region="us-east1")).status()
+    assert path.read_bytes() == astra.bundles["eu-west1"]
 
 
 def test_a_bundle_of_another_authority_is_refused(astra, connect):

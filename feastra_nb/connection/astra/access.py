@@ -97,11 +97,11 @@ def access(target: Astra, keyspace: str | None = None, *, environment: Mapping[s
     return _of_database(said, password, keyspace)
 
 
-def _of_database(said: Astra, token: Secret, keyspace: str | None) -> Access:
+def _of_database(said: Astra, token: Secret, keyspace: str | None, *, anew: bool = False) -> Access:
     database_id, region = known_id(str(said.database))
     region = said.region or region
     url = said.devops_url
-    asks = said.resume or said.create_keyspace or said.create_database
+    asks = anew or said.resume or said.create_keyspace or said.create_database
     if not asks and database_id and region and (path := bundle.cached_path(database_id, region)).exists():
         return Access(TOKEN_USER, token, path, database_id, region, url)
     api = Api(token, url or PUBLIC_URL)
@@ -111,7 +111,7 @@ def _of_database(said: Astra, token: Secret, keyspace: str | None) -> Access:
     if said.create_keyspace and keyspace and keyspace not in database.keyspaces:
         databases.make_keyspace(database, keyspace)
     path = bundle.cached_path(database.id, region)
-    if not path.exists():
+    if anew or not path.exists():
         bundle.keep(bundle.fetch(api, database, region), path)
     return Access(TOKEN_USER, token, path, database.id, region, url)
 
@@ -130,11 +130,9 @@ def _found_or_made(databases: Databases, said: Astra, keyspace: str | None) -> D
 
 def fetched_again(target: Astra) -> Access:
     """Fetch a database's bundle anew, whatever the cache holds; for one that no longer leads anywhere."""
-    database_id, region = known_id(str(target.database))
-    region = target.region or region
-    if database_id and region:
-        bundle.cached_path(database_id, region).unlink(missing_ok=True)
-    return access(target)
+    said = with_environment(target, os.environ)
+    _username, token = credentials(said, os.environ)
+    return _of_database(said, token, None, anew=True)
 
 
 def with_environment(target: Astra, environment: Mapping[str, str]) -> Astra:
