@@ -136,7 +136,7 @@ class FeastraOnlineStoreConfig(FeastConfigBaseModel):
         """Return the Astra database whose bundle is to be fetched; None where it is not that."""
         if self.astra is None:
             return None
-        token = self.password if self.username in (None, TOKEN_USER) else None
+        token = self.astra.token or (self.password if self.username in (None, TOKEN_USER) else None)
         return Astra(self.astra.database, token, region=self.astra.region, devops_url=self.astra.devops_url)
 
     def _bundle(self) -> tuple[str | None, str | None, Secret | None]:

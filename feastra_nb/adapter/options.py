@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from feast.repo_config import FeastConfigBaseModel
 from pydantic import StrictInt, StrictStr
 
@@ -37,8 +39,9 @@ class LoadBalancingConfig(FeastConfigBaseModel):
 
 
 class AstraConfig(FeastConfigBaseModel):
-    """An Astra DB database; the token is the store's ``password``, or ``ASTRA_DB_APPLICATION_TOKEN``."""
+    """An Astra DB database; the token is here, the store's ``password``, or ``ASTRA_DB_APPLICATION_TOKEN``."""
 
     database: StrictStr
+    token: Any = None
     region: StrictStr | None = None
     devops_url: StrictStr | None = None
