@@ -478,7 +478,7 @@ def test_feast_serve_takes_pushes_and_serves_them(server):
 def test_feasts_own_objects_show_no_password(node, project, tmp_path):
     block = {
         "type": "feastra_nb.online_store.FeastraOnlineStore", "hosts": list(node.hosts), "port": node.port, "keyspace": "tests",
-        "username": "me", "password": PASSWORD, "astra": {"database": "features", "token": PASSWORD},
+        "username": "me", "password": PASSWORD,
     }  # fmt: skip
     write_yaml(tmp_path, block, project)
     store = FeatureStore(repo_path=str(tmp_path))

@@ -124,3 +124,11 @@ def test_the_catalog_knows_a_registry_without_its_password(registry):
     from feastra_nb.adapter.objects import registry_identity
 
     assert registry_identity(configured(registry)) == "postgresql+psycopg://10.0.0.1:5432/feast"
+
+
+def test_a_token_in_the_block_of_astra_is_hidden():
+    from feastra_nb.online_store import FeastraOnlineStoreConfig
+
+    config = FeastraOnlineStoreConfig(astra={"database": "features", "token": WORD})
+    assert WORD not in repr(config) + str(config) + str(config.model_dump())
+    assert config.astra_target().token.reveal() == WORD
