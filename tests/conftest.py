@@ -2,6 +2,8 @@
 
 import itertools
 import os
+from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -38,19 +40,18 @@ def project():
     return f"p{os.getpid()}_{next(_numbers)}"
 
 
+@contextmanager
+def workspaces(**defaults):
+    """Yield `fnb.connect` with defaults; all that it opened are closed at the end."""
+    with ExitStack() as opened:
+        yield lambda target=None, **options: opened.enter_context(fnb.connect(target, **{**defaults, **options}))
+
+
 @pytest.fixture
 def open_workspace(node, project, tmp_path):
     """Open workspaces of this test's project and folder; all are closed at its end."""
-    opened = []
-
-    def connect(**options):
-        options = {"project": project, "keyspace": KEYSPACE, "directory": tmp_path / ".feastra", **options}
-        opened.append(fnb.connect(fnb.Local(name=NODE), **options))
-        return opened[-1]
-
-    yield connect
-    for workspace in opened:
-        workspace.close()
+    with workspaces(project=project, keyspace=KEYSPACE, directory=tmp_path / ".feastra") as connect:
+        yield partial(connect, fnb.Local(name=NODE))
 
 
 @pytest.fixture

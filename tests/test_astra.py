@@ -9,7 +9,7 @@ import pytest
 from astra_stand_in.database import CLIENT_ID, CLIENT_SECRET, KEYSPACE
 from astra_stand_in.database import database as running
 from astra_stand_in.devops import TOKEN, database, devops
-from conftest import JVM_OPTIONS
+from conftest import JVM_OPTIONS, workspaces
 
 import feastra_nb as fnb
 from feastra_nb.connection.astra import bundle
@@ -50,21 +50,9 @@ def astra(here, tmp_path, monkeypatch):
 
 @pytest.fixture
 def connect(tmp_path, request):
-    opened = []
-
-    def to(target=None, **options):
-        options = {
-            "project": request.node.name[:40],
-            "keyspace": KEYSPACE,
-            "directory": tmp_path / ".feastra",
-            **options,
-        }
-        opened.append(fnb.connect(target, **options))
-        return opened[-1]
-
-    yield to
-    for ws in opened:
-        ws.close()
+    project = request.node.name[:40]
+    with workspaces(project=project, keyspace=KEYSPACE, directory=tmp_path / ".feastra") as open_one:
+        yield open_one
 
 
 @pytest.fixture

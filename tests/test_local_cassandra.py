@@ -24,6 +24,7 @@ import pytest
 
 from feastra_nb import cli
 from feastra_nb.connection import local
+from feastra_nb.connection.files import write_private
 from feastra_nb.connection.local import watchdog
 from feastra_nb.connection.local.config import (
     DATA_CENTRE,
@@ -33,7 +34,7 @@ from feastra_nb.connection.local.config import (
     memory_mb,
     number_from_environment,
 )
-from feastra_nb.connection.local.files import locked, make_cache, size_bytes, write_private
+from feastra_nb.connection.local.files import locked, make_cache, size_bytes
 from feastra_nb.connection.local.java import find_java, java_major
 from feastra_nb.connection.local.nodes import node_mark
 from feastra_nb.connection.local.process import free_port, log_tail

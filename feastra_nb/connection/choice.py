@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from feastra_nb.connection.astra.access import KEYSPACE_VARIABLE, TOKEN_VARIABLE, with_environment
+from feastra_nb.connection.astra.access import KEYSPACE_VARIABLE, with_environment
 from feastra_nb.connection.targets import DEFAULT_PORT, Astra, Hosts, Local, Target
 from feastra_nb.errors import ConfigurationError
 
@@ -30,7 +30,7 @@ def choose_target(environment: Mapping[str, str] | None = None) -> tuple[Target,
     'features'
     """
     env = os.environ if environment is None else environment
-    astra = with_environment(Astra(token=env.get(TOKEN_VARIABLE)), env)
+    astra = with_environment(Astra(), env)
     if astra.database or astra.bundle:
         return astra, env.get(KEYSPACE_VARIABLE)
     points = env.get("CASSANDRA_CONTACT_POINTS")

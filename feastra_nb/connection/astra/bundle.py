@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.connection.local.files import cache_dir
+from feastra_nb.connection.files import cache_dir, make_private, write_private
 from feastra_nb.errors import ConfigurationError, ConnectionFailed
 
 if TYPE_CHECKING:
@@ -99,16 +97,8 @@ def keep(content: bytes, path: Path) -> Path:
         The cache cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.chmod(0o700)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # which makes it 0600
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        make_private(path.parent)
+        write_private(path, content)
     except OSError as exc:
         raise ConfigurationError(
             f"cannot keep the bundle in {path.parent}: {exc}", hint="FEASTRA_CACHE names another folder"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from feastra_nb.connection.files import cache_dir
 from feastra_nb.connection.local.files import (
-    cache_dir,
     locked,
     make_cache,
     nodes_dir,

@@ -1,4 +1,4 @@
-"""Files of the local Cassandra: where the cache is, private atomic writes, locks between processes, sizes.
+"""Files of the local Cassandra: the cache, locks between processes, sizes.
 
 Standard library and platformdirs only: the watchdog imports this module too.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from feastra_nb.connection.files import cache_dir, make_private, write_private
 from feastra_nb.errors import LocalNodeFailed
 
 if TYPE_CHECKING:
@@ -23,24 +23,6 @@ _BLOCK_BYTES = 512  # st_blocks counts in these, whatever the file system's own 
 _TAG = "CACHEDIR.TAG"
 # The signature of the Cache Directory Tagging Standard: backup tools leave such a directory out.
 _TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by feastra_nb; `feastra purge` deletes it.\n"
-
-
-def cache_dir() -> Path:
-    """Return the directory of all downloads and local data: ``FEASTRA_CACHE``, else the user's cache directory.
-
-    It need not exist yet.
-
-    Examples
-    --------
-    >>> cache_dir().is_absolute()
-    True
-    """
-    chosen = os.environ.get("FEASTRA_CACHE")
-    if chosen:
-        return Path(chosen).expanduser().resolve()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("feastra_nb")).resolve()
 
 
 def nodes_dir() -> Path:
@@ -73,24 +55,6 @@ def make_cache() -> Path:
 def owns_cache() -> bool:
     """Return whether the cache directory holds nothing but ours, so that it may be deleted whole."""
     return (cache_dir() / _TAG).is_file()
-
-
-def make_private(path: Path) -> Path:
-    """Make a directory that only its owner may enter, with its parents, and return it."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return path
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # made with mode 0600
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from feastra_nb.connection.files import make_private, write_private
 from feastra_nb.connection.local.config import NODE_PROPERTY, cassandra_settings, jvm_arguments, logback_xml
-from feastra_nb.connection.local.files import make_private, write_private
 from feastra_nb.connection.local.probe import ask
 from feastra_nb.connection.local.process import launch, log_size, log_tail, terminate
 from feastra_nb.connection.local.state import State, find_processes, forget_state, read_state, write_state

@@ -14,7 +14,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.connection.local.files import cache_dir, locked, make_cache, make_private, write_private
+from feastra_nb.connection.files import cache_dir, make_private, write_private
+from feastra_nb.connection.local.files import locked, make_cache
 from feastra_nb.errors import LocalNodeFailed
 
 if TYPE_CHECKING:

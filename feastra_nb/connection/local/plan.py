@@ -7,8 +7,8 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from feastra_nb.connection.files import make_private, write_private
 from feastra_nb.connection.local.config import choose_heap_mb, memory_mb, number_from_environment
-from feastra_nb.connection.local.files import make_private, write_private
 from feastra_nb.connection.local.packages import CASSANDRA_VERSION
 from feastra_nb.connection.local.process import free_port
 from feastra_nb.connection.local.state import State, read_state, touch_state, write_state

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from feastra_nb.connection.local.files import nodes_dir, write_private
+from feastra_nb.connection.files import write_private
+from feastra_nb.connection.local.files import nodes_dir
 from feastra_nb.errors import ConfigurationError
 
 if TYPE_CHECKING:
