@@ -468,12 +468,12 @@ def _session(config: FeastraOnlineStoreConfig, settings: ClusterSettings) -> Ses
     """Return a session; where a bundle of the cache leads nowhere it is fetched once more."""
     from feastra_nb.connection.cluster import pool
 
-    target = config.astra_target()
     try:
         return pool.acquire(settings)
     except AuthenticationFailed:
         raise
     except (ConnectionFailed, RequestFailed, ConfigurationError):
+        target = config.astra_target()
         if target is None:
             raise
         fetched_again(target)

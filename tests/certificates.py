@@ -34,5 +34,14 @@ def pem(key, certificate):
     return private.decode() + certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
+def node_tls(server, authority):
+    """Return a node's ``client_encryption_options``: TLS always, by PEM texts alone."""
+    factory = {
+        "class_name": "org.apache.cassandra.security.PEMBasedSslContextFactory",
+        "parameters": {"private_key": pem(*server), "trusted_certificates": public_pem(authority[1])},
+    }
+    return {"enabled": True, "optional": False, "ssl_context_factory": factory}
+
+
 def public_pem(certificate):
     return certificate.public_bytes(serialization.Encoding.PEM).decode()

@@ -1,12 +1,11 @@
 """Astra's DevOps API: databases are found and waited for, bundles fetched and checked, and each refusal says what to do."""
 
-import io
 import json
 import logging
 import stat
-import zipfile
 
 import pytest
+from astra_stand_in.database import zipped
 from astra_stand_in.devops import READER, TOKEN, database, devops
 
 from feastra_nb.connection.astra import api as api_module
@@ -22,16 +21,6 @@ from feastra_nb.errors import (
     RequestTimedOut,
     UnknownName,
 )
-
-
-def zipped(**members):
-    """Return a zip; a member's dots are written as underscores."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        for name, text in members.items():
-            archive.writestr(name, text)
-    return content.getvalue()
-
 
 PARTS = {"ca.crt": "ca", "cert": "cert", "key": "key", "config.json": json.dumps({"host": "h", "port": 29080})}
 BUNDLE = zipped(**PARTS)

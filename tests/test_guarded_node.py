@@ -6,7 +6,7 @@ import traceback
 
 import pandas as pd
 import pytest
-from certificates import make_certificate, pem, public_pem
+from certificates import make_certificate, node_tls, public_pem
 from conftest import JVM_OPTIONS
 
 import feastra_nb as fnb
@@ -33,12 +33,7 @@ def authority(tmp_path_factory):
 def guarded(authority):
     """A node with TLS and passwords."""
     ours, _ca, _other = authority
-    key, certificate = make_certificate("node", ours, hosts=["127.0.0.1"])
-    factory = {
-        "class_name": "org.apache.cassandra.security.PEMBasedSslContextFactory",
-        "parameters": {"private_key": pem(key, certificate), "trusted_certificates": public_pem(ours[1])},
-    }
-    encryption = {"enabled": True, "optional": False, "ssl_context_factory": factory}
+    encryption = node_tls(make_certificate("node", ours, hosts=["127.0.0.1"]), ours)
     settings = {
         "authenticator": "PasswordAuthenticator", "authorizer": "CassandraAuthorizer", "client_encryption_options": encryption,
         "tables_warn_threshold": TABLES_WARN, "tables_fail_threshold": TABLES_FAIL,

@@ -5,16 +5,15 @@ import pickle
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from feast import FeatureService
+from loopback import Handler, serving
 
 import feastra_nb as fnb
 from feastra_nb.errors import ConfigurationError, ConnectionFailed, EndpointFailed, UnknownName
@@ -32,31 +31,19 @@ def many(ws, now):
 
 
 @contextmanager
-def served(answer):
+def served(reply_to):
     """Run an HTTP server on loopback whose every POST is answered by a function; yields its address and what was asked."""
     asked = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answering(Handler):
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self):
+        def answer(self):
             asked.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-            status, content = answer(len(asked) - 1)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.reply(*reply_to(len(asked) - 1))
 
-        def log_message(self, *_arguments):
-            """Be silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(Answering) as port:
+        yield f"http://127.0.0.1:{port}", asked
 
 
 def free_port():

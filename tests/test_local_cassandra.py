@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.server
 import importlib.util
 import json
 import os
@@ -16,11 +15,11 @@ import signal
 import stat
 import subprocess
 import sys
-import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
+from loopback import Handler, serving
 
 from feastra_nb import cli
 from feastra_nb.connection import local
@@ -442,14 +441,14 @@ def test_java_in_a_wheel_is_used_where_the_machine_has_none(monkeypatch):
 # --- downloads ----------------------------------------------------------------------------------------------------
 
 
-class Repository(http.server.BaseHTTPRequestHandler):
+class Repository(Handler):
     """Serves the user's downloaded jars as the repository that they came from; damages some on request."""
 
     root: Path
     damaged: str
     asked: list[str]
 
-    def do_GET(self):
+    def answer(self):
         path = self.path.lstrip("/")
         type(self).asked.append(path)
         checksum = path.endswith(".sha1")
@@ -457,30 +456,21 @@ class Repository(http.server.BaseHTTPRequestHandler):
         content = file.read_bytes() if file.is_file() else b""
         if checksum:
             content = hashlib.sha1(content, usedforsecurity=False).hexdigest().encode()
-        self.send_response(200 if content else 404)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
         is_damaged = self.damaged and file.name.startswith(self.damaged) and not checksum
-        self.wfile.write(content[:-1] + b"?" if is_damaged else content)
-
-    def log_message(self, *_):
-        pass
+        self.reply(200 if content else 404, content[:-1] + b"?" if is_damaged else content)
 
 
 @pytest.fixture
 def repository(cache, tmp_path, monkeypatch):
     """A repository on this machine that the resolver is told of as the user would, and a cache with nothing in it."""
     handler = type("Handler", (Repository,), {"root": (cache / "jars").resolve(), "damaged": "", "asked": []})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     settings = tmp_path / "jgo.conf"
-    settings.write_text(f"[repositories]\ncentral = http://127.0.0.1:{server.server_port}\n")
     monkeypatch.setenv("JGO_CONFIG_FILE", str(settings))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("FEASTRA_CACHE", str(tmp_path / "empty"))
-    yield handler
-    server.shutdown()
-    server.server_close()
+    with serving(handler) as port:
+        settings.write_text(f"[repositories]\ncentral = http://127.0.0.1:{port}\n")
+        yield handler
 
 
 def test_damaged_download_is_refused_and_the_next_fetch_goes_on_from_the_whole_ones(repository, capsys):

@@ -1,12 +1,13 @@
 """What must not be seen is not seen."""
 
 import pickle
-import zipfile
+from pathlib import Path
 from types import SimpleNamespace
 
 import dill
 import pytest
 import yaml
+from astra_stand_in.database import zipped
 
 import feastra_nb as fnb
 from feastra_nb.connection.secrets import Secret, SecretUrl
@@ -44,10 +45,8 @@ def test_the_feast_configuration_of_a_workspace_hides_the_password(target, tmp_p
     from feastra_nb.repository import repo_config
 
     monkeypatch.chdir(tmp_path)
-    with zipfile.ZipFile("b.zip", "w") as archive:
-        for name in ("ca.crt", "cert", "key"):
-            archive.writestr(name, name)
-        archive.writestr("config.json", '{"host": "h", "port": 1}')
+    members = {"ca.crt": "ca", "cert": "cert", "key": "key", "config.json": '{"host": "h", "port": 1}'}
+    Path("b.zip").write_bytes(zipped(**members))
     config = repo_config(
         target,
         project="p",

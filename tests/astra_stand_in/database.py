@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import json
 import ssl
-import threading
 import zipfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
-from certificates import make_certificate, pem, public_pem
+from certificates import make_certificate, node_tls, pem, public_pem
+from loopback import Handler, serving
 
 from astra_stand_in.devops import TOKEN
 from astra_stand_in.sni import router
@@ -58,17 +57,11 @@ def database(name: str, folder: Path):
 
 
 def _settings(server, authority):
-    factory = {
-        "class_name": "org.apache.cassandra.security.PEMBasedSslContextFactory",
-        "parameters": {"private_key": pem(*server), "trusted_certificates": public_pem(authority[1])},
-    }
     return {
         "authenticator": "PasswordAuthenticator",
         "authorizer": "CassandraAuthorizer",
-        "client_encryption_options": {
-            "enabled": True, "optional": False, "require_client_auth": True, "ssl_context_factory": factory,
-        },
-    }  # fmt: skip
+        "client_encryption_options": {**node_tls(server, authority), "require_client_auth": True},
+    }
 
 
 def _client_context(authority, path: Path) -> ssl.SSLContext:
@@ -110,42 +103,34 @@ def _metadata(host_id: str, router_port: int, server, authority, path: Path):
         }
     ).encode()  # fmt: skip
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/metadata" else 404)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_) -> None:
-            pass
+    class Answering(Handler):
+        def answer(self) -> None:
+            self.reply(200 if self.path == "/metadata" else 404, body)
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cadata=public_pem(authority[1]))
     path.write_text(pem(*server))
     context.load_cert_chain(path)
-    serving = ThreadingHTTPServer((HOST, 0), Handler)
-    serving.socket = context.wrap_socket(serving.socket, server_side=True)
-    threading.Thread(target=serving.serve_forever, daemon=True).start()
-    try:
-        yield serving.server_address[1]
-    finally:
-        serving.shutdown()
-        serving.server_close()
+    with serving(Answering, context) as port:
+        yield port
 
 
 def _bundle(authority, metadata_port: int) -> bytes:
     both = pem(*make_certificate("client", authority))
     key, certificate = both.split("-----BEGIN CERTIFICATE-----")
+    config = {"host": HOST, "port": metadata_port, "localDC": "datacenter1", "keyspace": KEYSPACE}
     members = {
         "ca.crt": public_pem(authority[1]),
         "cert": f"-----BEGIN CERTIFICATE-----{certificate}",
         "key": key,
-        "config.json": json.dumps(
-            {"host": HOST, "port": metadata_port, "localDC": "datacenter1", "keyspace": KEYSPACE}
-        ),
+        "config.json": json.dumps(config),
     }
+    return zipped(**members)
+
+
+def zipped(**members: str | bytes) -> bytes:
+    """Return a zip of what each name holds."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, text in members.items():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from loopback import Handler, serving
 
 TOKEN = "AstraCS:StandInClientId:" + "5" * 64
 READER = "AstraCS:StandInReader:" + "7" * 64
@@ -163,8 +163,8 @@ def devops():
     """Serve the DevOps API on a free port of loopback."""
     state = DevOps()
 
-    class Handler(BaseHTTPRequestHandler):
-        def _serve(self) -> None:
+    class Answering(Handler):
+        def answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             asked = self.rfile.read(length)
             parts = urlsplit(self.path)
@@ -172,24 +172,9 @@ def devops():
             state.seen.append((self.command, parts.path, dict(self.headers), query))
             time.sleep(state.slow_s)
             status, body, *more = state.answer(self.command, parts.path, query, self.headers, asked)
-            self.send_response(status)
-            self.send_header("Content-Type", "text/html" if body.startswith(b"<") else "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            for name, value in dict(*more).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+            kind = "text/html" if body.startswith(b"<") else "application/json"
+            self.reply(status, body, {"Content-Type": kind, **dict(*more)})
 
-        do_GET = do_POST = _serve  # noqa: N815 - http.server's names
-
-        def log_message(self, *_) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serving(Answering) as port:
+        state.url = f"http://127.0.0.1:{port}"
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -97,7 +97,7 @@ def keep(content: bytes, path: Path) -> Path:
         The cache cannot be written.
     """
     try:
-        make_private(path.parent)
+        make_private(path.parent).chmod(0o700)  # one that was there before too
         write_private(path, content)
     except OSError as exc:
         raise ConfigurationError(
