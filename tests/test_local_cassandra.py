@@ -23,6 +23,7 @@ from loopback import Handler, serving
 
 from feastra_nb import cli
 from feastra_nb.connection import local
+from feastra_nb.connection.astra.bundle import cached_path, keep
 from feastra_nb.connection.files import write_private
 from feastra_nb.connection.local import watchdog
 from feastra_nb.connection.local.config import (
@@ -565,8 +566,16 @@ def test_purge_of_all_spares_what_was_there_before_us(tmp_path, monkeypatch):
     (tmp_path / "thesis.tex").write_text("all my work")
     make_cache()
     (tmp_path / "jars").mkdir()
+    keep(b"bundle", cached_path("id", "region"))
     local.purge()
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_purge_of_all_takes_a_bundle_kept_before_any_node(tmp_path, monkeypatch):
+    monkeypatch.setenv("FEASTRA_CACHE", str(tmp_path / "cache"))
+    keep(b"bundle", cached_path("id", "region"))
+    local.purge()
+    assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_data_of_several_nodes_is_not_started_as_one(cache, filled_cache):

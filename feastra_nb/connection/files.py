@@ -9,6 +9,10 @@ import os
 import tempfile
 from pathlib import Path
 
+_TAG = "CACHEDIR.TAG"
+# The signature of the Cache Directory Tagging Standard: backup tools leave such a directory out.
+_TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by feastra_nb; `feastra purge` deletes it.\n"
+
 
 def cache_dir() -> Path:
     """Return the directory of all downloads and local data: ``FEASTRA_CACHE``, else the user's cache directory.
@@ -26,6 +30,27 @@ def cache_dir() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("feastra_nb")).resolve()
+
+
+def make_cache() -> Path:
+    """Make the cache directory, tagged as one where it is new, and return it.
+
+    Raises
+    ------
+    OSError
+        It cannot be made or written.
+    """
+    root = cache_dir()
+    fresh = not root.exists() or not any(root.iterdir())
+    make_private(root)
+    if fresh:
+        write_private(root / _TAG, _TAG_TEXT)
+    return root
+
+
+def owns_cache() -> bool:
+    """Return whether the cache directory holds nothing but ours, so that it may be deleted whole."""
+    return (cache_dir() / _TAG).is_file()
 
 
 def make_private(path: Path) -> Path:

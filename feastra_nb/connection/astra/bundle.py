@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.connection.files import cache_dir, make_private, write_private
+from feastra_nb.connection.files import cache_dir, make_cache, make_private, write_private
 from feastra_nb.errors import ConfigurationError, ConnectionFailed
 
 if TYPE_CHECKING:
@@ -83,9 +83,14 @@ def check(content: bytes, what: str) -> None:
         raise ConnectionFailed(f"{what} is no secure connect bundle: {'; '.join(reasons) or 'no host'}", hint=_AGAIN)
 
 
+def bundles_dir() -> Path:
+    """Return the directory of the bundles that were fetched."""
+    return cache_dir() / "bundles"
+
+
 def cached_path(database_id: str, region: str) -> Path:
     """Return where the bundle of a database's region is kept."""
-    return cache_dir() / "bundles" / f"{database_id}-{region}.zip"
+    return bundles_dir() / f"{database_id}-{region}.zip"
 
 
 def keep(content: bytes, path: Path) -> Path:
@@ -97,6 +102,7 @@ def keep(content: bytes, path: Path) -> Path:
         The cache cannot be written.
     """
     try:
+        make_cache()
         make_private(path.parent).chmod(0o700)  # one that was there before too
         write_private(path, content)
     except OSError as exc:

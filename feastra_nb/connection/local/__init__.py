@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from feastra_nb.connection.files import cache_dir
+from feastra_nb.connection.astra.bundle import bundles_dir
+from feastra_nb.connection.files import cache_dir, owns_cache
 from feastra_nb.connection.local.files import (
     locked,
     make_cache,
     nodes_dir,
-    owns_cache,
     remove,
     size_bytes,
 )
@@ -242,7 +242,7 @@ def purge(name: str | None = None) -> int:
     if name is None:
         freed_bytes = sum(purge(each) for each in names())
         # A directory that held other things before it became our cache loses only what is ours.
-        ours = cache_dir().iterdir() if owns_cache() else (nodes_dir(), jars_dir())
+        ours = cache_dir().iterdir() if owns_cache() else (nodes_dir(), jars_dir(), bundles_dir())
         return freed_bytes + sum(remove(path) for path in ours)
     directory = node_directory(name)
     if not directory.is_dir():

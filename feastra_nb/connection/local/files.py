@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from feastra_nb.connection.files import cache_dir, make_private, write_private
+from feastra_nb.connection import files
+from feastra_nb.connection.files import cache_dir, make_private
 from feastra_nb.errors import LocalNodeFailed
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 _LOCK_POLL_S = 0.1
 _BLOCK_BYTES = 512  # st_blocks counts in these, whatever the file system's own block is
-_TAG = "CACHEDIR.TAG"
-# The signature of the Cache Directory Tagging Standard: backup tools leave such a directory out.
-_TAG_TEXT = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by feastra_nb; `feastra purge` deletes it.\n"
 
 
 def nodes_dir() -> Path:
@@ -31,30 +29,20 @@ def nodes_dir() -> Path:
 
 
 def make_cache() -> Path:
-    """Make the cache directory, tagged as one where it is new, and return it.
+    """Make the cache directory and return it.
 
     Raises
     ------
     LocalNodeFailed
         It cannot be made or written.
     """
-    root = cache_dir()
     try:
-        fresh = not root.exists() or not any(root.iterdir())
-        make_private(root)
-        if fresh:
-            write_private(root / _TAG, _TAG_TEXT)
+        return files.make_cache()
     except OSError as error:
         raise LocalNodeFailed(
-            f"the cache directory {root} cannot be written: {error.strerror}",
+            f"the cache directory {cache_dir()} cannot be written: {error.strerror}",
             hint="let FEASTRA_CACHE name a directory that can",
         ) from error
-    return root
-
-
-def owns_cache() -> bool:
-    """Return whether the cache directory holds nothing but ours, so that it may be deleted whole."""
-    return (cache_dir() / _TAG).is_file()
 
 
 @contextmanager
