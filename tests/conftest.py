@@ -11,6 +11,8 @@ import pytest
 import feastra_nb as fnb
 from feastra_nb.connection import local
 
+pytest_plugins = ["astra_stand_in.fixtures"]
+
 NODE = f"tests-{os.getpid()}"  # of this run alone: two runs at a time do not meet
 KEYSPACE = "tests"
 # What only a node may do that is deleted when it stops: a change of the schema is not flushed to the disk (0.2 s each), and

@@ -380,6 +380,14 @@ def _no_host(exc: Any, what: str) -> FeastraError:
     )
 
 
+_LEVEL_HINT = (
+    'the server takes no write at this consistency level; fnb.connect(…, consistency="LOCAL_QUORUM"), the default'
+)
+_LIMIT_HINT = (
+    "the server limits this; where it is the number of tables, drop views that nobody reads, or use another database"
+)
+
+
 def _invalid(exc: BaseException, what: str) -> FeastraError:
     text = str(exc)
     if "Keyspace" in text and "does not exist" in text:
@@ -389,10 +397,8 @@ def _invalid(exc: BaseException, what: str) -> FeastraError:
             f"{what}: {text}", hint="the feature view was dropped or re-created meanwhile; connect or apply again"
         )
     if GUARDRAIL in text:
-        return RequestFailed(
-            f"{what}: {text}",
-            hint="the server limits this; where it is the number of tables, drop views that nobody reads, or use another database",
-        )
+        is_level = "consistency levels" in text.lower()
+        return RequestFailed(f"{what}: {text}", hint=_LEVEL_HINT if is_level else _LIMIT_HINT)
     return RequestFailed(f"{what}: {text}")
 
 

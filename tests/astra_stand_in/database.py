@@ -25,6 +25,25 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 KEYSPACE = "default_keyspace"
 CLIENT_ID, CLIENT_SECRET = "StandInClientId", "stand-in+secret,1"
+# Astra's own, as DataStax's GuardrailsConfig.java has them; where Astra ignores something with a warning, this refuses it.
+GUARDRAILS = {
+    "tables_warn_threshold": 100, "tables_fail_threshold": 200,
+    "columns_per_table_fail_threshold": 50,
+    "secondary_indexes_per_table_fail_threshold": 1, "materialized_views_per_table_fail_threshold": 2,
+    "partition_keys_in_select_fail_threshold": 20, "in_select_cartesian_product_fail_threshold": 25,
+    "page_size_fail_threshold": 10_000,
+    "column_value_size_fail_threshold": "5MiB",
+    "write_consistency_levels_disallowed": ["ANY", "ONE", "LOCAL_ONE"],
+    "table_properties_disallowed": [
+        "additional_write_policy", "allow_auto_snapshot", "bloom_filter_fp_chance", "caching", "cdc", "comment", "compaction",
+        "compression", "crc_check_chance", "extensions", "gc_grace_seconds", "incremental_backups", "max_index_interval",
+        "memtable", "memtable_flush_period_in_ms", "min_index_interval", "read_repair", "speculative_retry",
+    ],
+    "read_before_write_list_operations_enabled": False, "user_timestamps_enabled": True,
+    "batch_size_warn_threshold": "64KiB", "batch_size_fail_threshold": "640KiB",
+    "unlogged_batch_across_partitions_warn_threshold": 10,
+    "tombstone_warn_threshold": 1_000, "tombstone_failure_threshold": 100_000,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,6 +80,7 @@ def _settings(server, authority):
         "authenticator": "PasswordAuthenticator",
         "authorizer": "CassandraAuthorizer",
         "client_encryption_options": {**node_tls(server, authority), "require_client_auth": True},
+        **GUARDRAILS,
     }
 
 
