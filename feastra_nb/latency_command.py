@@ -16,7 +16,7 @@ SUMMARY = "measure how long online reads take from here; with an objective, for 
 DETAILS = "Exits with 0 when all objectives are met, 1 when one is missed, 2 when it cannot be told."
 OBJECTIVES = ("p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms")
 # Options that are those of `ws.latency`, where they are given.
-SETTINGS = ("rate", "arrivals", "concurrency", "seconds", "batch", "consistency", "target", "keys", "warmup_s")
+SETTINGS = ("rate", "arrivals", "concurrency", "seconds", "batch", "consistency", "target", "keys", "warmup_s", "yes")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -71,4 +71,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         what = "the longest" if name == "max_ms" else f"the {name.removesuffix('_ms').replace('p999', 'p99.9')}"
         add(f"--{name.replace('_', '-')}", type=float, metavar="MS", help=f"objective: {what} within so many ms")
     add("--save", metavar="FILE", help="save the report: .html, .json, .parquet, .png, .hgrm")
+    add("--yes", action="store_true", help="agree to what it costs, where use is billed (Astra)")
     add("-q", "--quiet", action="store_true", help="show no progress")

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from feastra_nb import billing
 from feastra_nb.connection.targets import Local
 from feastra_nb.errors import ConfigurationError, FeastraError
 from feastra_nb.intake import offline_file
@@ -131,6 +132,9 @@ def _prune_view(
 ) -> PrunedView:
     began = time.monotonic()
     opened = ws.store.open(ws.feast.config)
+    if billing.is_billed(ws):
+        reads = billing.scan_reads(entry, opened.journal.runs(entry.project, entry.view))
+        billing.show_use(ws, f"a scan of view {entry.view}", reads=reads, deletes=not dry_run)
     work = Pass(opened.db, opened.catalog, entry, time.time_ns() // 1000, dry_run)
     with acknowledged_rows(None, f"pruning {entry.view}", progress) as report:
         if dry_run:

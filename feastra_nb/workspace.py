@@ -477,6 +477,7 @@ class Workspace:
         keys: str | None = None,
         warmup_s: float = 1.0,
         progress: bool = True,
+        yes: bool = False,
     ) -> LatencyReport:
         """Measure how long it takes to read features from here, setting by setting.
 
@@ -504,6 +505,9 @@ class Workspace:
             URL of a ``feast serve``. Of several values all combinations are measured, one after another.
         keys
             ``"uniform"``: requests walk through the entities. ``"zipf"``: few entities get most requests, as in real traffic.
+        yes
+            On Astra, which bills by use, agree beforehand to what it costs; otherwise that is shown and asked. There ten
+            requests a second are sent where neither ``rate`` nor ``concurrency`` is given.
 
         Raises
         ------
@@ -520,7 +524,7 @@ class Workspace:
         load = measuring.Load(rate, arrivals, concurrency, seconds, warmup_s)
         return measuring.latency(
             self, features, entities, load, batch=batch, consistency=consistency, target=target, keys=keys,
-            progress=progress,
+            progress=progress, yes=yes,
         )  # fmt: skip
 
     def capacity(
@@ -535,6 +539,7 @@ class Workspace:
         target: str = "feast",
         keys: str | None = None,
         progress: bool = True,
+        yes: bool = False,
     ) -> Capacity:
         """Find the highest rate of requests at which 99 % are answered in time, to 15 %; it takes a minute or so.
 
@@ -547,7 +552,7 @@ class Workspace:
             The objective, in milliseconds.
         seconds
             How long to try each rate, at least; longer where that many seconds give fewer than 1,050 requests.
-        features, entities, batch, consistency, target, keys
+        features, entities, batch, consistency, target, keys, yes
             As for `latency`, one of each.
 
         Raises
@@ -560,7 +565,7 @@ class Workspace:
 
         return capacity(
             self, features, entities, p99_ms=p99_ms, batch=batch, seconds=seconds, consistency=consistency, target=target,
-            keys=keys, progress=progress,
+            keys=keys, progress=progress, yes=yes,
         )  # fmt: skip
 
     # --- what is there ---

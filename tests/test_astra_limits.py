@@ -1,5 +1,6 @@
 """Under Astra's limits all that the product does works, and the server has nothing to warn of."""
 
+import io
 import logging
 
 import numpy as np
@@ -9,13 +10,13 @@ from astra_stand_in.database import KEYSPACE
 from astra_stand_in.devops import TOKEN
 
 import feastra_nb as fnb
-from feastra_nb.errors import RequestFailed
+from feastra_nb.errors import ConfigurationError, RequestFailed
 
 ENTITIES, FEATURES = 3_000, 60  # more features than Astra allows columns
 
 
 @pytest.fixture
-def ws(astra, open_astra, caplog):
+def astra_ws(astra, open_astra, caplog):
     """A workspace on Astra; at the end the server has warned of nothing."""
     logging.getLogger("cassandra").propagate = True
     with caplog.at_level(logging.WARNING):
@@ -35,44 +36,108 @@ def wide(now):
     return frame
 
 
-def test_what_a_notebook_does_works_under_the_limits(ws, wide, now):
-    done = ws.materialize(wide, "wide", keys=["k"], ttl="1d", progress=False)
+def test_what_a_notebook_does_works_under_the_limits(astra_ws, wide, now):
+    done = astra_ws.materialize(wide, "wide", keys=["k"], ttl="1d", progress=False)
     assert done.rows == 2 * ENTITIES
     keys = {"k": list(range(100))}
-    assert np.array_equal(ws.online("wide:f59", keys)["f59"], wide["f59"][ENTITIES : ENTITIES + 100])
-    before = ws.online("wide:f0", keys, as_of=now - pd.Timedelta("90min"))
+    assert np.array_equal(astra_ws.online("wide:f59", keys)["f59"], wide["f59"][ENTITIES : ENTITIES + 100])
+    before = astra_ws.online("wide:f0", keys, as_of=now - pd.Timedelta("90min"))
     assert np.array_equal(before["f0"], wide["f0"][:100])
-    assert ws.skew("wide").ok
-    assert ws.skew("wide", spine=wide[["k", "event_timestamp"]]).ok
-    assert "f7" in repr(ws.explain("wide:f7", {"k": 5}))
-    measured = ws.latency("wide", keys, batch=(1, 100), seconds=0.3, warmup_s=0.1, progress=False)
+    assert astra_ws.skew("wide").ok
+    assert astra_ws.skew("wide", spine=wide[["k", "event_timestamp"]]).ok
+    assert "f7" in repr(astra_ws.explain("wide:f7", {"k": 5}))
+    measured = astra_ws.latency("wide", keys, batch=(1, 100), seconds=0.5, warmup_s=0.1, progress=False, yes=True)
     assert not measured.frame["errors"].any()
-    assert len(ws.views()) == len(ws.freshness()) == 1
+    assert len(astra_ws.views()) == len(astra_ws.freshness()) == 1
 
 
-def test_upkeep_works_under_the_limits(ws, wide, now):
-    ws.materialize(wide, "wide", keys=["k"], progress=False, retain="latest")
-    assert ws.online("wide", {"k": [1]}, status=True)["f0__status"].tolist() == ["PRESENT"]
+def test_upkeep_works_under_the_limits(astra_ws, wide, now):
+    astra_ws.materialize(wide, "wide", keys=["k"], progress=False, retain="latest")
+    assert astra_ws.online("wide", {"k": [1]}, status=True)["f0__status"].tolist() == ["PRESENT"]
     late = wide.head(50).assign(event_timestamp=now - pd.Timedelta("10min"), f0=1.0)
-    ws.materialize(late, "wide", keys=["k"], progress=False)
-    assert ws.online("wide:f0", {"k": [49]})["f0"].tolist() == [1.0]
-    ws.prune("wide")
-    assert ws.forget("wide", {"k": list(range(100))}) == 100
-    assert ws.online("wide:f0", {"k": [49, 2_999]})["f0"].isna().tolist() == [True, False]
-    ws.drop("wide")
-    assert ws.views().empty
+    astra_ws.materialize(late, "wide", keys=["k"], progress=False)
+    assert astra_ws.online("wide:f0", {"k": [49]})["f0"].tolist() == [1.0]
+    astra_ws.prune("wide")
+    assert astra_ws.forget("wide", {"k": list(range(100))}) == 100
+    assert astra_ws.online("wide:f0", {"k": [49, 2_999]})["f0"].isna().tolist() == [True, False]
+    astra_ws.drop("wide")
+    assert astra_ws.views().empty
 
 
-def test_feasts_own_materialization_works_under_the_limits(ws, wide, now, tmp_path, monkeypatch):
-    ws.materialize(wide.head(10), "wide", keys=["k"], progress=False)
+def test_feasts_own_materialization_works_under_the_limits(astra_ws, wide, now, tmp_path, monkeypatch):
+    astra_ws.materialize(wide.head(10), "wide", keys=["k"], progress=False)
     monkeypatch.setenv("ASTRA_DB_APPLICATION_TOKEN", TOKEN)
-    with fnb.connect(repo=ws.save(tmp_path / "repo")) as plain:
+    with fnb.connect(repo=astra_ws.save(tmp_path / "repo")) as plain:
         plain.feast.materialize(now - pd.Timedelta("1d"), now)
         assert plain.online("wide:f0", {"k": [9]})["f0"].tolist() == [wide["f0"][9]]
 
 
 def test_a_level_that_astra_does_not_write_at_is_refused_in_words(astra, open_astra, wide):
-    ws = open_astra(fnb.Astra("features", TOKEN), keyspace=KEYSPACE, consistency="ONE")
+    astra_ws = open_astra(fnb.Astra("features", TOKEN), keyspace=KEYSPACE, consistency="ONE")
     with pytest.raises(RequestFailed, match="write consistency levels") as caught:
-        ws.materialize(wide.head(3), "refused", keys=["k"], progress=False)
+        astra_ws.materialize(wide.head(3), "refused", keys=["k"], progress=False)
     assert 'consistency="LOCAL_QUORUM"' in caught.value.hint
+
+
+# --- use is billed ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def narrow(astra, open_astra, wide):
+    """A workspace with a view of one feature."""
+    astra_ws = open_astra(fnb.Astra("features", TOKEN), keyspace=KEYSPACE)
+    astra_ws.materialize(wide[["k", "event_timestamp", "f0"]], "narrow", keys=["k"], progress=False)
+    return astra_ws
+
+
+def test_what_a_comparison_and_a_scan_take_is_shown_before(narrow, wide, capsys):
+    narrow.skew("narrow")
+    assert capsys.readouterr().err == "Astra bills by use: this comparison takes about 3,000 reads.\n"
+    narrow.skew("narrow", spine=wide[["k", "event_timestamp"]].iloc[[0, 1, ENTITIES]])
+    assert "about 2 reads" in capsys.readouterr().err  # of two entities; one is asked for twice
+    narrow.prune("narrow", dry_run=True)
+    assert capsys.readouterr().err == "Astra bills by use: a scan of view narrow takes about 199 reads.\n"
+    narrow.prune("narrow")
+    assert "and a write for each entity that it deletes of" in capsys.readouterr().err
+
+
+def test_a_measurement_is_gentle_and_asks_first(narrow, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "n")
+    short = {"seconds": 1, "warmup_s": 0, "batch": (1, 10), "progress": False}
+    with pytest.raises(ConfigurationError, match="not agreed to"):
+        narrow.latency("narrow", {"k": list(range(20))}, **short)
+    assert asked == ["Astra bills by use: this measurement takes about 110 reads. Go on? [y/N] "]
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    frame = narrow.latency("narrow", {"k": list(range(20))}, **short).frame
+    assert (frame["asked_rate"] == 10).all()
+    fast = narrow.latency("narrow", rate=50, yes=True, **short).frame
+    assert (fast["asked_rate"] == 50).all()
+    assert "about 10,550 reads" in capsys.readouterr().err  # with those that look for entities
+    assert narrow.latency("narrow", concurrency=2, yes=True, **short).frame["asked_rate"].isna().all()
+    assert "as many reads as the database answers in that time" in capsys.readouterr().err
+    monkeypatch.setattr("builtins.input", lambda _: "")
+    with pytest.raises(ConfigurationError, match="finding the capacity was not agreed to"):
+        narrow.capacity("narrow", {"k": [1]}, p99_ms=50)
+
+
+def test_where_nobody_can_be_asked_the_error_says_how_to_agree(narrow, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(ConfigurationError, match="Nobody can be asked here") as caught:
+        narrow.latency("narrow", {"k": [1]}, batch=1)
+    assert "yes=True" in caught.value.hint
+
+
+def test_a_saved_repository_on_astra_is_billed_too(narrow, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ASTRA_DB_APPLICATION_TOKEN", TOKEN)
+    with fnb.connect(repo=narrow.save(tmp_path / "repo"), read_only=True) as plain:
+        capsys.readouterr()
+        plain.skew("narrow", sample=7)
+    assert "about 7 reads" in capsys.readouterr().err
+
+
+def test_a_local_node_costs_nothing(filled, capsys):
+    filled.skew("drivers")
+    measured = filled.latency("drivers", seconds=0.1, warmup_s=0, batch=1, progress=False)
+    assert measured.frame["asked_rate"].isna().all()
+    assert "bills" not in capsys.readouterr().err

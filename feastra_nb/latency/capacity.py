@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from feastra_nb import billing
 from feastra_nb.errors import ConfigurationError
-from feastra_nb.latency.measuring import Load, check_batches, sampled_keys
+from feastra_nb.latency.measuring import Load, check_enough, check_sizes, sampled_keys
 from feastra_nb.latency.picking import UNIFORM, batches
 from feastra_nb.latency.rows import SATURATED_BELOW
 from feastra_nb.latency.stores import open_target
@@ -116,6 +117,7 @@ def capacity(
     target: str,
     keys: str | None,
     progress: bool,
+    yes: bool,
 ) -> Capacity:
     """Try rates until the highest that holds the objective is known to 15 %; Ctrl-C returns what is known until then.
 
@@ -128,9 +130,11 @@ def capacity(
         raise ConfigurationError(f"p99_ms={p99_ms!r} is no objective", hint="give milliseconds, above 0")
     load = Load(seconds=seconds, warmup_s=0.5)
     load.check()
+    check_sizes([batch])
     wanted, _on_demand = requested(ws.feast, features, full_feature_names=True)
+    billing.agree(ws, "finding the capacity", reads=None, yes=yes)
     table = entity_table(entities, wanted) if entities is not None else sampled_keys(ws, wanted)
-    check_batches([batch], table.num_rows)
+    check_enough([batch], table.num_rows)
     picked = batches(table.num_rows, batch, pick=keys or UNIFORM)
     with closing(open_target(ws, target, features, consistency)) as opened:
         trial = _Trial(opened, opened.reader(table, picked), load, p99_ms, progress=progress)

@@ -10,11 +10,12 @@ from itertools import product
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+from feastra_nb import billing
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.latency.arrivals import CONSTANT, NS_PER_S, schedule
 from feastra_nb.latency.load import check_durations, closed_loop
 from feastra_nb.latency.pacing import open_loop
-from feastra_nb.latency.picking import UNIFORM, batches, sampled
+from feastra_nb.latency.picking import SAMPLED_KEYS, UNIFORM, batches, sampled
 from feastra_nb.latency.report import summarize
 from feastra_nb.latency.rows import Run
 from feastra_nb.latency.stores import open_target
@@ -110,23 +111,31 @@ def latency(
     target: str | Sequence[str],
     keys: str | None,
     progress: bool,
+    yes: bool,
 ) -> LatencyReport:
     """Measure setting by setting; Ctrl-C returns what was measured until then.
 
     Raises
     ------
     ConfigurationError
-        A number makes no sense, there are no entities, or fewer than a batch needs.
+        A number makes no sense, there are no entities, fewer than a batch needs, or its cost was not agreed to.
     UnknownName
         There is no such view or feature.
     ConnectionFailed
         Nothing answers at the endpoint.
     """
+    load = billing.gentle(ws, load)
     load.check()
     sizes = list(batch) if hasattr(batch, "__iter__") else [batch]
+    check_sizes(sizes)
     wanted, _on_demand = requested(ws.feast, features, full_feature_names=True)
+    reads = billing.latency_reads(
+        load, settings=len(_settings(target, consistency)) * len(wanted), entities=sum(sizes),
+        sampled=SAMPLED_KEYS if entities is None else 0,
+    )  # fmt: skip
+    billing.agree(ws, "this measurement", reads=reads, yes=yes)
     table = entity_table(entities, wanted) if entities is not None else sampled_keys(ws, wanted)
-    check_batches(sizes, table.num_rows)
+    check_enough(sizes, table.num_rows)
     pick = keys or UNIFORM
     plans = {size: batches(table.num_rows, size, pick=pick) for size in sizes}
     runs: list[Run] = []
@@ -176,10 +185,14 @@ def _measure(
     return runs
 
 
-def check_batches(sizes: Sequence[int], keys: int) -> None:
-    """Refuse batch sizes that make no sense for so many entities."""
+def check_sizes(sizes: Sequence[int]) -> None:
+    """Refuse batch sizes that make no sense."""
     if not sizes or not all(isinstance(size, Integral) for size in sizes) or min(sizes) < 1:
         raise ConfigurationError(f"batch is {list(sizes)}; each size must be a whole number, at least 1")
+
+
+def check_enough(sizes: Sequence[int], keys: int) -> None:
+    """Refuse batch sizes that need more entities than there are."""
     if not keys:
         raise ConfigurationError("there are no entities to read", hint="materialize first, or pass entities=")
     if max(sizes) > keys:

@@ -268,6 +268,7 @@ def _options_of_latency(parser: LineParser) -> None:
     parser.add_argument(
         "--target", nargs="+", metavar="WHAT", help="feast, driver, or the URL of a feast serve (feast)"
     )
+    parser.add_argument("--yes", action="store_true", help="agree to what it costs, where use is billed (Astra)")
     parser.add_argument("--keys", metavar="HOW", help="uniform, or zipf: few entities get most requests (uniform)")
 
 

@@ -61,6 +61,10 @@ class Questions:
     def __len__(self) -> int:
         return len(self.t_us)
 
+    def entities(self) -> int:
+        """Count the distinct entities."""
+        return len(entity_keys(self.one, self.shown).unique())
+
     def take(self, index: Int64s) -> Questions:
         """Return some of the rows."""
         where = pa.array(index)

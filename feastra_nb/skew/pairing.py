@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from feastra_nb import billing
 from feastra_nb.errors import ConfigurationError, InvalidFrame, UnknownName, close_names
 from feastra_nb.progress import acknowledged_rows
 from feastra_nb.quiet import quiet_feast
@@ -76,6 +77,8 @@ def skew(
     wanted = _only(wanted, only)
     frame = None if mode == NOW else _sampled(_frame(ws, view_or_features, spine if mode == PAST else served), sample)
     pairings = [_pairing(ws, one, mode, frame, known_at, sample) for one in wanted]
+    if billing.is_billed(ws):
+        billing.show_use(ws, "this comparison", reads=sum(one.asked.entities() for one in pairings))
     cells = Cells()
     with acknowledged_rows(sum(len(one.asked) for one in pairings), "skew", progress) as done:
         for pairing in pairings:
