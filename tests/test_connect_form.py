@@ -2,28 +2,30 @@
 
 import json
 import logging
+import os
 
 import nbformat
+import pandas as pd
 import pytest
+from astra_stand_in.database import KEYSPACE
+from astra_stand_in.devops import TOKEN
 from nbclient import NotebookClient
 
 import feastra_nb as fnb
 from feastra_nb import workspace as workspace_module
+from feastra_nb.connection.choice import choose_target, profile_path
 from feastra_nb.errors import AuthenticationFailed, ConfigurationError
 from feastra_nb.notebook.widgets import connect_form
 
 SECRET = "swordfish-7431"  # noqa: S105
-VARIABLES = ("CONTACT_POINTS", "PORT", "USERNAME", "PASSWORD", "KEYSPACE")
 
 
 @pytest.fixture(autouse=True)
-def _no_environment(monkeypatch):
-    for name in [
-        *(f"CASSANDRA_{name}" for name in VARIABLES),
-        "ASTRA_DB_APPLICATION_TOKEN",
-        "ASTRA_DB_SECURE_BUNDLE_PATH",
-    ]:
-        monkeypatch.delenv(name, raising=False)
+def _no_environment(monkeypatch, tmp_path):
+    for name in list(os.environ):
+        if name.startswith(("CASSANDRA_", "ASTRA_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("FEASTRA_PROFILE", str(tmp_path / "profile.json"))
 
 
 @pytest.fixture
@@ -67,7 +69,11 @@ def states(form):
 
 
 def labels(form):
-    return [field.description for field in form.widget.children[1].children]
+    return [row.children[0].description for row in form.widget.children[1].children]
+
+
+def note(form, name):
+    return form._rows[name].note.value
 
 
 # --- what it calls ---------------------------------------------------------------------------------------------------
@@ -92,9 +98,19 @@ def test_a_cluster_gets_its_hosts_credentials_and_names(form, opened):
 
 
 def test_astra_gets_its_bundle_and_token(form, opened):
-    form.target.value, form.bundle.value, form.token.value = "astra", "scb.zip", SECRET
+    form.target.value, form.bundle.value, form.token.value = "bundle", "scb.zip", SECRET
+    form.keyspace.value = "k"
     form.submit()
     assert opened[0][0] == fnb.Astra(bundle="scb.zip", token=SECRET)
+    form.client_id.value, form.client_secret.value = "me", SECRET
+    form.submit()
+    assert opened[1][0] == fnb.Astra(bundle="scb.zip", client_id="me", client_secret=SECRET)
+
+
+def test_astra_by_name_leaves_the_token_to_the_environment_or_the_keyring(form, opened):
+    form.target.value, form.database.value, form.keyspace.value = "astra", " features ", "k"
+    form.submit()
+    assert opened[0][0] == fnb.Astra("features")
 
 
 def test_secrets_left_empty_come_from_the_environment_and_are_never_in_a_field(monkeypatch, opened):
@@ -104,19 +120,28 @@ def test_secrets_left_empty_come_from_the_environment_and_are_never_in_a_field(m
     monkeypatch.setenv("CASSANDRA_PASSWORD", SECRET)
     form = connect_form()
     assert (form.hosts.value, form.port.value, form.username.value) == ("10.0.0.1", 9999, "me")
-    form.target.value = "hosts"
+    assert form.target.value == "hosts"
+    form.keyspace.value = "k"
     assert SECRET not in states(form)
     form.submit()
     assert opened[0][0].password.reveal() == SECRET
 
 
-@pytest.mark.parametrize(("target", "missing"), [("hosts", "no host was given"), ("astra", "no secure connect bundle")])
+@pytest.mark.parametrize(("target", "missing"), [("hosts", "hosts"), ("astra", "database"), ("bundle", "bundle")])
 @pytest.mark.usefixtures("opened")
-def test_a_missing_field_is_an_error_of_submit(form, target, missing):
+def test_a_missing_field_is_an_error_of_submit_and_said_beside_it(form, target, missing):
     form.target.value = target
-    with pytest.raises(ConfigurationError, match=missing):
+    words = f"the field {missing.capitalize()} is empty"
+    with pytest.raises(ConfigurationError, match=words):
         form.submit()
     assert form.workspace is None
+    form.button.click()
+    assert words in note(form, missing)
+    assert "not connected: see above" in form.status.value
+    getattr(form, missing).value = "given"
+    form.button.click()
+    assert note(form, missing) == ""
+    assert "the field Keyspace is empty" in note(form, "keyspace")
 
 
 # --- what it says ----------------------------------------------------------------------------------------------------
@@ -132,10 +157,12 @@ def test_the_button_connects_and_says_so_in_words(form, opened):
 def test_the_button_says_what_went_wrong_and_what_to_do_and_can_be_pressed_again(form, failing):
     failing(AuthenticationFailed("<b>me</b> was refused", hint="check the password"))
     form.button.click()
-    assert (
-        "\N{MULTIPLICATION X} not connected: &lt;b&gt;me&lt;/b&gt; was refused<br>Hint: check the password"
-        in form.status.value
-    )
+    said = "&lt;b&gt;me&lt;/b&gt; was refused<br>Hint: check the password"
+    assert f"\N{MULTIPLICATION X} not connected: {said}" in form.status.value
+    form.target.value, form.hosts.value, form.keyspace.value = "hosts", "10.0.0.1", "k"
+    form.button.click()
+    assert said in note(form, "password")
+    assert "not connected: see above" in form.status.value
     assert not form.button.disabled
     assert form.workspace is None
 
@@ -157,18 +184,20 @@ def test_while_it_connects_it_says_so_and_takes_no_second_press(form, monkeypatc
 
 
 def test_only_the_fields_of_the_chosen_target_are_shown(form):
-    shared = ["Project", "Keyspace", "Folder", "Keep history", "Read only"]
+    shared = ["Keyspace", "Project", "Folder", "Keep history", "Read only"]
     assert labels(form) == shared
     form.target.value = "hosts"
     assert labels(form) == ["Hosts", "Port", "User", "Password", *shared]
     form.target.value = "astra"
-    assert labels(form) == ["Bundle", "Token", *shared]
+    assert labels(form) == ["Token", "Database", "Region", "Keep the token in the system's keyring", *shared]
+    form.target.value = "bundle"
+    assert labels(form) == ["Bundle", "Token", "Client ID", "Client Secret", *shared]
 
 
 def test_every_field_has_a_label_that_is_plain_text(form):
-    for target in ("local", "hosts", "astra"):
+    for target in ("local", "hosts", "astra", "bundle"):
         form.target.value = target
-        for field in (form.target, *form.widget.children[1].children):
+        for field in (form.target, *(row.children[0] for row in form.widget.children[1].children)):
             assert field.description
             assert field.description_allow_html is False
 
@@ -185,7 +214,8 @@ def test_where_widgets_are_not_shown_there_is_a_text(form):
 
 
 def test_a_secret_is_out_of_its_field_before_it_connects_and_even_before_the_button(form, opened):
-    form.target.value, form.bundle.value, form.token.value = "astra", "scb.zip", SECRET
+    form.target.value, form.bundle.value, form.token.value = "bundle", "scb.zip", SECRET
+    form.keyspace.value = "k"
     assert form.token.value == ""
     assert SECRET not in states(form) + repr(form)
     form.submit()
@@ -200,7 +230,7 @@ def test_a_secret_that_a_front_end_sends_leaves_its_field_too(form):
 
 
 def test_a_secret_serves_for_one_attempt(form, opened):
-    form.target.value, form.hosts.value, form.username.value = "hosts", "10.0.0.1", "me"
+    form.target.value, form.hosts.value, form.username.value, form.keyspace.value = "hosts", "10.0.0.1", "me", "k"
     form.password.value = SECRET
     form.submit()
     with pytest.raises(ConfigurationError, match="no password for the user 'me'"):
@@ -216,6 +246,131 @@ def test_a_refused_secret_is_nowhere_in_status_or_log(form, caplog):
     form.button.click()
     assert "not connected" in form.status.value
     assert SECRET not in states(form) + caplog.text
+
+
+def test_a_token_file_gives_its_token_and_is_forgotten(form):
+    content = json.dumps({"clientId": "c", "secret": "s", "token": SECRET}).encode()
+    for given, said in ((content, "was taken"), (b"{}", "holds no token"), (b"\xff", "holds no token")):
+        file = {"name": "t.json", "type": "application/json", "size": len(given), "content": given}
+        form.upload.value = [{**file, "last_modified": pd.Timestamp(0, tz="UTC").to_pydatetime()}]
+        assert form.upload.value == ()
+        assert said in note(form, "token")
+    assert form._token.pop().reveal() == SECRET
+    assert SECRET not in states(form)
+
+
+# --- what it remembers -----------------------------------------------------------------------------------------------
+
+
+def test_it_remembers_what_it_connected_to_and_no_secret(form, opened):
+    form.target.value, form.hosts.value, form.username.value, form.keyspace.value = "hosts", "10.0.0.1", "me", "k"
+    form.password.value = SECRET
+    assert not profile_path().exists()
+    form.submit()
+    assert json.loads(profile_path().read_text()) == {
+        "target": "hosts", "hosts": ["10.0.0.1"], "port": 9042, "username": "me", "keyspace": "k"
+    }  # fmt: skip
+    again = connect_form()
+    assert (again.target.value, again.hosts.value, again.username.value) == ("hosts", "10.0.0.1", "me")
+    again.target.value, again.database.value, again.token.value = "astra", "features", SECRET
+    again.region.options = again.region.value, *_ = ["us-east1"]
+    again.submit()
+    assert SECRET not in profile_path().read_text()
+    third = connect_form()
+    assert (third.target.value, third.database.value, third.region.value) == ("astra", "features", "us-east1")
+    assert choose_target() == (fnb.Astra("features", region="us-east1"), "k")
+
+
+def test_a_cluster_of_the_profile_gets_its_password_from_the_environment(form, opened, monkeypatch):
+    form.target.value, form.hosts.value, form.username.value, form.keyspace.value = "hosts", "10.0.0.1", "me", "k"
+    form.password.value = SECRET
+    form.submit()
+    monkeypatch.setenv("CASSANDRA_PASSWORD", SECRET)
+    assert choose_target()[0].password.reveal() == SECRET
+
+
+def test_a_profile_that_cannot_be_written_is_no_reason_not_to_connect(form, opened, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FEASTRA_PROFILE", str(tmp_path / "file" / "profile.json"))
+    form.submit()
+    assert form.workspace == "workspace 1"
+    assert "profile.json cannot be written" in caplog.text
+
+
+# --- Astra, on the stand-in ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def astra_form(astra, form, tmp_path, monkeypatch):
+    """A form in a folder of its own, with Astra chosen."""
+    form.target.value, form.directory.value, form.project.value = "astra", str(tmp_path / ".feastra"), "form"
+    yield form
+    if form.workspace is not None:
+        form.workspace.close()
+
+
+def test_from_a_token_to_lists_to_a_workspace(astra_form):
+    form = astra_form
+    form.token.value = TOKEN
+    form.find_button.click()
+    assert "1 databases: features" in form.status.value
+    assert (form.database.value, form.region.options) == ("features", ("us-east1", "eu-west1"))
+    assert form.keyspace.options == (KEYSPACE, "models")
+    form.keyspace.value = KEYSPACE
+    form.test_button.click()
+    assert "it works: Workspace(Astra(" in form.status.value
+    assert form.workspace is None
+    form.button.click()
+    assert "connected: Workspace(Astra(" in form.status.value
+    assert form.workspace.status() is not None
+    assert TOKEN not in states(form) + profile_path().read_text()
+
+
+def test_errors_stand_beside_the_field_they_belong_to(astra_form):
+    form = astra_form
+    form.find_button.click()
+    assert "no token for Astra" in note(form, "token")
+    form.token.value = "AstraCS:wrong"
+    form.find_button.click()
+    assert "does not accept the token" in note(form, "token")
+    form.token.value = TOKEN
+    form.database.value, form.keyspace.value = "feature", KEYSPACE
+    form.button.click()
+    assert "did you mean features?" in note(form, "database")
+    form.token.value = TOKEN
+    form.database.value, form.keyspace.value = "features", "none"
+    form.button.click()
+    assert "no keyspace" in note(form, "keyspace")
+    assert form.workspace is None
+
+
+def test_a_token_is_kept_in_the_keyring_only_on_request_and_found_there(astra_form, tmp_path, monkeypatch):
+    keyring = pytest.importorskip("keyring")
+    file = pytest.importorskip("keyrings.alt.file").PlaintextKeyring()
+    file.file_path = str(tmp_path / "keyring.cfg")
+    monkeypatch.setattr(keyring.core, "_keyring_backend", file)
+    form = astra_form
+    form.database.value, form.keyspace.value, form.token.value = "features", KEYSPACE, TOKEN
+    form.submit().close()
+    assert keyring.get_password("feastra_nb", "astra") is None
+    form.token.value, form.keep_token.value = TOKEN, True
+    form.submit().close()
+    assert keyring.get_password("feastra_nb", "astra") == TOKEN
+    with fnb.connect(fnb.Astra("features"), project="form", keyspace=KEYSPACE, directory=tmp_path / ".feastra") as ws:
+        assert ws.status() is not None
+
+
+def test_without_a_keyring_the_workspace_is_there_and_the_form_says_that_the_token_was_not_kept(
+    astra_form, monkeypatch
+):
+    keyring = pytest.importorskip("keyring")
+    monkeypatch.setattr(keyring.core, "_keyring_backend", keyring.backends.fail.Keyring())
+    form = astra_form
+    form.database.value, form.keyspace.value = "features", KEYSPACE
+    form.token.value, form.keep_token.value = TOKEN, True
+    form.button.click()
+    assert "the token was not kept" in note(form, "keep_token")
+    assert form.workspace.status() is not None
 
 
 # --- against a real Cassandra, in a notebook that is saved -----------------------------------------------------------

@@ -81,7 +81,7 @@ def ws(shell):
 
 
 @pytest.fixture
-def opened(monkeypatch):
+def opened(monkeypatch, tmp_path):
     """What `connect` was called with, and what it returned, without connecting."""
     calls = []
 
@@ -92,6 +92,8 @@ def opened(monkeypatch):
     monkeypatch.setattr(workspace_module, "connect", connect)
     for name in ("CASSANDRA_USERNAME", "CASSANDRA_PASSWORD", "ASTRA_DB_APPLICATION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CASSANDRA_CONTACT_POINTS", "10.0.0.1")  # something is configured
+    monkeypatch.setenv("FEASTRA_PROFILE", str(tmp_path / "profile.json"))
     return calls
 
 
@@ -390,6 +392,16 @@ def test_a_failed_connect_leaves_the_current_workspace(shell, monkeypatch):
 # --- connect ---------------------------------------------------------------------------------------------------------
 
 
+def test_connect_where_nothing_is_configured_shows_the_form_and_takes_its_workspace(shell, opened, monkeypatch):
+    monkeypatch.delenv("CASSANDRA_CONTACT_POINTS")
+    form = run(shell, "%feastra connect --project p --read-only")
+    assert repr(form) == "ConnectForm(target='local', not connected)"
+    assert opened == []
+    form.button.click()
+    assert opened[0][1] == {"project": "p", "directory": ".feastra", "retain": "7d", "read_only": True}
+    assert shell.magics_manager.registry["FeastraMagics"].current is opened[0][2]
+
+
 def test_connect_without_a_target_leaves_the_choice_to_connect(shell, opened):
     assert run(shell, "%feastra connect") is opened[0][2]
     assert opened[0][:2] == (None, {})
@@ -416,11 +428,10 @@ def test_connect_hosts_without_its_password_says_where_to_put_it(shell, opened):
 
 
 def test_connect_astra_takes_the_token_from_the_environment(shell, opened, monkeypatch):
-    with pytest.raises(ConfigurationError, match="ASTRA_DB_APPLICATION_TOKEN"):
-        run(shell, "%feastra connect astra --bundle scb.zip")
-    monkeypatch.setenv("ASTRA_DB_APPLICATION_TOKEN", "AstraCS:swordfish")
     run(shell, "%feastra connect astra --bundle scb.zip -q")
-    assert opened[0][0] == fnb.Astra(bundle="scb.zip", token="AstraCS:swordfish")  # noqa: S106
+    run(shell, "%feastra connect astra my-db --region us-east1 --resume --keyspace k --project p -q")
+    assert opened[0][0] == fnb.Astra(bundle="scb.zip")
+    assert opened[1][:2] == (fnb.Astra("my-db", region="us-east1", resume=True), {"keyspace": "k", "project": "p"})
 
 
 # --- in a notebook that nobody watches -------------------------------------------------------------------------------

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feastra_nb.connection.astra.access import KEYSPACE_VARIABLE, with_environment
+from feastra_nb.connection.files import make_private, write_private
 from feastra_nb.connection.targets import DEFAULT_PORT, Astra, Hosts, Local, Target
 from feastra_nb.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+log = logging.getLogger("feastra_nb.connection")
+_REMEMBERED = (
+    "nodes",
+    "heap_mb",
+    "name",
+    "hosts",
+    "port",
+    "username",
+    "local_dc",
+    "database",
+    "region",
+    "bundle",
+    "devops_url",
+)
 
 
 def choose_target(environment: Mapping[str, str] | None = None) -> tuple[Target, str | None]:
@@ -29,6 +47,17 @@ def choose_target(environment: Mapping[str, str] | None = None) -> tuple[Target,
     >>> choose_target({"CASSANDRA_CONTACT_POINTS": "10.0.0.1,10.0.0.2", "CASSANDRA_KEYSPACE": "features"})[1]
     'features'
     """
+    return configured(environment) or (Local(), None)
+
+
+def configured(environment: Mapping[str, str] | None = None) -> tuple[Target, str | None] | None:
+    """Return what `choose_target` does; None where neither environment nor profile name anything.
+
+    Examples
+    --------
+    >>> configured({"FEASTRA_PROFILE": "/nowhere/profile.json"}) is None
+    True
+    """
     env = os.environ if environment is None else environment
     astra = with_environment(Astra(), env)
     if astra.database or astra.bundle:
@@ -36,7 +65,26 @@ def choose_target(environment: Mapping[str, str] | None = None) -> tuple[Target,
     points = env.get("CASSANDRA_CONTACT_POINTS")
     if points:
         return _hosts(points, env), env.get("CASSANDRA_KEYSPACE")
-    return _from_profile(profile_path(env))
+    return _from_profile(profile_path(env), env)
+
+
+def remember(target: Target, keyspace: str | None) -> None:
+    """Write the profile: what leads to a target, never a secret. A folder that cannot be written is only logged.
+
+    Parameters
+    ----------
+    keyspace
+        None for the target's default.
+    """
+    public = {one.name: getattr(target, one.name) for one in fields(target) if one.name in _REMEMBERED}
+    said = {name: value for name, value in public.items() if value is not None}
+    profile = {"target": type(target).__name__.lower(), **said, **({"keyspace": keyspace} if keyspace else {})}
+    path = profile_path()
+    try:
+        make_private(path.parent)
+        write_private(path, json.dumps(profile, indent=2) + "\n")
+    except OSError as exc:
+        log.warning("the profile %s cannot be written: %s", path, exc.strerror)
 
 
 def profile_path(environment: Mapping[str, str] | None = None) -> Path:
@@ -58,17 +106,20 @@ def _hosts(points: str, env: Mapping[str, str]) -> Hosts:
     )
 
 
-def _from_profile(path: Path) -> tuple[Target, str | None]:
+def _from_profile(path: Path, env: Mapping[str, str]) -> tuple[Target, str | None] | None:
     kinds = {"local": Local, "hosts": Hosts, "astra": Astra}
     try:
         profile = json.loads(path.read_text())
     except FileNotFoundError:
-        return Local(), None
+        return None
     except (OSError, ValueError) as exc:
         raise ConfigurationError(f"cannot read the profile {path}: {exc}", hint="mend or delete it") from exc
     try:
         keyspace = profile.pop("keyspace", None)
-        return kinds[profile.pop("target")](**profile), keyspace
+        kind = kinds[profile.pop("target")]
+        if kind is Hosts and profile.get("username"):
+            profile["password"] = env.get("CASSANDRA_PASSWORD")
+        return kind(**profile), keyspace
     except (KeyError, TypeError) as exc:
         raise ConfigurationError(
             f"the profile {path} is not understood: {exc}",

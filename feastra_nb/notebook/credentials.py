@@ -1,10 +1,10 @@
-"""Targets for the magic and the form: what the user gave, and secrets from the environment where none was given."""
+"""A cluster as a target for the magic and the form: the secret is the environment's where none was given."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from feastra_nb.connection.targets import DEFAULT_PORT, Astra, Hosts
+from feastra_nb.connection.targets import DEFAULT_PORT, Hosts
 from feastra_nb.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -54,37 +54,3 @@ def hosts_target(
             hint="set CASSANDRA_PASSWORD, or type it into fnb.connect_form()",
         )
     return Hosts(hosts, port=port, username=username, password=password)
-
-
-def astra_target(bundle: str, *, token: str | None = None, environment: Mapping[str, str]) -> Astra:
-    """Return an Astra database as a target.
-
-    Parameters
-    ----------
-    bundle
-        Path of the secure connect bundle.
-    token
-        Application token; without one it is read from ``ASTRA_DB_APPLICATION_TOKEN``.
-    environment
-        Environment variables.
-
-    Raises
-    ------
-    ConfigurationError
-        There is no bundle or no token.
-
-    Examples
-    --------
-    >>> astra_target("scb.zip", environment={"ASTRA_DB_APPLICATION_TOKEN": "AstraCS:swordfish"}).token
-    '***'
-    """
-    token = token or environment.get("ASTRA_DB_APPLICATION_TOKEN")
-    if not bundle:
-        raise ConfigurationError(
-            "no secure connect bundle was given", hint="download it from the Astra portal (Connect, Drivers)"
-        )
-    if not token:
-        raise ConfigurationError(
-            "there is no token for Astra", hint="set ASTRA_DB_APPLICATION_TOKEN, or type it into fnb.connect_form()"
-        )
-    return Astra(bundle=bundle, token=token)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from feastra_nb.workspace import Workspace
 
 MAGIC = "%feastra"
+_OF_ASTRA = ("database", "region", "bundle", "resume", "create_keyspace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,12 @@ def help_text() -> str:
     return "\n".join(lines) + "\n"
 
 
-def connect(line: Line) -> Workspace:
-    """Connect to what environment or profile name, else to a local Cassandra; or take a workspace that is there."""
+def connect(line: Line) -> object:
+    """Connect to what environment or profile name, else show the form; or take a workspace that is there."""
     if "workspace" not in line.arguments:
-        return _connect(line, None)
+        from feastra_nb.connection.choice import configured
+
+        return _form(line) if configured() is None else _connect(line, None)
     name = line.arguments.pop("workspace")
     if line.arguments:
         raise ConfigurationError(
@@ -120,10 +123,11 @@ def connect_hosts(line: Line) -> Workspace:
 
 
 def connect_astra(line: Line) -> Workspace:
-    """Connect to Astra DB through a secure connect bundle."""
-    from feastra_nb.notebook.credentials import astra_target
+    """Connect to Astra DB by name, or through a secure connect bundle."""
+    from feastra_nb.connection.targets import Astra
 
-    return _connect(line, astra_target(line.arguments.pop("bundle"), environment=os.environ))
+    options = {name: line.arguments.pop(name) for name in _OF_ASTRA if name in line.arguments}
+    return _connect(line, Astra(**options))
 
 
 def status(line: Line) -> object:
@@ -174,6 +178,15 @@ def _connect(line: Line, target: Target | None) -> Workspace:
     return workspace
 
 
+def _form(line: Line) -> object:
+    from feastra_nb.notebook.widgets import ConnectForm
+
+    form = ConnectForm(on_connect=lambda workspace: line.magics.use(workspace, owned=True))
+    for name, value in line.arguments.items():
+        getattr(form, name).value = value
+    return form
+
+
 def _take(line: Line, workspace: object, name: str) -> Workspace:
     from feastra_nb.workspace import Workspace
 
@@ -215,8 +228,12 @@ def _options_of_connect_hosts(parser: LineParser) -> None:
 
 
 def _options_of_connect_astra(parser: LineParser) -> None:
-    text = "secure connect bundle; the token is read from ASTRA_DB_APPLICATION_TOKEN"
-    parser.add_argument("--bundle", metavar="PATH", required=True, help=text)
+    text = "name, id or API endpoint (ASTRA_DB_ID); the token is read from ASTRA_DB_APPLICATION_TOKEN"
+    parser.add_argument("database", nargs="?", metavar="DATABASE", help=text)
+    parser.add_argument("--region", metavar="R", help="one of the database's regions (its first)")
+    parser.add_argument("--bundle", metavar="PATH", help="secure connect bundle, instead of a database")
+    parser.add_argument("--resume", action="store_true", help="wake a database that hibernates, and wait")
+    parser.add_argument("--create-keyspace", dest="create_keyspace", action="store_true", help="make the keyspace")
     _options_of_any_connect(parser)
 
 
@@ -282,7 +299,7 @@ def _no_options(parser: LineParser) -> None:
 
 COMMANDS: Mapping[str, Command] = {
     "connect": Command(
-        "connect to what the environment names, else to a local Cassandra, started if need be",
+        "connect to what environment or profile name, else show a form",
         connect,
         _options_of_connect,
     ),
@@ -290,9 +307,7 @@ COMMANDS: Mapping[str, Command] = {
         "connect to a Cassandra on this machine, started if need be", connect_local, _options_of_any_connect
     ),
     "connect hosts": Command("connect to a cluster by its contact points", connect_hosts, _options_of_connect_hosts),
-    "connect astra": Command(
-        "connect to Astra DB through a secure connect bundle", connect_astra, _options_of_connect_astra
-    ),
+    "connect astra": Command("connect to Astra DB, by name or bundle", connect_astra, _options_of_connect_astra),
     "status": Command("show where the workspace is connected, and how its cluster does", status, _no_options),
     "views": Command("list the feature views", views, _options_of_views),
     "online": Command("read features online, now or as of an instant", online, _options_of_online),

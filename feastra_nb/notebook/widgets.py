@@ -1,45 +1,52 @@
-"""The form to connect with: fields and a button, for those who would rather not write a target in code.
+"""The form to connect with: fields and buttons, for those who would rather not write a target in code.
 
-The logic is in plain methods, which raise; the button's callback only turns what they raise into words, since a
-notebook shows nothing of an exception in a callback.
-
-What a field holds is in the notebook's widget state, which can be saved. So a secret leaves its field as soon as it is
-there, even if nobody presses the button, and waits in an attribute that no front end sees.
+The logic is in plain methods, which raise; a button's callback only turns what they raise into words beside the field that
+they are about, since a notebook shows nothing of an exception in a callback.
 """
 
 from __future__ import annotations
 
-import html
 import os
+import tempfile
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.connection.secrets import Secret
-from feastra_nb.connection.targets import DEFAULT_PORT, Local
+from feastra_nb.connection.choice import configured, remember
+from feastra_nb.connection.targets import DEFAULT_PORT, Astra, Hosts, Local
+from feastra_nb.errors import AuthenticationFailed, ConfigurationError, KeyspaceNotFound, UnknownName
+from feastra_nb.notebook.fields import STYLE, WIDTH, Row, SecretField, TokenUpload, button, choice, text, words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
+    from feastra_nb.connection.astra.databases import Database
+    from feastra_nb.connection.secrets import Secret
     from feastra_nb.connection.targets import Target
     from feastra_nb.workspace import Workspace
 
-_TARGETS = (("Start one on this machine", "local"), ("A Cassandra cluster", "hosts"), ("Astra DB", "astra"))
+_TARGETS = (
+    ("Start one on this machine", "local"),
+    ("Astra DB, by token", "astra"),
+    ("Astra DB, by bundle", "bundle"),
+    ("A Cassandra cluster", "hosts"),
+)
 _HIGHEST_PORT = 65_535
-_FIELD = {"description_width": "9em"}
-_WIDTH = {"width": "34em"}
-
-# A sign and words beside the colour, which is that of JupyterLab's theme.
-_TONES = {
-    "info": ("…", "var(--jp-ui-font-color1, inherit)"),
-    "ok": ("\N{CHECK MARK}", "var(--jp-success-color0, #1a7f37)"),
-    "bad": ("\N{MULTIPLICATION X}", "var(--jp-error-color0, #c62828)"),
+# The fields of each target; all have the shared ones too.
+_OWN = {
+    "local": (),
+    "astra": ("token", "database", "region", "keep_token"),
+    "bundle": ("bundle", "token", "client_id", "client_secret"),
+    "hosts": ("hosts", "port", "username", "password"),
 }
+_SHARED = ("keyspace", "project", "directory", "retain", "read_only")
+_SECRETS = ("password", "token", "client_secret")
 
 
 def connect_form() -> ConnectForm:
     """Return a form to connect with; put it last in a cell, and it shows.
 
-    A password or token left empty is read from ``CASSANDRA_PASSWORD`` or ``ASTRA_DB_APPLICATION_TOKEN``. One that is
-    typed leaves its field at once, is used for one attempt to connect, and is in no saved notebook.
+    A password or token left empty is read from ``CASSANDRA_PASSWORD``, ``ASTRA_DB_APPLICATION_TOKEN`` or the system's keyring.
+    One that is typed leaves its field at once, is used for one attempt to connect, and is in no saved notebook. What was
+    connected to is remembered in the profile, which `connect` reads, without any secret.
 
     Returns
     -------
@@ -58,30 +65,84 @@ def connect_form() -> ConnectForm:
 
 
 class ConnectForm:
-    """Fields for a target, its names and its secrets, and a button. Made by `connect_form`.
+    """Fields for a target, its names and its secrets, and buttons. Made by `connect_form`.
 
-    Every field is an attribute, an ipywidget with a ``value``: ``target`` (``local``, ``hosts``, ``astra``), ``hosts``,
-    ``port``, ``username``, ``password``, ``bundle``, ``token``, ``project``, ``keyspace``, ``directory``, ``retain``,
-    ``read_only``.
+    Every field is an attribute, an ipywidget with a ``value``: ``target`` (``local``, ``astra``, ``bundle``, ``hosts``), ``token``,
+    ``database``, ``region``, ``keep_token``, ``bundle``, ``client_id``, ``client_secret``, ``hosts``, ``port``, ``username``,
+    ``password``, ``keyspace``, ``project``, ``directory``, ``retain``, ``read_only``.
+
+    Parameters
+    ----------
+    on_connect
+        Called with each workspace that was connected.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_connect: Callable[[Workspace], object] | None = None) -> None:
         import ipywidgets
 
         self.workspace: Workspace | None = None
-        self.target = ipywidgets.Dropdown(options=_TARGETS, description="Where", style=_FIELD, layout=_WIDTH)
-        self._add_target_fields()
-        self._add_shared_fields()
-        self.button = ipywidgets.Button(description="Connect", button_style="primary", tooltip="Connect")
+        self._on_connect = on_connect
+        self._found: dict[str, Database] = {}
+        self.target = ipywidgets.Dropdown(options=_TARGETS, description="Where", style=STYLE, layout=WIDTH)
+        self._add_secret_fields()
+        self._add_fields()
+        self.find_button = button("Find databases", "list the databases that the token can see")
+        self.test_button = button("Test", "connect, and change nothing")
+        self.button = button("Connect", "connect, and keep the workspace in form.workspace", button_style="primary")
+        self._rows = {name: Row(getattr(self, name)) for name in (*_OWN_NAMES, *_SHARED)}
+        self._rows["token"] = Row(self.token, self.upload, self.find_button)
+        self._upload.row = self._rows["token"]
         self.status = ipywidgets.HTML()
         self._fields = ipywidgets.VBox()
-        self.widget = ipywidgets.VBox([self.target, self._fields, self.button, self.status])
+        buttons = ipywidgets.HBox([self.button, self.test_button])
+        self.widget = ipywidgets.VBox([self.target, self._fields, buttons, self.status])
+        self._prefill()
         self.target.observe(self._show_fields, "value")
-        self.button.on_click(self._on_click)
+        self.database.observe(self._show_database, "value")
+        self.find_button.on_click(lambda _: self._try("looking for databases", self.find, self._say_found))
+        self.test_button.on_click(lambda _: self._try("connecting", self.test, lambda said: f"it works: {said}"))
+        self.button.on_click(lambda _: self._try("connecting", self.submit, lambda ws: f"connected: {ws!r}"))
         self._show_fields()
 
+    # --- what it does ---
+
+    def find(self) -> tuple[str, ...]:
+        """Ask Astra which databases the token can see, and offer them, their regions and keyspaces; return their names.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no token.
+        ConnectionFailed
+            Astra cannot be reached, or refuses the token.
+        """
+        from feastra_nb.connection.astra.access import databases
+
+        self._found = {one.name: one for one in databases(Astra(token=self._token.peek()))}
+        self.database.options = tuple(self._found)
+        if len(self._found) == 1 and not self.database.value:
+            (self.database.value,) = self._found
+        self._show_database()
+        return tuple(self._found)
+
+    def test(self) -> str:
+        """Connect read-only, change nothing, and return where that leads to.
+
+        Raises
+        ------
+        ConfigurationError, ConnectionFailed
+            As for `submit`.
+        """
+        from feastra_nb.workspace import connect
+
+        target = self._target({name: self._secrets[name].peek() for name in _SECRETS})
+        with tempfile.TemporaryDirectory() as folder:
+            options = {"project": "test", **self._options(), "directory": folder, "read_only": True}
+            with connect(target, **options) as ws:
+                return repr(ws)
+
     def submit(self) -> Workspace:
-        """Connect to what the fields say.
+        """Connect to what the fields say, and remember it for `connect`.
 
         Secrets are forgotten before that; another attempt asks for them again. A workspace of an earlier submit stays
         open: it may be in use.
@@ -100,95 +161,172 @@ class ConnectForm:
         """
         from feastra_nb.workspace import connect
 
-        target = self._target(self._password.pop(), self._token.pop())
+        secrets = {name: self._secrets[name].pop() for name in _SECRETS}
+        target = self._target(secrets)
         self.workspace = connect(target, **self._options())
+        if self.target.value == "astra" and self.keep_token.value and secrets["token"]:
+            self._keep(secrets["token"])
+        remember(target, self.keyspace.value.strip() or None)
+        if self._on_connect is not None:
+            self._on_connect(self.workspace)
         return self.workspace
 
-    def _add_target_fields(self) -> None:
+    def _keep(self, token: Secret) -> None:
+        from feastra_nb.connection.astra.access import keep_in_keyring
+
+        try:
+            keep_in_keyring(token)
+        except ConfigurationError as error:  # it is connected all the same
+            self._rows["keep_token"].say(str(error))
+        else:
+            self._rows["keep_token"].say("kept", "ok")
+
+    # --- what it is made of ---
+
+    def _add_secret_fields(self) -> None:
+        self._password = SecretField("Password", variable="CASSANDRA_PASSWORD")
+        self._token = SecretField("Token", variable="ASTRA_DB_APPLICATION_TOKEN")
+        self._client_secret = SecretField("Client Secret", variable="")
+        self._secrets = {"password": self._password, "token": self._token, "client_secret": self._client_secret}
+        self._upload = TokenUpload(self._token)
+        self.password, self.token, self.client_secret = (self._secrets[name].widget for name in _SECRETS)
+        self.upload = self._upload.widget
+
+    def _add_fields(self) -> None:
         import ipywidgets
 
-        environment = os.environ
-        port = environment.get("CASSANDRA_PORT", "")
-        self.hosts = _text("Hosts", environment.get("CASSANDRA_CONTACT_POINTS", ""), hint="10.0.0.1, 10.0.0.2")
+        get = os.environ.get
+        port = get("CASSANDRA_PORT", "")
+        self.database = choice("Database", hint="name, id or API endpoint")
+        self.region = ipywidgets.Dropdown(options=[("the first", "")], description="Region", style=STYLE, layout=WIDTH)
+        self.keep_token = _tick("Keep the token in the system's keyring")
+        self.bundle = text("Bundle", get("ASTRA_DB_SECURE_BUNDLE_PATH", ""), hint="path of secure-connect-….zip")
+        self.client_id = text("Client ID", "", hint="instead of a token")
+        self.hosts = text("Hosts", get("CASSANDRA_CONTACT_POINTS", ""), hint="10.0.0.1, 10.0.0.2")
         self.port = ipywidgets.BoundedIntText(
-            int(port) if port.isdigit() else DEFAULT_PORT,
-            min=1,
-            max=_HIGHEST_PORT,
-            description="Port",
-            style=_FIELD,
-            layout=_WIDTH,
-        )
-        self.username = _text("User", environment.get("CASSANDRA_USERNAME", ""), hint="none")
-        self._password = _SecretField("Password", variable="CASSANDRA_PASSWORD")
-        self.password = self._password.widget
-        self.bundle = _text(
-            "Bundle", environment.get("ASTRA_DB_SECURE_BUNDLE_PATH", ""), hint="path of secure-connect-….zip"
-        )
-        self._token = _SecretField("Token", variable="ASTRA_DB_APPLICATION_TOKEN")
-        self.token = self._token.widget
+            int(port) if port.isdigit() else DEFAULT_PORT, min=1, max=_HIGHEST_PORT, description="Port", style=STYLE,
+            layout=WIDTH,
+        )  # fmt: skip
+        self.username = text("User", get("CASSANDRA_USERNAME", ""), hint="none")
+        self.keyspace = choice("Keyspace")
+        self.project = text("Project", "")
+        self.directory = text("Folder", ".feastra")
+        self.retain = text("Keep history", "7d", hint="7d, all, latest")
+        self.read_only = _tick("Read only")
 
-    def _add_shared_fields(self) -> None:
-        import ipywidgets
+    def _prefill(self) -> None:
+        """Begin with what environment or profile name."""
+        known = configured()
+        if known is None:
+            return
+        target, keyspace = known
+        self.keyspace.value = keyspace or ""
+        if isinstance(target, Hosts):
+            self.target.value, self.hosts.value, self.port.value = "hosts", ", ".join(target.hosts), target.port
+            self.username.value = target.username or ""
+        elif isinstance(target, Astra):
+            self.target.value = "bundle" if target.bundle else "astra"
+            self.bundle.value, self.database.value = target.bundle or "", target.database or ""
+            if target.region:
+                self.region.options, self.region.value = ["", target.region], target.region
 
-        self.project = _text("Project", "")
-        self.keyspace = _text("Keyspace", "")
-        self.directory = _text("Folder", ".feastra")
-        self.retain = _text("Keep history", "7d", hint="7d, all, latest")
-        self.read_only = ipywidgets.Checkbox(description="Read only", style=_FIELD, layout=_WIDTH)
+    def _target(self, secrets: dict[str, Secret | None]) -> Target:
+        from feastra_nb.notebook.credentials import hosts_target
 
-    def _target(self, password: Secret | None, token: Secret | None) -> Target:
-        from feastra_nb.notebook.credentials import astra_target, hosts_target
-
-        if self.target.value == "local":
+        kind = self.target.value
+        if kind == "local":
             return Local()
-        if self.target.value == "astra":
-            return astra_target(self.bundle.value.strip(), token=token, environment=os.environ)
+        if kind == "astra":
+            self._need("database")
+            return Astra(self.database.value.strip(), secrets["token"], region=self.region.value or None)
+        if kind == "bundle":
+            self._need("bundle")
+            client_id = self.client_id.value.strip() or None
+            return Astra(
+                bundle=self.bundle.value.strip(), token=secrets["token"], client_id=client_id,
+                client_secret=secrets["client_secret"],
+            )  # fmt: skip
+        self._need("hosts")
         return hosts_target(
             [host.strip() for host in self.hosts.value.split(",") if host.strip()],
             port=self.port.value,
             username=self.username.value.strip() or None,
-            password=password,
+            password=secrets["password"],
             environment=os.environ,
         )
 
+    def _need(self, name: str) -> None:
+        if not getattr(self, name).value.strip(" ,"):
+            missing = _Missing(f"the field {getattr(self, name).description} is empty")
+            missing.field = name
+            raise missing
+
     def _options(self) -> dict[str, Any]:
-        fields = {
-            "project": self.project.value.strip(),
-            "keyspace": self.keyspace.value.strip(),
-            "directory": self.directory.value.strip(),
-            "retain": self.retain.value.strip(),
-        }
+        if self.target.value != "local":
+            self._need("keyspace")
+        names = ("project", "keyspace", "directory", "retain")
+        given = {name: getattr(self, name).value.strip() for name in names}
         # An empty field leaves connect() its default.
-        return {name: value for name, value in fields.items() if value} | {"read_only": self.read_only.value}
+        return {name: value for name, value in given.items() if value} | {"read_only": self.read_only.value}
 
-    def _on_click(self, _button: object = None) -> None:
-        self.button.disabled = True
-        self._say("connecting", "info")
+    # --- what it shows ---
+
+    def _try(self, doing: str, act: Callable[[], Any], said: Callable[[Any], str]) -> None:
+        buttons = (self.button, self.test_button, self.find_button)
+        for one in buttons:
+            one.disabled = True
+        for row in self._rows.values():
+            row.say()
+        self._say(doing, "info")
         try:
-            workspace = self.submit()
+            result = act()
         except Exception as error:  # noqa: BLE001  a callback's exception is shown nowhere
-            self._say(f"not connected: {error}", "bad")
+            about = self._rows.get(self._field_of(error) or "")
+            if about is not None:
+                about.say(str(error))
+            self._say(f"{_FAILED[act.__name__]}: {error if about is None else 'see above'}", "bad")
         else:
-            self._say(f"connected: {workspace!r}", "ok")
+            self._say(said(result), "ok")
         finally:
-            self.button.disabled = False
+            for one in buttons:
+                one.disabled = False
 
-    def _say(self, text: str, tone: str) -> None:
-        sign, color = _TONES[tone]
-        words = html.escape(f"{sign} {text}").replace("\n", "<br>")
-        self.status.value = f'<div role="status" style="color:{color};line-height:1.4">{words}</div>'
+    def _field_of(self, error: Exception) -> str | None:
+        """Return the field that an error is about, None where it is about no single one."""
+        if isinstance(error, _Missing):
+            return error.field
+        if isinstance(error, KeyspaceNotFound):
+            return "keyspace"
+        kind = self.target.value
+        if isinstance(error, UnknownName) and kind == "astra":
+            return "region" if "region" in str(error) else "database"
+        if isinstance(error, AuthenticationFailed) or "password" in str(error) or "token" in str(error):
+            return {"astra": "token", "hosts": "password"}.get(kind) or (
+                "client_secret" if kind == "bundle" and self.client_id.value else "token" if kind == "bundle" else None
+            )
+        return None
+
+    def _say(self, said: str, tone: str) -> None:
+        self.status.value = words(said, tone)
+
+    def _say_found(self, names: tuple[str, ...]) -> str:
+        return f"{len(names)} databases: {', '.join(names)}" if names else "the token sees no database"
+
+    def _show_database(self, _change: object = None) -> None:
+        found = self._found.get(self.database.value.strip())
+        if found is None:
+            return
+        self.region.options = found.regions
+        self.keyspace.options = found.keyspaces
+        if len(found.keyspaces) == 1 and not self.keyspace.value:
+            (self.keyspace.value,) = found.keyspaces
 
     def _show_fields(self, _change: object = None) -> None:
         kind = self.target.value
-        own = {
-            "local": (),
-            "hosts": (self.hosts, self.port, self.username, self.password),
-            "astra": (self.bundle, self.token),
-        }[kind]
         hint = "made from the folder" if kind == "local" else "needed"
         self.project.placeholder = self.keyspace.placeholder = hint
-        shared = (self.project, self.keyspace, self.directory, self.retain, self.read_only)
-        self._fields.children = (*own, *shared)
+        self.upload.layout.display = self.find_button.layout.display = "" if kind == "astra" else "none"
+        self._fields.children = tuple(self._rows[name].widget for name in (*_OWN[kind], *_SHARED))
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """Show the widget, and in its place, where widgets are not shown, what else there is."""
@@ -201,41 +339,17 @@ class ConnectForm:
         return f"{type(self).__name__}(target={self.target.value!r}, {state})"
 
 
-class _SecretField:
-    """A password field that is empty again as soon as something was typed into it.
-
-    Parameters
-    ----------
-    label
-        What stands beside it.
-    variable
-        Environment variable that is read where nothing is typed.
-    """
-
-    def __init__(self, label: str, *, variable: str) -> None:
-        from ipywidgets import Password
-
-        self._secret: Secret | None = None
-        self._hint = f"empty: {variable} of the environment"
-        # Sent when the field is left, not letter by letter.
-        self.widget = Password(
-            description=label, placeholder=self._hint, continuous_update=False, style=_FIELD, layout=_WIDTH
-        )
-        self.widget.observe(self._take, "value")
-
-    def pop(self) -> Secret | None:
-        """Return what was typed, and forget it."""
-        secret, self._secret = self._secret, None
-        self.widget.placeholder = self._hint
-        return secret
-
-    def _take(self, change: Mapping[str, Any]) -> None:
-        if change["new"]:
-            self._secret = Secret(change["new"])
-            self.widget.value, self.widget.placeholder = "", "taken, for one attempt to connect"
+_OWN_NAMES = tuple(dict.fromkeys(name for names in _OWN.values() for name in names))
+_FAILED = {"find": "no databases were found", "test": "it does not work", "submit": "not connected"}
 
 
-def _text(label: str, value: str, *, hint: str = "") -> Any:
-    from ipywidgets import Text
+class _Missing(ConfigurationError):
+    """A field is empty that is needed."""
 
-    return Text(value, description=label, placeholder=hint, style=_FIELD, layout=_WIDTH)
+    field: str
+
+
+def _tick(label: str) -> Any:
+    from ipywidgets import Checkbox
+
+    return Checkbox(description=label, style=STYLE, layout=WIDTH)

@@ -128,6 +128,21 @@ def _found_or_made(databases: Databases, said: Astra, keyspace: str | None) -> D
     return databases.make(name, said.region, keyspace or DEFAULT_KEYSPACE)
 
 
+def databases(target: Astra) -> Databases:
+    """Return the databases that a target's token can see, wherever that token is.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no token.
+    """
+    said = with_environment(target, os.environ)
+    username, token = credentials(said, os.environ)
+    if username != TOKEN_USER:
+        raise ConfigurationError("databases are listed with a token, not with Client ID and Secret", hint=_TOKEN_HINT)
+    return Databases(Api(token, said.devops_url or PUBLIC_URL))
+
+
 def fetched_again(target: Astra) -> Access:
     """Fetch a database's bundle anew, whatever the cache holds; for one that no longer leads anywhere."""
     said = with_environment(target, os.environ)
@@ -210,6 +225,29 @@ def _of_keyring() -> str | None:
     except keyring.errors.KeyringError:
         return None  # a machine without a keyring has no entry either
     return found
+
+
+def keep_in_keyring(token: Secret) -> None:
+    """Keep a token in the system's keyring, where `credentials` looks for one.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no keyring.
+    """
+    try:
+        import keyring
+    except ImportError as exc:
+        raise ConfigurationError(
+            "the token was not kept: the package keyring is not installed", hint="pip install 'feastra-nb[keyring]'"
+        ) from exc
+    try:
+        keyring.set_password(*KEYRING, token_of(token).reveal())
+    except keyring.errors.KeyringError as exc:
+        raise ConfigurationError(
+            f"the token was not kept: this system has no keyring ({type(exc).__name__})",
+            hint=f"set {TOKEN_VARIABLE} instead",
+        ) from exc
 
 
 def _typed() -> str | None:
