@@ -27,7 +27,7 @@ def frame(now):
     return pd.DataFrame({"k": [1, 2, 3], "event_timestamp": [now] * 3, "v": [1.5, 2.5, None]})
 
 
-def test_a_token_and_a_name_are_enough(astra, open_astra, frame, monkeypatch):
+def test_a_token_and_a_name_are_enough(astra, open_astra, frame, monkeypatch, recwarn):
     monkeypatch.setenv("ASTRA_DB_APPLICATION_TOKEN", TOKEN)
     monkeypatch.setenv("ASTRA_DB_ID", "features")
     monkeypatch.setenv("ASTRA_DB_KEYSPACE", KEYSPACE)
@@ -36,6 +36,7 @@ def test_a_token_and_a_name_are_enough(astra, open_astra, frame, monkeypatch):
     assert ws.online("view", {"k": [2, 1]})["v"].tolist() == [2.5, 1.5]
     assert ws.skew("view").ok
     assert ws.session.cluster.metadata.all_hosts()[0].endpoint.__class__.__name__ == "SniEndPoint"
+    assert not [one for one in recwarn if "PROTOCOL_TLS" in str(one.message)]
 
 
 def test_the_bundle_is_kept_for_the_user_alone_and_not_fetched_again(astra, open_astra):

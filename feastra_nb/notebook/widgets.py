@@ -297,14 +297,15 @@ class ConnectForm:
             return error.field
         if isinstance(error, KeyspaceNotFound):
             return "keyspace"
-        kind = self.target.value
-        if isinstance(error, UnknownName) and kind == "astra":
+        if isinstance(error, UnknownName) and self.target.value == "astra":
             return "region" if "region" in str(error) else "database"
-        if isinstance(error, AuthenticationFailed) or "password" in str(error) or "token" in str(error):
-            return {"astra": "token", "hosts": "password"}.get(kind) or (
-                "client_secret" if kind == "bundle" and self.client_id.value else "token" if kind == "bundle" else None
-            )
-        return None
+        is_secret = isinstance(error, AuthenticationFailed) or "password" in str(error) or "token" in str(error)
+        return self._secret_field() if is_secret else None
+
+    def _secret_field(self) -> str | None:
+        if self.target.value == "bundle" and self.client_id.value:
+            return "client_secret"
+        return {"astra": "token", "bundle": "token", "hosts": "password"}.get(self.target.value)
 
     def _say(self, said: str, tone: str) -> None:
         self.status.value = words(said, tone)
