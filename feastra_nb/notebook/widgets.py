@@ -82,6 +82,7 @@ class ConnectForm:
 
         self.workspace: Workspace | None = None
         self._on_connect = on_connect
+        self._empty: str | None = None  # the field for want of which the last attempt failed
         self._found: dict[str, Database] = {}
         self.target = ipywidgets.Dropdown(options=_TARGETS, description="Where", style=STYLE, layout=WIDTH)
         self._add_secret_fields()
@@ -257,9 +258,8 @@ class ConnectForm:
 
     def _need(self, name: str) -> None:
         if not getattr(self, name).value.strip(" ,"):
-            missing = _Missing(f"the field {getattr(self, name).description} is empty")
-            missing.field = name
-            raise missing
+            self._empty = name
+            raise ConfigurationError(f"the field {getattr(self, name).description} is empty")
 
     def _options(self) -> dict[str, Any]:
         if self.target.value != "local":
@@ -277,6 +277,7 @@ class ConnectForm:
             one.disabled = True
         for row in self._rows.values():
             row.say()
+        self._empty = None
         self._say(doing, "info")
         try:
             result = act()
@@ -293,8 +294,8 @@ class ConnectForm:
 
     def _field_of(self, error: Exception) -> str | None:
         """Return the field that an error is about, None where it is about no single one."""
-        if isinstance(error, _Missing):
-            return error.field
+        if self._empty is not None:
+            return self._empty
         if isinstance(error, KeyspaceNotFound):
             return "keyspace"
         if isinstance(error, UnknownName) and self.target.value == "astra":
@@ -342,12 +343,6 @@ class ConnectForm:
 
 _OWN_NAMES = tuple(dict.fromkeys(name for names in _OWN.values() for name in names))
 _FAILED = {"find": "no databases were found", "test": "it does not work", "submit": "not connected"}
-
-
-class _Missing(ConfigurationError):
-    """A field is empty that is needed."""
-
-    field: str
 
 
 def _tick(label: str) -> Any:
