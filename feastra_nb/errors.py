@@ -54,6 +54,7 @@ class FeastraError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.shows_traceback = False
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\nHint: {self.hint}"
@@ -63,8 +64,13 @@ class FeastraError(Exception):
         return (_rebuild, (type(self), self.message, self.hint, self.__dict__))
 
     def _render_traceback_(self) -> list[str]:
-        """Show two lines in a notebook instead of a traceback (a hook of IPython)."""
-        return [f"{type(self).__name__}: {line}" if not i else line for i, line in enumerate(str(self).split("\n"))]
+        """Show two lines in a notebook instead of a traceback (a hook of IPython), unless ``shows_traceback`` asks for it."""
+        if self.shows_traceback:
+            import traceback
+
+            return ["".join(traceback.format_exception(type(self), self, self.__traceback__))]
+        # One string: between several some of IPython's modes put no line end.
+        return [f"{type(self).__name__}: {self}"]
 
 
 def _rebuild(cls: type[FeastraError], message: str, hint: str | None, state: dict[str, object]) -> FeastraError:

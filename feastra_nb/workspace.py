@@ -570,6 +570,42 @@ class Workspace:
 
     # --- what is there ---
 
+    def cql(self, statement: str, parameters: Sequence[Any] = (), *, limit: int | None = 1_000) -> pd.DataFrame:
+        """Run a CQL statement and return its rows as a DataFrame.
+
+        In a SELECT the name of a feature view stands for its table, and payloads of our own tables come decoded: join keys in
+        the place of ``entity_key``, features in the place of ``features``. Rows come page by page.
+
+        Parameters
+        ----------
+        statement
+            One CQL statement, with ``?`` for each parameter.
+        parameters
+            Values to bind.
+        limit
+            The most rows to fetch; None for all. Whether there were more is in the frame's ``attrs["has_more"]``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Integers as ``Int64``, text as ``string``, timestamps in UTC; a statement that answers nothing gives no columns.
+
+        Raises
+        ------
+        ReadOnly
+            The workspace is read-only, and the statement writes.
+        RequestFailed
+            The server refuses. No string of the statement is in the message: it might be a secret.
+
+        Examples
+        --------
+        >>> ws.cql("SELECT * FROM plane_stats LIMIT 3")  # doctest: +SKIP
+        """
+        self._check()
+        from feastra_nb.retrieval.cql import query
+
+        return query(self, statement, parameters, limit)
+
     def views(self, search: str | None = None) -> pd.DataFrame:
         """Return the feature views: entities, features, ttl, retention, last materialization; ``search`` filters by text."""
         self._check()

@@ -37,6 +37,31 @@ def node():
 
 
 @pytest.fixture
+def shell():
+    """A real IPython with the extension loaded; no history file."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    from feastra_nb.notebook.magics import load_ipython_extension, unload_ipython_extension
+
+    InteractiveShell.clear_instance()
+    config = Config()
+    config.HistoryManager.enabled = False
+    started = InteractiveShell.instance(config=config, colors="nocolor")
+    load_ipython_extension(started)
+    yield started
+    unload_ipython_extension(started)
+    InteractiveShell.clear_instance()
+
+
+def run_cell(shell, code):
+    """Run a cell as the notebook does, and return what it shows, or raise its error."""
+    done = shell.run_cell(code)
+    done.raise_error()
+    return done.result
+
+
+@pytest.fixture
 def project():
     """A Feast project that no other test has, so that tests share a keyspace without meeting."""
     return f"p{os.getpid()}_{next(_numbers)}"

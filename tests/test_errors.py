@@ -26,9 +26,23 @@ def test_every_leaf_is_also_a_builtin_error(cls):
     assert builtins
 
 
-def test_a_notebook_shows_two_lines():
-    lines = errors.ConfigurationError("token is empty", hint="pass one")._render_traceback_()
-    assert lines == ["ConfigurationError: token is empty", "Hint: pass one"]
+@pytest.mark.parametrize("mode", ["Context", "Plain", "Minimal", "Verbose"])
+def test_a_notebook_shows_two_lines_whatever_its_mode(shell, capsys, mode):
+    shell.run_line_magic("xmode", mode)
+    capsys.readouterr()
+    shell.run_cell("from feastra_nb.errors import *\nraise ConfigurationError('token is empty', hint='pass one')")
+    assert capsys.readouterr().out.split("\n")[:2] == ["ConfigurationError: token is empty", "Hint: pass one"]
+
+
+def test_an_error_shows_its_traceback_where_that_is_asked_for():
+    error = errors.ConfigurationError("token is empty")
+    error.shows_traceback = True
+    try:
+        raise error from ValueError("below")
+    except errors.ConfigurationError:
+        (text,) = error._render_traceback_()
+    assert "ValueError: below" in text
+    assert text.rstrip().endswith("ConfigurationError: token is empty")
 
 
 def test_an_incomplete_write_carries_its_counts():

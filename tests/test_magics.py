@@ -1,21 +1,22 @@
 """``%feastra`` in a real IPython: its parser against a stand-in workspace, the whole against a real Cassandra."""
 
+import logging
 import subprocess
 import sys
 
 import nbformat
 import pandas as pd
 import pytest
-from IPython.core.interactiveshell import InteractiveShell
+from conftest import run_cell as run
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from traitlets.config import Config
 
 import feastra_nb as fnb
 from feastra_nb import workspace as workspace_module
 from feastra_nb.errors import ConfigurationError, UnknownName
 from feastra_nb.notebook.arguments import fill_words, split_words
 from feastra_nb.notebook.magics import load_ipython_extension, unload_ipython_extension
+from feastra_nb.notebook.subcommands import COMMANDS
 from feastra_nb.workspace import Workspace
 
 LIGHT = """
@@ -52,26 +53,26 @@ class Recorder(Workspace):
     def views(self, search=None):
         return self._record("views", search)
 
+    def materialize(self, data, view=None, **options):
+        return self._record("materialize", data, view, options)
+
     def online(self, features, entities, **options):
         return self._record("online", features, entities, options)
+
+    def historical(self, features, entity_df, **options):
+        return self._record("historical", features, entity_df, options)
+
+    def cql(self, statement, parameters=(), *, limit=1_000):
+        self.calls.append(("cql", statement, list(parameters), limit))
+        frame = pd.DataFrame({"n": range(3)})
+        frame.attrs["has_more"] = limit is not None
+        return frame
 
     def skew(self, view_or_features, **options):
         return self._record("skew", view_or_features, options)
 
     def latency(self, features, entities=None, **options):
         return self._record("latency", features, entities, options)
-
-
-@pytest.fixture
-def shell():
-    InteractiveShell.clear_instance()
-    config = Config()
-    config.HistoryManager.enabled = False
-    shell = InteractiveShell.instance(config=config)
-    load_ipython_extension(shell)
-    yield shell
-    unload_ipython_extension(shell)
-    InteractiveShell.clear_instance()
 
 
 @pytest.fixture
@@ -97,13 +98,6 @@ def opened(monkeypatch, tmp_path):
     return calls
 
 
-def run(shell, code):
-    """Run a cell as the notebook does, and return what it shows, or raise its error."""
-    done = shell.run_cell(code)
-    done.raise_error()
-    return done.result
-
-
 # --- loading ---------------------------------------------------------------------------------------------------------
 
 
@@ -122,10 +116,17 @@ def test_loading_twice_keeps_the_current_workspace(shell, opened):
 
 
 @pytest.mark.usefixtures("ws")
-def test_unloading_takes_the_magic_away_and_loading_brings_it_back(shell):
+def test_unloading_takes_the_magics_away_and_loading_brings_them_back(shell):
+    def traces():
+        found = [find(name) for find in (shell.find_line_magic, shell.find_cell_magic) for name in ("feastra", "cql")]
+        own = [one for one in shell.configurables if type(one).__name__ == "FeastraMagics"]
+        matchers = [one for one in shell.Completer.custom_matchers if one.matcher_identifier == "feastra"]
+        return [*filter(None, found), *own, *matchers]
+
+    assert len(traces()) == 6
     unload_ipython_extension(shell)
     unload_ipython_extension(shell)
-    assert shell.find_line_magic("feastra") is None
+    assert traces() == []
     load_ipython_extension(shell)
     assert run(shell, "%feastra status") == ("status",)
 
@@ -252,6 +253,208 @@ def test_a_variable_of_the_calling_function_is_found(shell):
     assert run(shell, "read({'k': [1]})")[2] == {"k": [1]}
 
 
+def test_materialize_takes_a_frame_and_the_view_it_becomes_or_a_registered_view(shell, ws):
+    shell.user_ns["df"] = df = pd.DataFrame({"k": [1]})
+    line = "%feastra materialize df plane --keys k j --timestamp at --ttl 1d --retain all --allow-future"
+    _, data, view, options = run(shell, line)
+    assert (data is df, view) == (True, "plane")
+    assert options == {
+        "keys": ["k", "j"], "timestamp": "at", "ttl": "1d", "retain": "all", "allow_future": True, "progress": True,
+    }  # fmt: skip
+    run(shell, "%feastra materialize plane --start 2026-01-01 -q")
+    assert ws.calls[-1] == ("materialize", "plane", None, {"start": "2026-01-01", "progress": False})
+    with pytest.raises(ConfigurationError, match="no variable 'dff'"):
+        run(shell, "%feastra materialize dff plane")
+
+
+@pytest.mark.usefixtures("ws")
+def test_historical_takes_a_frame_by_name(shell):
+    shell.user_ns["spine"] = spine = pd.DataFrame({"k": [1]})
+    _, features, frame, options = run(shell, "%feastra historical a:b a:c --entities spine --known-at as_of")
+    assert (features, frame is spine, options) == (["a:b", "a:c"], True, {"known_at": "as_of"})
+
+
+# --- cells -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("ws")
+def test_the_query_of_a_cell_makes_the_entity_frame_from_the_notebooks_frames(shell):
+    shell.user_ns["df"] = pd.DataFrame({"k": ["a", "b", None], "n": pd.array([2**60, None, 1], dtype="Int64")})
+    shell.user_ns["wanted"] = ["a", "b"]
+    cell = (
+        "%%feastra historical plane --full-feature-names\n# NBVAL_CHECK_OUTPUT\nSELECT k, n FROM df WHERE k IN {wanted}"
+    )
+    _, features, frame, options = run(shell, cell)
+    assert (features, options) == ("plane", {"full_feature_names": True})
+    assert frame["k"].tolist() == ["a", "b"]
+    assert frame["n"].tolist() == [2**60, pd.NA]
+
+
+@pytest.mark.usefixtures("ws")
+def test_a_query_reads_arrow_tables_and_gives_times_in_utc(shell):
+    run(shell, "import pyarrow as pa, pandas as pd\nlog = pa.table({'t': pd.to_datetime(['2026-01-02 03:04Z'])})")
+    frame = run(shell, "%%feastra historical plane\nSELECT t + INTERVAL 1 HOUR AS event_timestamp FROM log")[2]
+    assert frame["event_timestamp"].tolist() == [pd.Timestamp("2026-01-02 04:04", tz="UTC")]
+
+
+@pytest.mark.parametrize(
+    ("body", "happened", "hint"),
+    [
+        (" ", "there is no query in the cell", "SELECT"),
+        ("SELECT * FROM dff", "there is no DataFrame 'dff' in this notebook", "did you mean df?"),
+        ("SELECT kk FROM df", 'Referenced column "kk" not found', 'Candidate bindings: "k"'),
+        ("SELEC k", "Parser Error", "LINE 1"),
+        ("SELECT k FROM df WHERE k = {kk}", "there is no variable 'kk' in this notebook", ""),
+        ("CREATE TABLE t (a INT)", "the cell's query returns no table", "SELECT"),
+        ("SELECT * FROM df, DF", "SQL cannot tell df from DF", "another name"),
+    ],
+)
+def test_a_wrong_query_is_one_error_of_ours(shell, ws, body, happened, hint):
+    shell.user_ns["df"] = pd.DataFrame({"k": [1]})
+    if "DF" in body:
+        shell.user_ns["DF"] = pd.DataFrame({"k": [1]})
+    with pytest.raises(ConfigurationError) as caught:
+        shell.run_cell_magic("feastra", "historical plane", body)
+    assert happened in caught.value.message
+    assert hint in caught.value.hint
+    assert "\n" not in caught.value.message
+    assert ws.calls == []
+
+
+def test_historical_wants_one_entity_frame(shell, ws):
+    shell.user_ns["df"] = pd.DataFrame({"k": [1]})
+    for code in ("%feastra historical plane", "%%feastra historical plane --entities df\nSELECT 1"):
+        with pytest.raises(ConfigurationError, match=r"one entity frame|an entity frame"):
+            run(shell, code)
+    assert ws.calls == []
+
+
+def test_a_subcommand_without_a_cell_says_so(shell, ws):
+    with pytest.raises(ConfigurationError, match="%%feastra views takes no cell") as caught:
+        run(shell, "%%feastra views plane\nSELECT 1")
+    assert "%feastra views plane" in caught.value.hint
+    assert ws.calls == []
+
+
+@pytest.mark.parametrize("code", ["%feastra views --serch x", "%%feastra historical a --entitis x\nSELECT 1"])
+@pytest.mark.usefixtures("ws")
+def test_an_unknown_option_is_an_error_in_line_and_cell_form_alike(shell, code):
+    with pytest.raises(ConfigurationError, match="has no option '--"):
+        run(shell, code)
+
+
+def test_cql_runs_the_cell_or_the_rest_of_the_line(shell, ws, capsys):
+    shell.user_ns["n"] = 3
+    cell = run(shell, "%%cql --limit 20\n# NBVAL_IGNORE_OUTPUT\nSELECT *\nFROM plane WHERE k = {n} AND s = '{n}'")
+    assert ws.calls == [("cql", "SELECT *\nFROM plane WHERE k = ? AND s = '{n}'", [3], 20)]
+    assert len(cell) == 3
+    assert "the first 3 rows; --limit 30 or --limit all" in capsys.readouterr().err
+    assert run(shell, "%cql -o rows --limit all SELECT * FROM plane -- all of it") is None
+    assert ws.calls[-1] == ("cql", "SELECT * FROM plane -- all of it", [], None)
+    assert len(shell.user_ns["rows"]) == 3
+    assert run(shell, "%cql -q SELECT 1") is None
+    assert ws.calls[-1] == ("cql", "SELECT 1", [], 1_000)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("code", ["%cql --limt 3 SELECT 1", "%%cql --limt 3\nSELECT 1"])
+def test_a_wrong_option_of_cql_is_an_error_with_the_close_name(shell, ws, code):
+    with pytest.raises(ConfigurationError, match="%%cql has no option '--limt'") as caught:
+        run(shell, code)
+    assert caught.value.hint == "did you mean --limit?"
+    assert ws.calls == []
+
+
+@pytest.mark.parametrize("limit", ["none", "0", "-1", "1.5"])
+def test_a_limit_is_a_number_or_all(shell, ws, limit):
+    with pytest.raises(ConfigurationError, match="limit"):
+        run(shell, f"%%cql --limit {limit}\nSELECT 1")
+    assert ws.calls == []
+
+
+def test_cql_has_help(shell, capsys):
+    run(shell, "%cql --help")
+    run(shell, "%%cql -h\n\n")
+    assert capsys.readouterr().out.count("--limit N|all") == 4
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def settings(shell, tmp_path, monkeypatch):
+    """Write a ``pyproject.toml`` above the folder of the notebook, and load the extension anew."""
+    folder = tmp_path / "project" / "notebooks"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+
+    def load(text, where=folder.parent):
+        (where / "pyproject.toml").write_text(text, "utf-8")
+        unload_ipython_extension(shell)
+        load_ipython_extension(shell)
+        return shell.magics_manager.registry["FeastraMagics"]
+
+    return load
+
+
+def test_settings_come_from_the_nearest_pyproject_that_has_some(settings, opened, shell, tmp_path):
+    magics = settings('[tool.feastra]\nverbosity = 0\nlimit = 5\nproject = "air"\ndirectory = "store"\n')
+    assert (magics.verbosity, magics.limit) == (0, 5)
+    (tmp_path / "project" / "notebooks" / "pyproject.toml").write_text("[tool.ruff]\n")
+    run(shell, "%feastra connect local -q")
+    run(shell, "%feastra connect local --project sea -q")
+    folder = str(tmp_path / "project" / "store")
+    assert [options for _, options, _ in opened] == [
+        {"project": "air", "directory": folder}, {"project": "sea", "directory": folder},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "happened", "hint"),
+    [
+        ("[tool.feastra]\nverbsity = 1", "has no setting 'verbsity'", "did you mean verbosity?"),
+        ('[tool.feastra]\nverbosity = "1"', "verbosity = '1' in [tool.feastra]", "a number"),
+        ("[tool.feastra]\nverbosity = true", "is a bool", "a number"),
+        ("[tool.feastra]\nverbosity = 3", "verbosity = 3 makes no sense", "2: the log"),
+        ("[tool.feastra]\nproject = 1", "is a int", "a text"),
+        ("[tool.feastra", "cannot read", "mend the file"),
+    ],
+)
+def test_a_wrong_setting_fails_the_loading_and_says_what_is_wrong(settings, shell, text, happened, hint):
+    with pytest.raises(ConfigurationError) as caught:
+        settings(text)
+    assert happened in caught.value.message
+    assert hint in caught.value.hint
+    assert shell.find_line_magic("feastra") is None
+
+
+def test_verbosity_zero_shows_neither_progress_nor_notes(settings, shell, ws, capsys):
+    settings("[tool.feastra]\nverbosity = 0")
+    run(shell, "%feastra latency a")
+    assert ws.calls[-1][3] == {"progress": False}
+    assert len(run(shell, "%cql SELECT 1")) == 3
+    assert capsys.readouterr().err == ""
+
+
+def test_verbosity_two_shows_the_log_and_the_traceback(shell, ws, monkeypatch, capsys):
+    def views(search=None):
+        logging.getLogger("feastra_nb.connection").info("connected to %s", search)
+        raise UnknownName("no such thing")
+
+    monkeypatch.setattr(ws, "views", views)
+    run(shell, "%config FeastraMagics.verbosity = 2")
+    shell.run_cell("%feastra views plane")
+    said = capsys.readouterr()
+    assert "feastra_nb.connection: connected to plane" in said.err
+    assert "in views" in said.out
+    assert said.out.rstrip().endswith("UnknownName: no such thing")
+    run(shell, "%config FeastraMagics.verbosity = 1")
+    shell.run_cell("%feastra views plane")
+    said = capsys.readouterr()
+    assert said.out == "UnknownName: no such thing\n"
+    assert said.err == ""
+
+
 # --- what is shown ---------------------------------------------------------------------------------------------------
 
 
@@ -285,10 +488,10 @@ def test_o_wants_a_name(shell, ws):
 def test_help_lists_every_subcommand(shell, capsys, line):
     run(shell, f"%feastra {line}")
     shown = capsys.readouterr().out
-    assert all(word in shown for word in ("connect hosts", "status", "views", "online", "skew", "latency", "-o NAME"))
+    assert all(word in shown for word in (*COMMANDS, "-o NAME", "%%feastra historical", "%%cql"))
 
 
-@pytest.mark.parametrize("name", ["connect", "connect hosts", "status", "views", "online", "skew", "latency"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_subcommand_has_help_even_where_arguments_are_missing(shell, capsys, name):
     assert run(shell, f"%feastra {name} --help") is None
     assert f"usage: %feastra {name} " in capsys.readouterr().out
@@ -486,6 +689,9 @@ def test_every_subcommand_works_on_a_real_store(shell, filled):
     shell.user_ns["df"] = pd.DataFrame({"tailnum": ["N2", "N1", "N2"]})
     read = run(shell, "%feastra online planes:mean_delay --entities df")
     assert list(read["mean_delay"]) == [2.5, 1.5, 2.5]
+    joined = run(shell, "%%feastra historical planes\nSELECT tailnum, now() AS event_timestamp FROM df")
+    assert list(joined["mean_delay"]) == [2.5, 1.5, 2.5]
+    assert sorted(run(shell, "%%cql\nSELECT * FROM planes")["mean_delay"]) == [1.5, 2.5]
     report = run(shell, "%feastra skew planes")
     assert set(report.frame["verdict"]) == {"match"}
     measured = run(shell, "%feastra latency planes --seconds 0.3 --batch 1 2")

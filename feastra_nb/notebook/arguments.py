@@ -106,6 +106,28 @@ def unknown(kind: str, name: str, known: Iterable[str], *, where: str) -> Config
     return ConfigurationError(f"{where} has no {kind} {name!r}", hint=close_names(name, known))
 
 
+def leading_options(line: str, parser: LineParser) -> tuple[list[str], str]:
+    """Return the options that a line begins with, and the rest as it stands: a statement.
+
+    Examples
+    --------
+    >>> parser = LineParser("%cql", "")
+    >>> parser.add_output()
+    >>> leading_options("-q -o rows SELECT * FROM t WHERE a = '-q'", parser)
+    (['-q', '-o', 'rows'], "SELECT * FROM t WHERE a = '-q'")
+    """
+    words: list[str] = []
+    rest = line.lstrip()
+    wants_value = False
+    while rest and (wants_value or rest.startswith("-")):
+        word, _space, rest = rest.partition(" ")
+        known = parser.options().get(word)
+        wants_value = not wants_value and known is not None and known.nargs != 0
+        words.append(word)
+        rest = rest.lstrip()
+    return words, rest
+
+
 class LineParser(argparse.ArgumentParser):
     """An argument parser that raises `ConfigurationError` and leaves the process alone.
 
@@ -124,6 +146,23 @@ class LineParser(argparse.ArgumentParser):
         super().__init__(
             prog, description=description, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS
         )
+
+    def options(self) -> dict[str, argparse.Action]:
+        """Return the options by name."""
+        return dict(self._option_string_actions)
+
+    def places(self) -> list[argparse.Action]:
+        """Return what stands in a line without a name, in order."""
+        return list(self._get_positional_actions())
+
+    def add_flag(self, option: str, help_text: str) -> None:
+        """Add an option without a value."""
+        self.add_argument(option, dest=option.lstrip("-").replace("-", "_"), action="store_true", help=help_text)
+
+    def add_output(self) -> None:
+        """Add what every magic takes: ``-o NAME`` and ``-q``."""
+        self.add_argument("-o", dest="output", metavar="NAME", help="assign the result to this variable; show nothing")
+        self.add_argument("-q", dest="quiet", action="store_true", help="show nothing")
 
     def parse(self, words: list[str]) -> dict[str, Any]:
         """Return the arguments and options by name; only those that are on the line.

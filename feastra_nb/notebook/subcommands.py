@@ -1,6 +1,6 @@
 """The subcommands of ``%feastra``: each gets a parsed line, calls one public function and returns what that returned.
 
-A new one is a function from a `Line` to a result, one that adds its options, and an entry in `COMMANDS`.
+A new one is a function from a `Line` to a result, one in `options` that adds its options, and an entry in `COMMANDS`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.errors import ConfigurationError
+from feastra_nb.notebook import options
 from feastra_nb.notebook.arguments import LineParser, unknown, variable
 
 if TYPE_CHECKING:
@@ -26,11 +27,12 @@ _OF_ASTRA = ("database", "region", "bundle", "resume", "create_keyspace")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a subcommand gets: the magics, the notebook's variables, and the arguments that were on the line."""
+    """What a subcommand gets: the magics, the notebook's variables, the arguments on the line, and the cell below it."""
 
     magics: FeastraMagics
     variables: Mapping[str, Any]
     arguments: dict[str, Any]
+    cell: str | None = None
 
     @property
     def workspace(self) -> Workspace:
@@ -50,21 +52,19 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A subcommand: what it is for, what it does, its options, and whether it shows progress."""
+    """A subcommand: what it is for, what it does, its options, whether it shows progress, and whether a cell belongs to it."""
 
     summary: str
     run: Callable[[Line], object]
     add_options: Callable[[LineParser], None]
     has_progress: bool = False
+    takes_cell: bool = False
 
     def parser(self, name: str) -> LineParser:
         """Return the parser of its line."""
         parser = LineParser(f"{MAGIC} {name}", f"{self.summary[0].upper()}{self.summary[1:]}.")
         self.add_options(parser)
-        parser.add_argument(
-            "-o", dest="output", metavar="NAME", help="assign the result to this variable; show nothing"
-        )
-        parser.add_argument("-q", dest="quiet", action="store_true", help="show nothing")
+        parser.add_output()
         return parser
 
 
@@ -88,6 +88,7 @@ def help_text() -> str:
     lines += [
         "",
         f"{MAGIC} SUBCOMMAND --help lists its options. All take -o NAME (assign the result) and -q (show nothing).",
+        f"%{MAGIC} historical makes the entity frame by the SQL in its cell; %%cql runs the CQL in its cell.",
         "{name} in the line stands for the value of a variable. A result is returned: x = %feastra views.",
     ]
     return "\n".join(lines) + "\n"
@@ -118,16 +119,15 @@ def connect_hosts(line: Line) -> Workspace:
     """Connect to a cluster by its contact points."""
     from feastra_nb.notebook.credentials import hosts_target
 
-    options = {name: line.arguments.pop(name) for name in ("port", "username") if name in line.arguments}
-    return _connect(line, hosts_target(line.arguments.pop("hosts"), environment=os.environ, **options))
+    login = {name: line.arguments.pop(name) for name in ("port", "username") if name in line.arguments}
+    return _connect(line, hosts_target(line.arguments.pop("hosts"), environment=os.environ, **login))
 
 
 def connect_astra(line: Line) -> Workspace:
     """Connect to Astra DB by name, or through a secure connect bundle."""
     from feastra_nb.connection.targets import Astra
 
-    options = {name: line.arguments.pop(name) for name in _OF_ASTRA if name in line.arguments}
-    return _connect(line, Astra(**options))
+    return _connect(line, Astra(**{name: line.arguments.pop(name) for name in _OF_ASTRA if name in line.arguments}))
 
 
 def status(line: Line) -> object:
@@ -145,6 +145,30 @@ def online(line: Line) -> object:
     line.unwrap_single("features")
     line.resolve_variable("entities")
     return line.workspace.online(**line.arguments)
+
+
+def materialize(line: Line) -> object:
+    """Write a DataFrame, or a registered view, into the online store."""
+    data, view = line.arguments.pop("data"), line.arguments.pop("view", None)
+    if view is None:
+        return line.workspace.materialize(data, **line.arguments)
+    return line.workspace.materialize(variable(data, line.variables), view, **line.arguments)
+
+
+def historical(line: Line) -> object:
+    """Join features to an entity frame: a variable, or what the cell's query makes."""
+    line.unwrap_single("features")
+    features, named = line.arguments.pop("features"), line.arguments.pop("entities", None)
+    if (named is None) == (line.cell is None):
+        raise ConfigurationError(
+            "historical needs one entity frame, and no two" if named else "historical needs an entity frame",
+            hint=f"{MAGIC} historical VIEW --entities FRAME, or %{MAGIC} historical VIEW with a query in the cell",
+        )
+    if line.cell is None:
+        return line.workspace.historical(features, variable(str(named), line.variables), **line.arguments)
+    from feastra_nb.notebook.entity_query import entity_frame
+
+    return line.workspace.historical(features, entity_frame(line.cell, line.variables), **line.arguments)
 
 
 def skew(line: Line) -> object:
@@ -173,7 +197,7 @@ def latency(line: Line) -> object:
 def _connect(line: Line, target: Target | None) -> Workspace:
     from feastra_nb.workspace import connect as open_workspace
 
-    workspace = open_workspace(target, **line.arguments)
+    workspace = open_workspace(target, **{**line.magics.connect_defaults(), **line.arguments})
     line.magics.use(workspace, owned=True)
     return workspace
 
@@ -207,118 +231,37 @@ def _literal(word: str) -> Any:
         ) from exc
 
 
-def _options_of_any_connect(parser: LineParser) -> None:
-    parser.add_argument("--project", metavar="P", help="Feast project (a local node has a default)")
-    parser.add_argument("--keyspace", metavar="K", help="keyspace (a local node has a default)")
-    parser.add_argument("--directory", metavar="D", help="folder of registry and offline data (.feastra)")
-    parser.add_argument("--retain", metavar="7d", help="how much history new views keep: 7d, all, latest")
-    parser.add_argument("--read-only", dest="read_only", action="store_true", help="refuse everything that writes")
-
-
-def _options_of_connect(parser: LineParser) -> None:
-    _options_of_any_connect(parser)
-    parser.add_argument("--workspace", metavar="NAME", help="make this variable's workspace the current one")
-
-
-def _options_of_connect_hosts(parser: LineParser) -> None:
-    parser.add_argument("hosts", nargs="+", metavar="HOST", help="contact points")
-    parser.add_argument("--port", type=int, help="port of the native protocol (9042)")
-    parser.add_argument("--username", metavar="NAME", help="user; the password is read from CASSANDRA_PASSWORD")
-    _options_of_any_connect(parser)
-
-
-def _options_of_connect_astra(parser: LineParser) -> None:
-    text = "name, id or API endpoint (ASTRA_DB_ID); the token is read from ASTRA_DB_APPLICATION_TOKEN"
-    parser.add_argument("database", nargs="?", metavar="DATABASE", help=text)
-    parser.add_argument("--region", metavar="R", help="one of the database's regions (its first)")
-    parser.add_argument("--bundle", metavar="PATH", help="secure connect bundle, instead of a database")
-    parser.add_argument("--resume", action="store_true", help="wake a database that hibernates, and wait")
-    parser.add_argument("--create-keyspace", dest="create_keyspace", action="store_true", help="make the keyspace")
-    _options_of_any_connect(parser)
-
-
-def _options_of_views(parser: LineParser) -> None:
-    parser.add_argument("search", nargs="?", metavar="SEARCH", help="only views with this text in them")
-
-
-def _options_of_online(parser: LineParser) -> None:
-    _features(parser, "features")
-    text = 'a variable (DataFrame or dict), or {"key": [values]}'
-    parser.add_argument("--entities", metavar="NAME_OR_DICT", required=True, help=text)
-    parser.add_argument("--as-of", dest="as_of", metavar="WHEN", help="an instant, or a column of the entities")
-    parser.add_argument("--timestamps", action="store_true", help="add the event time of each value")
-    parser.add_argument("--status", action="store_true", help="add whether each value is there, and why not")
-    parser.add_argument(
-        "--full-feature-names", dest="full_feature_names", action="store_true", help="name columns view__feature"
-    )
-
-
-def _options_of_skew(parser: LineParser) -> None:
-    _features(parser, "view_or_features")
-    parser.add_argument(
-        "--spine", metavar="NAME", help="a variable: frame of keys and event_timestamp to compare as of"
-    )
-    parser.add_argument("--served", metavar="NAME", help="a variable: the same with the values that were logged")
-    parser.add_argument(
-        "--known-at", dest="known_at", metavar="as_of", help="as_of: count only what had arrived by then"
-    )
-    parser.add_argument("--sample", type=int, metavar="N", help="compare at most this many")
-
-
-def _options_of_explain(parser: LineParser) -> None:
-    parser.add_argument("feature", metavar="VIEW:FEATURE", help="one feature")
-    parser.add_argument("entity", metavar="ENTITY", help="""join keys: a variable's name, or {'tailnum': 'N14228'}""")
-    parser.add_argument("--as-of", dest="as_of", metavar="INSTANT", help="the instant (now)")
-
-
-def _options_of_latency(parser: LineParser) -> None:
-    _features(parser, "features")
-    text = 'a variable (DataFrame or dict), or {"key": [values]}; default: sampled from the store'
-    parser.add_argument("--entities", metavar="NAME_OR_DICT", help=text)
-    parser.add_argument("--rate", type=float, metavar="R", help="requests a second, on a schedule (one after another)")
-    parser.add_argument("--arrivals", metavar="HOW", help="constant or poisson (constant)")
-    parser.add_argument("--seconds", type=float, metavar="S", help="how long to measure each setting (10)")
-    parser.add_argument("--warmup", dest="warmup_s", type=float, metavar="S", help="how long to call before that (1)")
-    parser.add_argument("--batch", type=int, nargs="+", metavar="N", help="entities a call (1 10 100)")
-    parser.add_argument("--concurrency", type=int, metavar="N", help="callers at a time, without --rate (1)")
-    parser.add_argument("--consistency", nargs="+", metavar="LEVEL", help="consistency levels (the workspace's)")
-    parser.add_argument(
-        "--target", nargs="+", metavar="WHAT", help="feast, driver, or the URL of a feast serve (feast)"
-    )
-    parser.add_argument("--yes", action="store_true", help="agree to what it costs, where use is billed (Astra)")
-    parser.add_argument("--keys", metavar="HOW", help="uniform, or zipf: few entities get most requests (uniform)")
-
-
-def _features(parser: LineParser, name: str) -> None:
-    parser.add_argument(name, nargs="+", metavar="VIEW_OR_FEATURE", help="a view, or view:feature")
-
-
-def _no_options(parser: LineParser) -> None:
-    """Add nothing: this subcommand has no options of its own."""
-
-
 COMMANDS: Mapping[str, Command] = {
     "connect": Command(
         "connect to what environment or profile name, else show a form",
         connect,
-        _options_of_connect,
+        options.of_connect,
     ),
     "connect local": Command(
-        "connect to a Cassandra on this machine, started if need be", connect_local, _options_of_any_connect
+        "connect to a Cassandra on this machine, started if need be", connect_local, options.of_any_connect
     ),
-    "connect hosts": Command("connect to a cluster by its contact points", connect_hosts, _options_of_connect_hosts),
-    "connect astra": Command("connect to Astra DB, by name or bundle", connect_astra, _options_of_connect_astra),
-    "status": Command("show where the workspace is connected, and how its cluster does", status, _no_options),
-    "views": Command("list the feature views", views, _options_of_views),
-    "online": Command("read features online, now or as of an instant", online, _options_of_online),
+    "connect hosts": Command("connect to a cluster by its contact points", connect_hosts, options.of_connect_hosts),
+    "connect astra": Command("connect to Astra DB, by name or bundle", connect_astra, options.of_connect_astra),
+    "status": Command("show where the workspace is connected, and how its cluster does", status, options.none),
+    "views": Command("list the feature views", views, options.of_views),
+    "materialize": Command(
+        "write a DataFrame, or a registered view, into the online store",
+        materialize,
+        options.of_materialize,
+        has_progress=True,
+    ),
+    "online": Command("read features online, now or as of an instant", online, options.of_online),
+    "historical": Command(
+        "join features to entities and instants, as they were then", historical, options.of_historical, takes_cell=True
+    ),
     "skew": Command(
         "compare online with point-in-time offline, each difference with its cause",
         skew,
-        _options_of_skew,
+        options.of_skew,
         has_progress=True,
     ),
     "explain": Command(
-        "show one value's life: what was stored, picked and served, and why", explain, _options_of_explain
+        "show one value's life: what was stored, picked and served, and why", explain, options.of_explain
     ),
-    "latency": Command("measure how long online reads take from here", latency, _options_of_latency, has_progress=True),
+    "latency": Command("measure how long online reads take from here", latency, options.of_latency, has_progress=True),
 }

@@ -1,0 +1,175 @@
+"""Completion in the kernel, and so in every front end: subcommands, options, views, features, variables."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.completer import SimpleCompletion, context_matcher
+
+from feastra_nb.notebook import options
+from feastra_nb.notebook.arguments import LineParser, split_words
+from feastra_nb.notebook.subcommands import COMMANDS
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from IPython.core.completer import CompletionContext, SimpleMatcherResult
+
+    from feastra_nb.notebook.magics import FeastraMagics
+
+_LINE = re.compile(r"^\s*(?:[\w.\[\]'\"]+\s*=\s*)?%feastra\s(.*)$")
+_CELL = re.compile(r"^%%feastra\s(.*)$")
+_CQL = re.compile(r"^(?:%%cql\s|\s*(?:[\w.]+\s*=\s*)?%cql\s)(.*)$")
+_BODY_WORD = re.compile(r"[\w.]*$")
+_HELP = "--help"
+
+
+class Completion:
+    """What can stand where the cursor is; the answer is empty, never an error, where that is not known.
+
+    Parameters
+    ----------
+    magics
+        Whose workspace names views and features.
+    """
+
+    def __init__(self, magics: FeastraMagics) -> None:
+        self._magics = magics
+
+        @context_matcher(identifier="feastra")  # type: ignore[untyped-decorator]
+        def matcher(context: CompletionContext) -> SimpleMatcherResult:
+            return self._match(context)
+
+        self.matcher = matcher
+
+    def _match(self, context: CompletionContext) -> SimpleMatcherResult:
+        text = context.full_text.split("\n")[context.cursor_line][: context.cursor_position]
+        first = context.full_text.split("\n", 1)[0]
+        try:
+            fragment, found = self._found(text, first if context.cursor_line else "")
+        except Exception:  # noqa: BLE001 - a wrong line, a registry out of reach: Tab is no place for an error
+            fragment, found = "", ()
+        words = [
+            SimpleCompletion(text=word, type="feastra") for word in dict.fromkeys(found) if word.startswith(fragment)
+        ]
+        return {"completions": words, "matched_fragment": fragment, "suppress": bool(words)}
+
+    def _found(self, text: str, first: str) -> tuple[str, Iterable[str]]:
+        """Return what stands before the cursor of the word, and what it can become."""
+        if first.startswith("%%feastra"):
+            return self._in_query(text)
+        line = _LINE.match(text) or (None if first else _CELL.match(text))
+        if line:
+            words, fragment = _words(line[1])
+            return fragment, self._in_line(words, fragment)
+        if not first and (line := _CQL.match(text)):
+            words, fragment = _words(line[1])
+            parser = LineParser("%%cql", "")
+            options.of_cql(parser)
+            parser.add_output()
+            return fragment, self._of_parser(parser, words, fragment)
+        return "", ()
+
+    def _in_line(self, words: Sequence[str], fragment: str) -> Iterable[str]:
+        if not words:
+            return [*(name for name in COMMANDS if " " not in name), _HELP]
+        name, rest = words[0], words[1:]
+        kinds = [one.split()[1] for one in COMMANDS if one.startswith(f"{name} ")]
+        if rest and rest[0] in kinds:
+            name, rest, kinds = f"{name} {rest[0]}", rest[1:], []
+        if name not in COMMANDS:
+            return ()
+        offered = self._of_parser(COMMANDS[name].parser(name), rest, fragment)
+        return [*(kinds if not rest else ()), *offered]
+
+    def _of_parser(self, parser: LineParser, words: Sequence[str], fragment: str) -> Iterable[str]:
+        """Return options, or the values that the option before the cursor, or the next place in the line, takes."""
+        takes_value = {name: one for name, one in parser.options().items() if one.nargs != 0}
+        unused = [name for name in parser.options() if name not in words] + [_HELP]
+        if fragment.startswith("-"):
+            return unused
+        if words and words[-1] in takes_value:
+            return self._values(takes_value[words[-1]], fragment)
+        last = next((word for word in reversed(words) if word in takes_value), None)
+        several = [] if last is None or takes_value[last].nargs != "+" else self._values(takes_value[last], fragment)
+        places = [value for one in _open_places(parser, words, takes_value) for value in self._values(one, fragment)]
+        return [*several, *places, *unused]
+
+    def _values(self, action: argparse.Action, fragment: str) -> Sequence[str]:
+        kind = str(action.metavar or "")
+        named: Mapping[str, Callable[[], Sequence[str]]] = {
+            options.VIEW: self._views,
+            options.FEATURES: lambda: self._features(fragment),
+            options.FEATURE: lambda: self._features(fragment),
+            options.FRAME: self._frames,
+            options.FRAME_OR_DICT: self._frames,
+            options.FRAME_OR_VIEW: lambda: [*self._frames(), *self._views()],
+            options.WORKSPACE: self._workspaces,
+        }
+        return named[kind]() if kind in named else [word for word in kind.split("|") if word.islower()]
+
+    # --- what there is ---
+
+    def _views(self) -> list[str]:
+        workspace = self._magics.workspace(self._magics.variables({}))
+        return [view.name for view in workspace.feast.list_all_feature_views(allow_cache=True)]
+
+    def _features(self, fragment: str) -> list[str]:
+        """Return the views, and of the view that is written, or the only one that fits, the features."""
+        workspace = self._magics.workspace(self._magics.variables({}))
+        views = {view.name: view for view in workspace.feast.list_all_feature_views(allow_cache=True)}
+        named = fragment.partition(":")[0]
+        fitting = [named] if named in views else [name for name in views if fragment and name.startswith(fragment)]
+        features = [f"{name}:{one.name}" for name in fitting[:1] for one in views[name].features]
+        return [*views, *(features if len(fitting) == 1 else ())]
+
+    def _frames(self) -> list[str]:
+        from feastra_nb.notebook.entity_query import frames_among
+
+        return list(frames_among(self._magics.variables({})))
+
+    def _workspaces(self) -> list[str]:
+        from feastra_nb.notebook.magics import workspaces_among
+
+        return list(workspaces_among(self._magics.variables({})))
+
+    def _in_query(self, text: str) -> tuple[str, Iterable[str]]:
+        """Return the DataFrames that a query may name, and their columns."""
+        from feastra_nb.notebook.entity_query import frames_among
+
+        word = _BODY_WORD.search(text)
+        fragment = word[0] if word else ""
+        frames = frames_among(self._magics.variables({}))
+        table, dot, _column = fragment.rpartition(".")
+        if dot:
+            return fragment, [f"{table}.{name}" for name in _columns(frames.get(table))]
+        return fragment, [*frames, *(name for frame in frames.values() for name in _columns(frame))]
+
+
+def _words(text: str) -> tuple[list[str], str]:
+    """Return the whole words of an unfinished line, and the word that the cursor is in."""
+    if not text or text[-1].isspace():
+        return split_words(text), ""
+    words = split_words(text)
+    return words[:-1], words[-1]
+
+
+def _open_places(
+    parser: LineParser, words: Sequence[str], takes_value: Mapping[str, argparse.Action]
+) -> list[argparse.Action]:
+    """Return the next place in a line that no word fills yet; none where all are filled."""
+    filled = sum(
+        not word.startswith("-") and (not place or words[place - 1] not in takes_value)
+        for place, word in enumerate(words)
+    )
+    places = parser.places()
+    if filled < len(places):
+        return [places[filled]]
+    return [one for one in places[-1:] if one.nargs == "+"]
+
+
+def _columns(frame: Any) -> list[str]:
+    names = getattr(frame, "columns", [])
+    return [str(name) for name in (getattr(frame, "column_names", None) or names)]
