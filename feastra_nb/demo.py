@@ -104,6 +104,7 @@ def _materialize(ws: Workspace, data: FlightViews) -> None:
     _title('Materialize three feature views, every event of them: ws.materialize(df, view, keys=…, retain="all")')
     for name, frame in data.views.items():
         keys = list(flights.KEYS[name])
+        # Where nobody watches, a line would only repeat what is printed below.
         with tqdm(total=len(frame), desc=f"  {name}", unit=" rows", leave=False, disable=None, ncols=WIDTH) as bar:
             done = ws.materialize(frame, name, keys=keys, retain="all", progress=bar.update)
         what = f"{name:<18} {done.rows:>7,} rows of {done.entities:>5,} entities  {done.rows_per_s:>6,.0f} rows/s"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from feastra_nb.latency.picking import UNIFORM, batches
 from feastra_nb.latency.rows import SATURATED_BELOW
 from feastra_nb.latency.stores import open_target
 from feastra_nb.latency.surroundings import environment, server
+from feastra_nb.progress import line
 from feastra_nb.retrieval.request import entity_table, requested
 
 if TYPE_CHECKING:
@@ -136,13 +136,11 @@ def capacity(
     table = entity_table(entities, wanted) if entities is not None else sampled_keys(ws, wanted)
     check_enough([batch], table.num_rows)
     picked = batches(table.num_rows, batch, pick=keys or UNIFORM)
-    with closing(open_target(ws, target, features, consistency)) as opened:
-        trial = _Trial(opened, opened.reader(table, picked), load, p99_ms, progress=progress)
+    with closing(open_target(ws, target, features, consistency)) as opened, line(shown=progress) as say:
+        trial = _Trial(opened, opened.reader(table, picked), load, p99_ms, say)
         first = trial.first_rate()
         rate = highest_rate(trial.holds, first) if first else 0.0
         about = {"target": opened.name, "consistency": opened.consistency, "batch": str(batch)}
-    if progress:
-        sys.stderr.write("\n")
     return Capacity(rate, p99_ms, trial.frame(), environment(**server(ws), **about))
 
 
@@ -179,13 +177,13 @@ class _Trial:
     """Tries rates on one target, and keeps what came of it."""
 
     def __init__(
-        self, target: Target, call: Callable[[int], object], load: Load, p99_ms: float, *, progress: bool
+        self, target: Target, call: Callable[[int], object], load: Load, p99_ms: float, say: Callable[[str], object]
     ) -> None:
         self._call = call
         self._load = load
         self._p99_ms = p99_ms
         self._timeout_s = min(target.timeout_s, max(1.0, OBJECTIVES_WAITED * p99_ms / 1_000))
-        self._progress = progress
+        self._say = say
         self._rows: list[tuple[object, ...]] = []
 
     def first_rate(self) -> float:
@@ -219,10 +217,7 @@ class _Trial:
         p50_ms, p99_ms = response.percentiles_ms([50, 99])
         reached = response.answered_per_s
         self._rows.append((rate, reached, response.n, response.failures, p50_ms, p99_ms, response.max_us / 1_000, held))
-        if self._progress:
-            word = "held" if held else "missed"
-            sys.stderr.write(f"\r{rate:,.0f} requests/s: p99 {p99_ms:.2f} ms, {word}          ")
-            sys.stderr.flush()
+        self._say(f"{rate:,.0f} requests/s: p99 {p99_ms:.2f} ms, {'held' if held else 'missed'}")
 
     def frame(self) -> pd.DataFrame:
         """Return what was tried, by rate."""

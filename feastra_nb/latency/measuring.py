@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from feastra_nb.latency.report import summarize
 from feastra_nb.latency.rows import Run
 from feastra_nb.latency.stores import open_target
 from feastra_nb.latency.surroundings import environment, server
+from feastra_nb.progress import line
 from feastra_nb.retrieval.request import entity_table, requested
 
 if TYPE_CHECKING:
@@ -139,14 +140,13 @@ def latency(
     pick = keys or UNIFORM
     plans = {size: batches(table.num_rows, size, pick=pick) for size in sizes}
     runs: list[Run] = []
-    for name, level in _settings(target, consistency):
-        with contextlib.closing(open_target(ws, name, features, level)) as opened:
-            calls = ((size, opened.reader(table, picked)) for size, picked in plans.items())
-            runs += _measure(opened, load, calls, progress=progress)
-        if runs[-1].recording.interrupted:
-            break
-    if progress:
-        sys.stderr.write("\n")
+    with line(shown=progress) as say:
+        for name, level in _settings(target, consistency):
+            with contextlib.closing(open_target(ws, name, features, level)) as opened:
+                calls = ((size, opened.reader(table, picked)) for size, picked in plans.items())
+                runs += _measure(opened, load, calls, say)
+            if runs[-1].recording.interrupted:
+                break
     origin = "sampled from the store by token" if entities is None else "given"
     details = {
         "consistency": ", ".join(dict.fromkeys(run.consistency for run in runs)),
@@ -166,13 +166,13 @@ def _settings(target: str | Sequence[str], consistency: str | Sequence[str] | No
 
 
 def _measure(
-    target: Target, load: Load, calls: Iterable[tuple[int, Callable[[int], object]]], *, progress: bool
+    target: Target, load: Load, calls: Iterable[tuple[int, Callable[[int], object]]], say: Callable[[str], object]
 ) -> list[Run]:
     """Measure a target with each batch size."""
     runs: list[Run] = []
     for size, call in calls:
-        shown = _line(f"{target.name}, batch {size}, {target.consistency}") if progress else None
-        recordings = load.run(call, timeout_s=target.timeout_s, on_progress=shown)
+        about = f"{target.name}, batch {size}, {target.consistency}"
+        recordings = load.run(call, timeout_s=target.timeout_s, on_progress=partial(_say, say, about))
         conversion = target.conversion()
         if conversion is not None:
             recordings["service"].parts[FRAME_PART] = conversion
@@ -219,13 +219,9 @@ def sampled_keys(ws: Workspace, wanted: Sequence[Requested]) -> pa.Table:
     return sampled(ws.store.open(ws.feast.config).db, ws.store.entry(ws.feast.config, first.view), first)
 
 
-def _line(about: str) -> Callable[[Recording], None]:
-    def show(recording: Recording) -> None:
-        if recording.requests:
-            told = dict(zip(("p50", "p99"), recording.percentiles_ms([50, 99]), strict=True))
-            known = "".join(f", {name} {ms:.2f} ms" for name, ms in told.items() if not math.isnan(ms))
-            failed = f", {recording.failures:,} failed" if recording.failures else ""
-            sys.stderr.write(f"\r{about}: {recording.requests:,} requests{known}{failed}   ")
-            sys.stderr.flush()
-
-    return show
+def _say(say: Callable[[str], object], about: str, recording: Recording) -> None:
+    if recording.requests:
+        told = dict(zip(("p50", "p99"), recording.percentiles_ms([50, 99]), strict=True))
+        known = "".join(f", {name} {ms:.2f} ms" for name, ms in told.items() if not math.isnan(ms))
+        failed = f", {recording.failures:,} failed" if recording.failures else ""
+        say(f"{about}: {recording.requests:,} requests{known}{failed}")

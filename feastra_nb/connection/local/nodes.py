@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from feastra_nb.connection.files import make_private, write_private
 from feastra_nb.connection.local.config import NODE_PROPERTY, cassandra_settings, jvm_arguments, logback_xml
@@ -202,20 +202,19 @@ def _failed(directory: Path, state: State, index: int, since: int, what: str) ->
 @contextmanager
 def _waiting(text: str, *, shown: bool) -> Iterator[Callable[[], None]]:
     """Show one line with the seconds that passed; the function that is yielded brings it up to date."""
-    from tqdm import tqdm
+    from feastra_nb.progress import line
 
     began = time.monotonic()
-    line: Any = tqdm(bar_format="{desc}", file=sys.stderr, disable=not shown, mininterval=0)
     shown_s = -1
+    with line(shown=shown) as say:
 
-    def tick() -> None:
-        nonlocal shown_s
-        passed_s = int(time.monotonic() - began)
-        if passed_s != shown_s:
-            shown_s = passed_s
-            line.set_description_str(f"{text} … {passed_s} s")
+        def tick() -> None:
+            nonlocal shown_s
+            passed_s = int(time.monotonic() - began)
+            if passed_s != shown_s:
+                shown_s = passed_s
+                say(f"{text} … {passed_s} s")
 
-    with line:
         tick()
         yield tick
-        line.set_description_str(f"{text} … answered after {time.monotonic() - began:.1f} s")
+        say(f"{text} … answered after {time.monotonic() - began:.1f} s")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -103,20 +102,18 @@ def _clear_rubbish() -> None:
 
 def _download_all(*, progress: bool) -> tuple[Path, ...]:
     import requests
-    from tqdm import tqdm
+
+    from feastra_nb.progress import bar
 
     what = f"Fetching Cassandra {CASSANDRA_VERSION}"
-    bar = tqdm(
-        desc=f"{what}: looking up what it needs", unit="jar", file=sys.stderr, disable=not progress, dynamic_ncols=True
-    )
     try:
-        with bar:
+        with bar(None, f"{what}: looking up what it needs", "jars", shown=progress) as shown:
             artifacts = _resolve()
-            bar.reset(total=len(artifacts))
-            bar.set_description(what)
-            jars = _download_jars(artifacts, bar)
+            shown.reset(total=len(artifacts))
+            shown.set_description(what)
+            jars = _download_jars(artifacts, shown)
             total_mb = sum(jar.stat().st_size for jar in jars) / _MB
-            bar.set_description(f"{what}: {len(jars)} jars, {total_mb:.0f} MB")
+            shown.set_description(f"{what} ({total_mb:.0f} MB)")
             return jars
     except (requests.RequestException, OSError, RuntimeError) as error:
         # jgo's messages name its repositories; the reason is in their first line.
