@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from feastra_nb.progress import Progress, acknowledged_rows
+from feastra_nb.reports import Report
 from feastra_nb.storage import codec, writer
 from feastra_nb.storage.admission import Admitted, admit, refuse_future
 from feastra_nb.storage.columns import epoch_us
@@ -32,13 +33,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from feast import FeatureView
     from feast.repo_config import RepoConfig
+    from matplotlib.axes import Axes
 
     from feastra_nb.online_store import FeastraOnlineStore
     from feastra_nb.storage.catalog import ViewEntry
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Materialization:
+class Materialization(Report):
     """What one materialization did. Rows count as written when the server acknowledged them.
 
     Parameters
@@ -87,26 +89,43 @@ class Materialization:
         """The same as a DataFrame of one row."""
         import pandas as pd
 
-        names = [one.name for one in fields(self)] + ["rows_per_s"]
-        return pd.DataFrame([{name: getattr(self, name) for name in names}])
+        return pd.DataFrame([self.to_dict()])
+
+    @property
+    def notes(self) -> list[str]:
+        """What is not said by the rows alone: stored already, expired, retried, …; empty for nothing."""
+        counts = (
+            (self.unchanged, "stored already"),
+            (self.renewed, "of them live longer now"),
+            (self.expired, "expired"),
+            (self.superseded, "older than the retention"),
+            (self.retries, "retries"),
+        )
+        counted = [f"{count:,} {word}" for count, word in counts if count]
+        return counted + [
+            f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} written before" for start, end in self.skipped
+        ]
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw what became of the rows."""
+        from feastra_nb.notebook.bars import draw_materialization
+
+        return draw_materialization(self, ax)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the JSON holds."""
+        return {one.name: getattr(self, one.name) for one in fields(self)} | {"rows_per_s": self.rows_per_s}
 
     def __repr__(self) -> str:
-        notes = [
-            f"{count:,} {word}"
-            for count, word in (
-                (self.unchanged, "stored already"),
-                (self.renewed, "of them live longer now"),
-                (self.expired, "expired"),
-                (self.superseded, "older than the retention"),
-                (self.retries, "retries"),
-            )
-            if count
-        ]
-        notes += [f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} written before" for start, end in self.skipped]
         return (
             f"{self.view}: {self.rows:,} rows of {self.entities:,} entities in {self.seconds:.1f} s "
-            f"({self.rows_per_s:,.0f} rows/s)" + (f"; {', '.join(notes)}" if notes else "")
+            f"({self.rows_per_s:,.0f} rows/s)" + (f"; {', '.join(self.notes)}" if self.notes else "")
         )
+
+    def _repr_html_(self) -> str:
+        from feastra_nb.notebook.store_html import materialization_page
+
+        return materialization_page(self)
 
 
 def write_table(

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.connection.targets import short
+from feastra_nb.reports import Report
 from feastra_nb.retrieval.request import ttl_us
 from feastra_nb.times import instant, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
-    from pathlib import Path
 
     import pandas as pd
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Status:
+class Status(Report):
     """Where a workspace is connected, and how its cluster does.
 
     Parameters
@@ -43,29 +43,15 @@ class Status:
         return "\n".join([*lines, "", self.frame.to_string(index=False)])
 
     def _repr_html_(self) -> str:
-        from feastra_nb.notebook import html
+        from feastra_nb.notebook.store_html import status_page
 
-        nodes = html.section("Nodes", html.table(self.frame))
-        return str(html.page("Feature store", html.facts(self.facts), nodes, text=repr(self)))
+        return status_page(self)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the nodes by state."""
-        from feastra_nb.notebook import plots
+        from feastra_nb.notebook.bars import draw_status
 
-        with plots.style():
-            axes = plots.figure_axes(ax)
-            counts = self.frame["state"].value_counts()
-            colors = [plots.OK if state == "up" else plots.BAD for state in counts.index]
-            axes.barh(list(counts.index), list(counts.to_numpy()), color=colors)
-            axes.set_xlabel("nodes")
-            axes.set_title(self.facts.get("target", "cluster"))
-        return axes
-
-    def save(self, path: str | Path) -> Path:
-        """Save as ``.html``, ``.json``, ``.parquet`` or ``.png``."""
-        from feastra_nb.notebook.saving import save_report
-
-        return save_report(self, path)
+        return draw_status(self, ax)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the JSON holds."""

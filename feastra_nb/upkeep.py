@@ -17,6 +17,7 @@ from feastra_nb.connection.targets import Local
 from feastra_nb.errors import ConfigurationError, FeastraError
 from feastra_nb.intake import offline_file
 from feastra_nb.progress import acknowledged_rows
+from feastra_nb.reports import Report
 from feastra_nb.retrieval.request import Requested, entity_keys, entity_table
 from feastra_nb.storage.journal import DONE, Run, journalled, new_run
 from feastra_nb.storage.maintenance import Pass, delete_entities
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from feast import FeatureView
+    from matplotlib.axes import Axes
 
     from feastra_nb.storage.catalog import ViewEntry
     from feastra_nb.workspace import Workspace
@@ -63,7 +65,7 @@ class PrunedView:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pruned:
+class Pruned(Report):
     """What `ws.prune` did, or with ``dry_run`` would do.
 
     Parameters
@@ -104,6 +106,21 @@ class Pruned:
 
         names = ("view", "scanned", "deleted", "folded", "seconds")
         return pd.DataFrame([{name: getattr(one, name) for name in names} for one in self.views], columns=list(names))
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw for each view what stays and what goes."""
+        from feastra_nb.notebook.bars import draw_pruned
+
+        return draw_pruned(self, ax)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the JSON holds."""
+        return {"dry_run": self.dry_run, "views": self.frame}
+
+    def _repr_html_(self) -> str:
+        from feastra_nb.notebook.store_html import pruned_page
+
+        return pruned_page(self)
 
     def __repr__(self) -> str:
         verb = "would delete" if self.dry_run else "deleted"

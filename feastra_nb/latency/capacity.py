@@ -17,12 +17,11 @@ from feastra_nb.latency.rows import SATURATED_BELOW
 from feastra_nb.latency.stores import open_target
 from feastra_nb.latency.surroundings import environment, server
 from feastra_nb.progress import line
+from feastra_nb.reports import Report
 from feastra_nb.retrieval.request import entity_table, requested
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from matplotlib.axes import Axes
 
@@ -43,7 +42,7 @@ OBJECTIVES_WAITED = (
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class Capacity:
+class Capacity(Report):
     """The highest rate that holds an objective, and all that were tried.
 
     Parameters
@@ -79,12 +78,6 @@ class Capacity:
         from feastra_nb.notebook import capacity_plots
 
         return capacity_plots.draw(self, ax)
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Save as ``.html``, ``.json``, ``.parquet`` or ``.png``, by the suffix; returns the path."""
-        from feastra_nb.notebook.saving import save_report
-
-        return save_report(self, path)
 
     def to_dict(self) -> dict[str, object]:
         """Return everything measured as plain data."""

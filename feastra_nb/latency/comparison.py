@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.latency.rows import PERCENTILES
+from feastra_nb.reports import Report
 
 if TYPE_CHECKING:
-    import os
-    from pathlib import Path
-
     import pandas as pd
     from matplotlib.axes import Axes
 
@@ -22,7 +20,7 @@ DESCRIBED = ["target", "consistency"]  # likewise, where both reports have the s
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class LatencyComparison:
+class LatencyComparison(Report):
     """Two latency reports, row by row.
 
     Parameters
@@ -44,12 +42,6 @@ class LatencyComparison:
     def plot(self, ax: Axes | None = None, *, kind: str = "percentiles") -> Axes:
         """Draw the curves of both onto one Axes, as `LatencyReport.plot` does."""
         return self.both.plot(ax, kind=kind)
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Save as ``.html``, ``.json``, ``.parquet`` or ``.png``, by the suffix; returns the path."""
-        from feastra_nb.notebook.saving import save_report
-
-        return save_report(self, path)
 
     def to_dict(self) -> dict[str, object]:
         """Return the comparison and both reports as plain data."""

@@ -9,9 +9,12 @@ import pandas as pd
 
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.latency.rows import PERCENTILES, Key, saturated
+from feastra_nb.reports import Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from matplotlib.axes import Axes
 
     from feastra_nb.latency.recording import Recording
 
@@ -21,7 +24,7 @@ OK, MISSED, UNKNOWN = 0, 1, 2  # exit codes of the command
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class Check:
+class Check(Report):
     """What came of a latency report's objectives.
 
     Parameters
@@ -51,6 +54,16 @@ class Check:
     def ok(self) -> bool:
         """Whether all objectives are met, for certain."""
         return self.exit_code == OK
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw what was measured against its objective."""
+        from feastra_nb.notebook.bars import draw_objectives
+
+        return draw_objectives(self, ax)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what the JSON holds."""
+        return {"ok": self.ok, "exit_code": self.exit_code, "objectives": self.frame}
 
     def __bool__(self) -> bool:
         return self.ok

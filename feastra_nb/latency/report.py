@@ -13,11 +13,10 @@ from feastra_nb.latency import comparison, objectives, rows
 from feastra_nb.latency.histogram import FEWEST_BEYOND
 from feastra_nb.latency.rows import PERCENTILES, Key, Run
 from feastra_nb.latency.surroundings import environment
+from feastra_nb.reports import Report
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import pandas as pd
     from matplotlib.axes import Axes
@@ -42,7 +41,7 @@ TOO_FEW = f"A percentile is shown where at least {FEWEST_BEYOND} samples lie bey
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
-class LatencyReport:
+class LatencyReport(Report):
     """What requests took.
 
     Parameters
@@ -196,16 +195,6 @@ class LatencyReport:
         from feastra_nb.notebook import latency_plots
 
         return latency_plots.draw(self, ax, kind=kind)
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Save as ``.html``, ``.json``, ``.parquet``, ``.png`` or ``.hgrm``, by the suffix; returns the path.
-
-        The JSON holds the histograms too (HdrHistogram's own format), so that measurements can be merged later. ``.hgrm``
-        is HdrHistogram's percentile distribution, one after another; tools that draw it want a report of one row (`only`).
-        """
-        from feastra_nb.notebook.saving import save_report
-
-        return save_report(self, path)
 
     def to_hgrm(self) -> str:
         """Return HdrHistogram's percentile distribution of each row, in milliseconds, with what it is of before it."""

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 from feastra_nb.notebook import html, plots
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
+    from feastra_nb.skew.budget import BudgetCheck
     from feastra_nb.skew.impact import Impact
     from feastra_nb.skew.report import SkewReport
     from feastra_nb.skew.timeline import Timeline
@@ -58,6 +61,18 @@ def timeline_page(timeline: Timeline) -> str:
     )
     parts.append(html.section("What happened", html.table(_short(timeline.frame), limit=SHOWN_FEATURES)))
     return str(html.page(f"The life of {timeline.feature}", *parts, text=repr(timeline)))
+
+
+def budget_page(check: BudgetCheck) -> str:
+    """Return a report beside its budget as HTML: the state, and each feature's rate and what is allowed."""
+    tones: Mapping[str, html.Tone] = {"within": "ok", "over": "bad"}
+    states = [html.status(state, tones.get(state, "unknown")) for state in check.frame["state"]]
+    labels = {"max_rate": "allowed", "new_causes": "new causes", "is_new": "new"}
+    formats = {"rate": ".2%", "max_rate": ".2%"}
+    parts: list[object] = [html.note(html.status(check.state, tones.get(check.state, "unknown")))]
+    parts.append(html.table(check.frame.assign(state=states), labels=labels, formats=formats, limit=SHOWN_FEATURES))
+    parts += [html.note(f"in the budget, not in the report: {', '.join(check.gone)}")] if check.gone else []
+    return html.page("Skew budget", *parts, text=repr(check))
 
 
 def _short(frame: pd.DataFrame) -> pd.DataFrame:

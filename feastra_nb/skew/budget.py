@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.errors import ConfigurationError
+from feastra_nb.reports import Report
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from feastra_nb.skew.report import SkewReport
 
@@ -30,7 +32,7 @@ WITHIN, OVER, UNTOLD = "within", "over", "could not tell"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class BudgetCheck:
+class BudgetCheck(Report):
     """A report beside its budget.
 
     Parameters
@@ -73,6 +75,17 @@ class BudgetCheck:
                 lines.append(f"  {row['feature']}: nothing could be compared")
         lines += [f"  {name}: in the budget, not in the report" for name in self.gone]
         return "\n".join(lines)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw each feature's rate against what is allowed."""
+        from feastra_nb.notebook.bars import draw_budget
+
+        return draw_budget(self, ax)
+
+    def _repr_html_(self) -> str:
+        from feastra_nb.notebook.skew_html import budget_page
+
+        return budget_page(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a JSON holds of it."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from feastra_nb.errors import ConfigurationError
+from feastra_nb.reports import Report
 from feastra_nb.skew import cells
 from feastra_nb.skew.causes import ADVICE, CAUSES
 from feastra_nb.skew.cells import numbers
@@ -19,9 +20,7 @@ from feastra_nb.skew.comparison import UNKNOWN
 from feastra_nb.skew.frame import cause_codes
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     import numpy.typing as npt
     import pandas as pd
@@ -54,7 +53,7 @@ class Matrices:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Impact:
+class Impact(Report):
     """What the differences did to a model's predictions.
 
     Parameters
@@ -106,12 +105,6 @@ class Impact:
         from feastra_nb.notebook.skew_plots import draw_impact
 
         return draw_impact(self, ax)
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Save as ``.html``, ``.json``, ``.parquet`` or ``.png``, and return the path."""
-        from feastra_nb.notebook.saving import save_report
-
-        return save_report(self, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the JSON holds."""

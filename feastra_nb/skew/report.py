@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from feastra_nb.reports import Report
 from feastra_nb.skew import cells as of_cells
 from feastra_nb.skew.causes import ADVICE, CAUSES
 from feastra_nb.skew.comparison import UNKNOWN
@@ -17,9 +18,7 @@ from feastra_nb.skew.distribution import Distribution
 from feastra_nb.skew.frame import cause_codes, cells_frame
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     import pandas as pd
     from matplotlib.axes import Axes
@@ -52,7 +51,7 @@ def _ranked(causes: Counter[str]) -> list[tuple[str, int]]:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SkewReport:
+class SkewReport(Report):
     """What a comparison of online and offline found.
 
     Parameters
@@ -287,12 +286,6 @@ class SkewReport:
         from feastra_nb.notebook.skew_plots import draw_skew
 
         return draw_skew(self, ax, kind=kind, feature=feature)
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Save as ``.html``, ``.json``, ``.parquet`` or ``.png``, and return the path."""
-        from feastra_nb.notebook.saving import save_report
-
-        return save_report(self, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the JSON holds: summary, causes and the cells that differ."""

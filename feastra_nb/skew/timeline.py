@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.frames import TIMESTAMP_US
+from feastra_nb.reports import Report
 from feastra_nb.retrieval.past import PRESENT, Found
 from feastra_nb.retrieval.request import entity_table, instants, requested, ttl_us
 from feastra_nb.skew.causes import ADVICE
@@ -27,9 +28,7 @@ from feastra_nb.storage.admission import CLOCK_SKEW_US
 from feastra_nb.times import us
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import pandas as pd
     from matplotlib.axes import Axes
@@ -46,7 +45,7 @@ _COLUMNS = ("what", "event", "created", "arrived", "until", "value", "note")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Timeline:
+class Timeline(Report):
     """One value's life.
 
     Parameters
@@ -93,12 +92,6 @@ class Timeline:
         from feastra_nb.notebook.skew_plots import draw_timeline
 
         return draw_timeline(self, ax)
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Save as ``.html``, ``.json``, ``.parquet`` or ``.png``, and return the path."""
-        from feastra_nb.notebook.saving import save_report
-
-        return save_report(self, path)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the JSON holds."""
