@@ -24,7 +24,7 @@ tomllib = pytest.importorskip("tomllib")  # of Python 3.11, which Binder runs
 BINDER = ROOT / "binder"
 SCRIPTS = [BINDER / "postBuild", BINDER / "start"]
 QUICKSTART = "notebooks/quickstart.ipynb"
-OPENED = f"lab/tree/{QUICKSTART}"  # below the server's address
+OPENED = f"lab/tree/{QUICKSTART}"  # what the badge opens, below the server's address
 MEMORY_BYTES = 1_900_000_000  # of the 2 GB that Binder gives to everything together
 
 
@@ -84,6 +84,16 @@ def test_every_package_of_the_image_is_pinned_as_the_package_asks():
 
 def test_pins_are_made_for_binders_python():
     assert f"with Python {PYTHON}\n" in (BINDER / "requirements.txt").read_text()
+
+
+def test_badge_opens_the_quickstart_of_the_repository_in_pyproject():
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    repository = urls["Repository"].removeprefix("https://github.com/")
+    assert all(url.startswith(urls["Repository"]) for url in urls.values())
+    link = f"https://mybinder.org/v2/gh/{repository}/HEAD?urlpath={OPENED}"
+    title, badge = (ROOT / "README.md").read_text().split("\n\n")[:2]
+    assert title.startswith("# ")
+    assert f"[![Binder](https://mybinder.org/badge_logo.svg)]({link})" in badge.splitlines()
 
 
 def test_repo2docker_takes_the_files_as_meant(tmp_path):
