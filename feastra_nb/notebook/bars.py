@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from matplotlib.ticker import MaxNLocator
+
 from feastra_nb.latency.objectives import MISSED
 from feastra_nb.notebook.plots import BAD, FIGURE_INCHES, INK, LINE, OK, UNKNOWN, color, figure_axes, style
 
@@ -54,6 +56,7 @@ def draw_status(status: Status, ax: Axes | None = None) -> Axes:
         tones = [OK if state == "up" else BAD for state in counts.index]
         axes.barh(list(counts.index), list(counts.to_numpy()), color=tones, height=0.5)
         axes.set_xlabel("nodes")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_title(status.facts.get("target", "cluster"))
     return axes
 
