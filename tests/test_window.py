@@ -1,5 +1,7 @@
 """How many batches are in flight: as many as the server can follow. A fake session stands for the driver's."""
 
+import contextlib
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -96,3 +98,56 @@ def test_what_cannot_pass_is_not_sent_again(sending):
     with pytest.raises(RequestFailed, match="no such thing"):
         sending(1, session)
     assert session.sent == 1
+
+
+class Interrupted:
+    """Is sent, and interrupted before anybody can learn of its answer."""
+
+    def add_callbacks(self, *_callbacks, **_arguments):
+        raise KeyboardInterrupt
+
+
+def settled(under_test):
+    """Return whether waiting for what is in flight comes to an end."""
+    waiting = threading.Thread(target=under_test.settle_all, daemon=True)
+    waiting.start()
+    waiting.join(10)
+    return not waiting.is_alive()
+
+
+@pytest.fixture
+def interrupted():
+    """Send batches until Ctrl-C comes, at whatever point; returns the window."""
+
+    def send(session, batches=WINDOW + 1):
+        under_test = window.Window(SimpleNamespace(session=session, write_window=WINDOW), None)
+        session.limit = lambda: WINDOW
+        with contextlib.suppress(KeyboardInterrupt):
+            for number in range(batches):
+                under_test.send(Batch(0.0, number, 3))
+            pytest.fail("no interrupt came")
+        return under_test
+
+    return send
+
+
+def test_an_interrupt_behind_a_completion_that_was_taken_leaves_nothing_to_wait_for(interrupted, monkeypatch):
+    def lost(_self, _completion):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(window.Window, "_settle", lost)
+    under_test = interrupted(Session())
+    assert settled(under_test)
+    assert under_test.result.rows == 3 * (WINDOW - 1)  # all but those of the one that was taken
+
+
+def test_an_interrupt_behind_a_request_leaves_nothing_to_wait_for(interrupted):
+    session = Session()
+    answered = session.execute_async
+    session.execute_async = lambda *sent, **options: (
+        Interrupted() if session.sent == WINDOW else answered(*sent, **options)
+    )
+    under_test = interrupted(session)
+    assert settled(under_test)
+    assert under_test.result.rows == 3 * WINDOW

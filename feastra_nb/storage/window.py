@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import logging
 import queue
@@ -24,6 +25,7 @@ log = logging.getLogger("feastra_nb.storage")
 ATTEMPTS = 6  # sends of one batch before it is given up
 BACKOFF_S, BACKOFF_LIMIT_S = 0.05, 2.0
 LEAST_IN_FLIGHT = 4
+POLL_S = 0.05  # between two looks at what is in flight, where nothing is completed meanwhile
 CUT_AGAIN_S = 0.5  # failures within this time of one another have one cause, and narrow the window once
 
 
@@ -35,16 +37,21 @@ class WriteResult:
     retries: int = 0
 
 
-def _acknowledged(_rows: object, completed: _Completed, batch: Batch) -> None:
+def _acknowledged(_rows: object, completed: _Completed, batch: Batch, flying: set[object], flight: object) -> None:
     completed.put((batch, None))
+    flying.discard(flight)
 
 
-def _failed(error: BaseException, completed: _Completed, batch: Batch) -> None:
+def _failed(error: BaseException, completed: _Completed, batch: Batch, flying: set[object], flight: object) -> None:
     completed.put((batch, error))
+    flying.discard(flight)
 
 
 class Window:
-    """Batches in flight. Completions come back to the sending thread through a queue, so no state is shared.
+    """Batches in flight. Completions come back to the sending thread through a queue.
+
+    What is in flight is taken off by the driver's thread, which Ctrl-C does not interrupt: were it counted by the sending one,
+    Ctrl-C between taking a completion and counting it would leave one more for ever, and `settle_all` would never return.
 
     How many may be in flight is halved when the server cannot follow (overloaded, timed out), and grows back by one for each
     window of acknowledged batches, up to ``db.write_window``.
@@ -56,15 +63,15 @@ class Window:
         self._on_acknowledged = on_acknowledged
         self._completed: _Completed = queue.SimpleQueue()
         self._waiting: list[Batch] = []
-        self._in_flight = 0
+        self._flying: set[object] = set()
         self._limit = db.write_window
         self._acknowledged_since = 0
         self._cut_again_s = 0.0
 
     def send(self, batch: Batch) -> None:
         """Send a batch as soon as the window has room."""
-        while self._in_flight >= self._limit:
-            self._settle(self._completed.get())
+        while len(self._flying) >= self._limit:
+            self._settle_next(POLL_S)
         while not self._completed.empty():
             self._settle(self._completed.get())
         self._send_due(time.monotonic())
@@ -72,43 +79,50 @@ class Window:
 
     def finish(self) -> None:
         """Return when everything is acknowledged, retries included."""
-        while self._in_flight or self._waiting:
-            now = time.monotonic()
-            self._send_due(now)
-            timeout_s = None if self._in_flight and not self._waiting else max(0.0, self._waiting[0].due_s - now)
-            try:
-                self._settle(self._completed.get(timeout=timeout_s))
-            except queue.Empty:
-                continue
+        while self._is_open():
+            now_s = time.monotonic()
+            self._send_due(now_s)
+            due_in_s = self._waiting[0].due_s - now_s if self._waiting else POLL_S
+            # What is due and still waits has no room: it has to wait for a completion.
+            self._settle_next(min(due_in_s, POLL_S) if due_in_s > 0 else POLL_S)
 
     def settle_all(self) -> None:
         """Wait for what is in flight, without sending anything more and without raising."""
         self._waiting.clear()
-        while self._in_flight:
-            batch, error = self._completed.get()
-            self._in_flight -= 1
+        while self._is_open():
+            try:
+                batch, error = self._completed.get(timeout=POLL_S)
+            except queue.Empty:
+                continue
             if error is None:
                 self._acknowledge(batch)
 
+    def _is_open(self) -> bool:
+        return bool(self._flying or self._waiting or not self._completed.empty())
+
     def _start(self, batch: Batch) -> None:
         batch.attempts += 1
-        self._in_flight += 1
+        flight = object()  # of this attempt: the next one may begin before the driver's thread has taken this one off
+        known = (self._completed, batch, self._flying, flight)
         try:
+            self._flying.add(flight)
             future = self._db.session.execute_async(batch.statement, execution_profile=WRITE)
+            future.add_callbacks(_acknowledged, _failed, callback_args=known, errback_args=known)
         except BaseException:
-            self._in_flight -= 1
+            self._flying.discard(flight)
             with map_driver_errors("writing"):
                 raise
-        known = (self._completed, batch)
-        future.add_callbacks(_acknowledged, _failed, callback_args=known, errback_args=known)
 
     def _send_due(self, now_s: float) -> None:
-        while self._waiting and self._waiting[0].due_s <= now_s and self._in_flight < self._limit:
+        while self._waiting and self._waiting[0].due_s <= now_s and len(self._flying) < self._limit:
             self._start(heapq.heappop(self._waiting))
+
+    def _settle_next(self, timeout_s: float) -> None:
+        with contextlib.suppress(queue.Empty):
+            self._settle(self._completed.get(timeout=timeout_s))
 
     def _settle(self, completion: tuple[Batch, BaseException | None]) -> None:
         batch, error = completion
-        self._in_flight -= 1
         if error is None:
             self._acknowledge(batch)
         elif batch.attempts < ATTEMPTS and is_transient(error):
