@@ -8,6 +8,7 @@ from conftest import run_cell
 from IPython.core.completer import provisionalcompleter
 from jupyter_client.manager import start_new_kernel
 
+from feastra_nb.notebook.completion import KINDS
 from feastra_nb.notebook.subcommands import COMMANDS
 
 
@@ -25,7 +26,7 @@ def tab(shell, filled):
         with provisionalcompleter():
             found = list(shell.Completer.completions(text, len(text)))
         (replaced,) = {text[one.start : one.end] for one in found} or {""}
-        return [one.text for one in found if one.type == "feastra"], replaced
+        return [one.text for one in found if one.type in KINDS], replaced
 
     return press
 
@@ -46,6 +47,20 @@ def test_targets_and_options_of_connect(tab):
     assert "--bundle" in words(tab, "%feastra connect astra my-db --")
     assert words(tab, "%feastra connect --workspace ") == {"ws"}
     assert words(tab, "%feastra connect local --retain ") == {"7d", "all", "latest"}
+
+
+def test_what_is_most_likely_meant_stands_first_and_options_last(tab):
+    assert tab("%feastra ")[0] == [*(name for name in COMMANDS if " " not in name), "--help"]
+    assert tab("%feastra connect ")[0][:3] == ["local", "hosts", "astra"]
+    assert tab("%feastra skew ")[0][0] == "drivers"
+
+
+def test_a_front_end_is_told_what_each_word_is(shell, tab):
+    text = "%feastra online dri"
+    with provisionalcompleter():
+        kinds = {one.text: one.type for one in shell.Completer.completions(text, len(text))}
+    assert kinds["drivers"] == "view"
+    assert kinds["drivers:trips"] == "feature"
 
 
 def test_options_that_stand_already_are_not_offered_again(tab):
@@ -98,7 +113,7 @@ def test_elsewhere_python_completes_as_ever(tab, text):
 def test_without_a_workspace_tab_says_nothing_and_raises_nothing(shell):
     with provisionalcompleter():
         found = list(shell.Completer.completions("%feastra skew dri", 17))
-    assert [one.text for one in found if one.type == "feastra"] == []
+    assert [one.text for one in found if one.type in KINDS] == []
 
 
 def test_a_registry_out_of_reach_is_no_error_at_tab(shell, tab, filled, monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from IPython.core.completer import SimpleCompletion, context_matcher
 
@@ -24,6 +24,21 @@ _CELL = re.compile(r"^%%feastra\s(.*)$")
 _CQL = re.compile(r"^(?:%%cql\s|\s*(?:[\w.]+\s*=\s*)?%cql\s)(.*)$")
 _BODY_WORD = re.compile(r"[\w.]*$")
 _HELP = "--help"
+# What a front end calls the words, beside them.
+SUBCOMMAND, OPTION, VALUE, VIEW, FEATURE, FRAME, COLUMN, WORKSPACE = KINDS = (
+    "subcommand", "option", "value", "view", "feature", "frame", "column", "workspace",
+)  # fmt: skip
+
+
+class Word(NamedTuple):
+    """What can stand at the cursor, and which of `KINDS` it is."""
+
+    text: str
+    kind: str
+
+
+def _all(kind: str, texts: Iterable[str]) -> list[Word]:
+    return [Word(text, kind) for text in texts]
 
 
 class Completion:
@@ -52,11 +67,14 @@ class Completion:
         except Exception:  # noqa: BLE001 - a wrong line, a registry out of reach: Tab is no place for an error
             fragment, found = "", ()
         words = [
-            SimpleCompletion(text=word, type="feastra") for word in dict.fromkeys(found) if word.startswith(fragment)
+            SimpleCompletion(text=word.text, type=word.kind)
+            for word in dict.fromkeys(found)
+            if word.text.startswith(fragment)
         ]
-        return {"completions": words, "matched_fragment": fragment, "suppress": bool(words)}
+        # In our order: what is most likely meant stands first, and options, which sort before letters, last.
+        return {"completions": words, "matched_fragment": fragment, "suppress": bool(words), "ordered": True}
 
-    def _found(self, text: str, first: str) -> tuple[str, Iterable[str]]:
+    def _found(self, text: str, first: str) -> tuple[str, Iterable[Word]]:
         """Return what stands before the cursor of the word, and what it can become."""
         if first.startswith("%%feastra"):
             return self._in_query(text)
@@ -72,22 +90,22 @@ class Completion:
             return fragment, self._of_parser(parser, words, fragment)
         return "", ()
 
-    def _in_line(self, words: Sequence[str], fragment: str) -> Iterable[str]:
+    def _in_line(self, words: Sequence[str], fragment: str) -> Iterable[Word]:
         if not words:
-            return [*(name for name in COMMANDS if " " not in name), _HELP]
+            return [*_all(SUBCOMMAND, (name for name in COMMANDS if " " not in name)), Word(_HELP, OPTION)]
         name, rest = words[0], words[1:]
-        kinds = [one.split()[1] for one in COMMANDS if one.startswith(f"{name} ")]
-        if rest and rest[0] in kinds:
-            name, rest, kinds = f"{name} {rest[0]}", rest[1:], []
+        targets = [one.split()[1] for one in COMMANDS if one.startswith(f"{name} ")]
+        if rest and rest[0] in targets:
+            name, rest, targets = f"{name} {rest[0]}", rest[1:], []
         if name not in COMMANDS:
             return ()
         offered = self._of_parser(COMMANDS[name].parser(name), rest, fragment)
-        return [*(kinds if not rest else ()), *offered]
+        return [*_all(VALUE, targets if not rest else ()), *offered]
 
-    def _of_parser(self, parser: LineParser, words: Sequence[str], fragment: str) -> Iterable[str]:
+    def _of_parser(self, parser: LineParser, words: Sequence[str], fragment: str) -> Iterable[Word]:
         """Return options, or the values that the option before the cursor, or the next place in the line, takes."""
         takes_value = {name: one for name, one in parser.options().items() if one.nargs != 0}
-        unused = [name for name in parser.options() if name not in words] + [_HELP]
+        unused = _all(OPTION, [*(name for name in parser.options() if name not in words), _HELP])
         if fragment.startswith("-"):
             return unused
         if words and words[-1] in takes_value:
@@ -97,9 +115,9 @@ class Completion:
         places = [value for one in _open_places(parser, words, takes_value) for value in self._values(one, fragment)]
         return [*several, *places, *unused]
 
-    def _values(self, action: argparse.Action, fragment: str) -> Sequence[str]:
+    def _values(self, action: argparse.Action, fragment: str) -> Sequence[Word]:
         kind = str(action.metavar or "")
-        named: Mapping[str, Callable[[], Sequence[str]]] = {
+        named: Mapping[str, Callable[[], Sequence[Word]]] = {
             options.VIEW: self._views,
             options.FEATURES: lambda: self._features(fragment),
             options.FEATURE: lambda: self._features(fragment),
@@ -108,34 +126,34 @@ class Completion:
             options.FRAME_OR_VIEW: lambda: [*self._frames(), *self._views()],
             options.WORKSPACE: self._workspaces,
         }
-        return named[kind]() if kind in named else [word for word in kind.split("|") if word.islower()]
+        return named[kind]() if kind in named else _all(VALUE, (word for word in kind.split("|") if word.islower()))
 
     # --- what there is ---
 
-    def _views(self) -> list[str]:
+    def _views(self) -> list[Word]:
         workspace = self._magics.workspace(self._magics.variables({}))
-        return [view.name for view in workspace.feast.list_all_feature_views(allow_cache=True)]
+        return _all(VIEW, (view.name for view in workspace.feast.list_all_feature_views(allow_cache=True)))
 
-    def _features(self, fragment: str) -> list[str]:
+    def _features(self, fragment: str) -> list[Word]:
         """Return the views, and of the view that is written, or the only one that fits, the features."""
         workspace = self._magics.workspace(self._magics.variables({}))
         views = {view.name: view for view in workspace.feast.list_all_feature_views(allow_cache=True)}
         named = fragment.partition(":")[0]
         fitting = [named] if named in views else [name for name in views if fragment and name.startswith(fragment)]
         features = [f"{name}:{one.name}" for name in fitting[:1] for one in views[name].features]
-        return [*views, *(features if len(fitting) == 1 else ())]
+        return [*_all(VIEW, views), *_all(FEATURE, features if len(fitting) == 1 else ())]
 
-    def _frames(self) -> list[str]:
+    def _frames(self) -> list[Word]:
         from feastra_nb.notebook.entity_query import frames_among
 
-        return list(frames_among(self._magics.variables({})))
+        return _all(FRAME, frames_among(self._magics.variables({})))
 
-    def _workspaces(self) -> list[str]:
+    def _workspaces(self) -> list[Word]:
         from feastra_nb.notebook.magics import workspaces_among
 
-        return list(workspaces_among(self._magics.variables({})))
+        return _all(WORKSPACE, workspaces_among(self._magics.variables({})))
 
-    def _in_query(self, text: str) -> tuple[str, Iterable[str]]:
+    def _in_query(self, text: str) -> tuple[str, Iterable[Word]]:
         """Return the DataFrames that a query may name, and their columns."""
         from feastra_nb.notebook.entity_query import frames_among
 
@@ -144,8 +162,9 @@ class Completion:
         frames = frames_among(self._magics.variables({}))
         table, dot, _column = fragment.rpartition(".")
         if dot:
-            return fragment, [f"{table}.{name}" for name in _columns(frames.get(table))]
-        return fragment, [*frames, *(name for frame in frames.values() for name in _columns(frame))]
+            return fragment, _all(COLUMN, (f"{table}.{name}" for name in _columns(frames.get(table))))
+        columns = _all(COLUMN, (name for frame in frames.values() for name in _columns(frame)))
+        return fragment, [*_all(FRAME, frames), *columns]
 
 
 def _words(text: str) -> tuple[list[str], str]:
