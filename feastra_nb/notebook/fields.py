@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 STYLE = {"description_width": "9em"}
 WIDTH = {"width": "34em"}
+BELOW = {"margin": "2px 2px 2px calc(9em + 8px)"}  # where the fields begin, behind their descriptions
 # A sign and words beside the colour, which is that of JupyterLab's theme.
 _TONES = {
     "info": ("…", "var(--jp-ui-font-color1, inherit)"),
@@ -35,18 +36,19 @@ def words(text: str, tone: str) -> str:
 
 
 class Row:
-    """A field, and beside it a note on what is wrong with it."""
+    """A field, and below it a note on what is wrong with it."""
 
     def __init__(self, field: Any, *beside: Any) -> None:
         import ipywidgets
 
         self.field = field
-        self.note = ipywidgets.HTML()
+        self.note = ipywidgets.HTML(layout={**BELOW, "flex": "1 1 100%", "display": "none"})  # a line of its own
         self.widget = ipywidgets.HBox([field, *beside, self.note], layout={"flex_flow": "row wrap"})
 
     def say(self, text: str = "", tone: str = "bad") -> None:
         """Show a note, or none."""
         self.note.value = words(text, tone)
+        self.note.layout.display = "" if text else "none"  # an empty one would leave a gap
 
 
 class SecretField:
@@ -64,7 +66,7 @@ class SecretField:
         from ipywidgets import Password
 
         self._secret: Secret | None = None
-        self._hint = f"empty: {variable} of the environment" if variable else ""
+        self._hint = f"else ${variable}" if variable else ""
         # Sent when the field is left, not letter by letter.
         self.widget = Password(
             description=label, placeholder=self._hint, continuous_update=False, style=STYLE, layout=WIDTH

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from feastra_nb.connection.choice import configured, remember
 from feastra_nb.connection.targets import DEFAULT_PORT, Astra, Hosts, Local
 from feastra_nb.errors import AuthenticationFailed, ConfigurationError, KeyspaceNotFound, UnknownName
-from feastra_nb.notebook.fields import STYLE, WIDTH, Row, SecretField, TokenUpload, button, choice, text, words
+from feastra_nb.notebook.fields import BELOW, STYLE, WIDTH, Row, SecretField, TokenUpload, button, choice, text, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,9 +93,9 @@ class ConnectForm:
         self._rows = {name: Row(getattr(self, name)) for name in (*_OWN_NAMES, *_SHARED)}
         self._rows["token"] = Row(self.token, self.upload, self.find_button)
         self._upload.row = self._rows["token"]
-        self.status = ipywidgets.HTML()
+        self.status = ipywidgets.HTML(layout=BELOW)
         self._fields = ipywidgets.VBox()
-        buttons = ipywidgets.HBox([self.button, self.test_button])
+        buttons = ipywidgets.HBox([self.button, self.test_button], layout=BELOW)
         self.widget = ipywidgets.VBox([self.target, self._fields, buttons, self.status])
         self._prefill()
         self.target.observe(self._show_fields, "value")
