@@ -74,7 +74,7 @@ def test_the_text_stands_in_where_the_style_is_stripped():
     page = html.page("Latency", html.note("table"), text="plain text")
     stripped = re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
     assert '<pre class="fnb-text">plain text</pre>' in stripped
-    assert '<div class="fnb-page" hidden>' in stripped
+    assert '<div class="fnb-page" style="display:none" hidden>' in stripped
 
 
 def test_a_status_is_told_in_a_word_and_a_sign_beside_the_colour():
@@ -108,6 +108,30 @@ def test_a_missing_cell_is_a_dash_whatever_the_type(column):
     missing, present = cells(html.table(pd.DataFrame({"x": column})))
     assert missing == html.MISSING
     assert present != html.MISSING
+
+
+def test_instants_of_a_column_are_told_alike_in_utc():
+    times = pd.Series(pd.to_datetime(["2026-01-01T01:00:00+01:00", None], utc=True))
+    table = html.table(
+        pd.DataFrame({"whole": times, "fine": times + pd.Timedelta("1500us"), "naive": times.dt.tz_convert(None)})
+    )
+    missing = [html.MISSING] * 3
+    assert cells(table) == ["2026-01-01 00:00:00", "2026-01-01 00:00:00.001", "2026-01-01 00:00:00", *missing]
+    assert cells(table, "th") == ["whole UTC", "fine UTC", "naive"]
+    local = times.dt.tz_convert("Asia/Tokyo")
+    assert cells(html.table(pd.DataFrame({"at": local})))[0] == "2026-01-01 00:00:00"
+
+
+def test_only_long_text_is_broken_into_lines_and_no_name_is():
+    texts = [
+        "word " * 20,
+        "x" * 120,
+        "short",
+        "a_feature_with_a_long_but_sensible_name",
+        html.status("word " * 20, "ok"),
+    ]
+    breaks = re.findall(r"<td([^>]*)>", html.table(pd.DataFrame({"text": texts})))
+    assert breaks == [' class="fnb-long"', ' class="fnb-long"', "", "", ""]
 
 
 def test_numbers_are_right_aligned_and_text_is_not():
@@ -147,9 +171,28 @@ def test_plot_colours_are_legible_on_light_and_dark(background):
     assert contrast(plots.INK, background) >= 3.8
 
 
+@pytest.mark.parametrize("strength", np.linspace(0, 1, 21))
+def test_words_in_a_field_are_legible_whatever_its_shade(strength):
+    field_color, ink = plots.shade(strength)
+    assert contrast(ink, field_color) >= 4.5
+
+
+def drawn(ax=None, *, figsize=(3, 2)):
+    ax = plots.figure_axes(ax, figsize=figsize)
+    ax.plot([1, 3, 2])
+    return ax
+
+
+def test_a_picture_has_the_size_that_its_drawing_asks_for():
+    wide = plots.picture(lambda ax: drawn(ax, figsize=(9, 1)), alt="a line")
+    assert ' width="864">' in wide
+    width, height = np.frombuffer(plots.png(drawn)[16:24], dtype=">u4")
+    assert width / height == pytest.approx(3 / 2, rel=0.01)
+
+
 def test_drawing_leaves_matplotlib_as_it_was():
     before = dict(mpl.rcParams)
-    plots.png(lambda ax: ax.plot([1, 2]))
+    plots.png(drawn)
     plots.detached_axes()
     assert dict(mpl.rcParams) == before
 
@@ -164,7 +207,7 @@ def test_the_style_holds_when_the_figure_is_drawn_later():
 
 
 def test_the_same_drawing_has_the_same_bytes():
-    assert plots.png(lambda ax: ax.plot([1, 3, 2])) == plots.png(lambda ax: ax.plot([1, 3, 2]))
+    assert plots.png(drawn) == plots.png(drawn)
 
 
 def test_a_detached_figure_is_unknown_to_pyplot():
@@ -172,7 +215,9 @@ def test_a_detached_figure_is_unknown_to_pyplot():
 
     before = plt.get_fignums()
     plots.detached_axes()
+    plots.png(drawn)
     assert plt.get_fignums() == before
+    plt.close(drawn().figure)
 
 
 @dataclass(frozen=True, eq=False)

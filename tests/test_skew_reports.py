@@ -1,6 +1,7 @@
 """What a skew report leads to: budget, impact, one value's life, pictures and pages."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -221,6 +222,36 @@ def test_a_page_stays_small_whatever_is_stored(filled):
     page = filled.skew("drivers")._repr_html_()
     assert len(page.encode()) < 300_000
     assert "10,000 characters" in page
+
+
+def headers(page, section):
+    part = page[page.index(f"<summary>{section}") :]
+    return re.findall(r'<th scope="col"[^>]*>([^<]+?) ?<', part[: part.index("</thead>")])
+
+
+def test_a_page_says_once_what_all_rows_have_in_common(skewed):
+    page = skewed._repr_html_()
+    assert headers(page, "Features of drivers")[:4] == ["feature", "compared", "different", "rate"]
+    assert headers(page, "Evidence") == [
+        "driver", "feature", "online", "offline", "cause", "online event", "offline event", "proof",
+    ]  # fmt: skip
+    assert f"as of {skewed.frame['as_of'].iloc[0]:%Y-%m-%d %H:%M:%S} UTC" in page
+
+
+def test_the_evidence_of_a_page_holds_what_proves_each_cause(skewed):
+    page = skewed._repr_html_()
+    corrected = skewed.different.query("cause == 'corrected'").iloc[0]
+    assert f"online created {corrected['online_created']:%Y-%m-%d %H:%M:%S}; offline created " in page
+    assert "no run covers the newer event" in page
+
+
+def test_a_page_of_many_features_shows_those_that_differ_and_few_others(filled, events):
+    wide = events.assign(**{f"rides_{n}": events["trips"] + n for n in range(40)})
+    filled.materialize(wide, "wide", keys=["driver"], progress=False)
+    change_offline(filled, "wide", lambda df: df.assign(rides_39=-1))
+    page = filled.skew("wide")._repr_html_()
+    assert page.index(">rides_39<") < page.index(">trips<")
+    assert "… and 24 more rows" in page
 
 
 def test_the_summary_has_an_interval_and_distances(skewed):

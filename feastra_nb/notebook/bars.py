@@ -50,8 +50,8 @@ def draw_pruned(pruned: Pruned, ax: Axes | None = None) -> Axes:
 
 def draw_status(status: Status, ax: Axes | None = None) -> Axes:
     """Draw the nodes by state."""
-    axes = figure_axes(ax)
     counts = status.frame["state"].value_counts()
+    axes = figure_axes(ax, figsize=(FIGURE_INCHES[0], 1.6 + 0.5 * len(counts)))
     with style():
         tones = [OK if state == "up" else BAD for state in counts.index]
         axes.barh(list(counts.index), list(counts.to_numpy()), color=tones, height=0.5)

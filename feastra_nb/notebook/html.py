@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from feastra_nb.notebook.stylesheet import DOCUMENT_STYLE, STYLE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -31,6 +33,10 @@ Tone = Literal["ok", "warn", "bad", "info", "unknown"]
 ROW_LIMIT = 50  # rows of a table: about two screens; a report says how many more there are
 MISSING = "\N{EN DASH}"  # what a cell without a value shows
 SIGNIFICANT_DIGITS = 3  # of the smallest number of a column; all its numbers get the same decimals, to align
+LONG_TEXT = (
+    24  # characters of a cell, more than an instant has: longer text is broken into lines, so that tables fit the page
+)
+LONG_WORD = 60  # characters of a word that may be broken too
 MOST_DECIMALS = 6  # beyond this a number is shown as zero rather than as a long row of digits
 
 # A sign beside the word and the colour, for those who see neither red nor green.
@@ -41,52 +47,6 @@ _SIGNS: Mapping[Tone, str] = {
     "info": "i",
     "unknown": "?",
 }
-
-# Every colour asks JupyterLab's theme first, then VS Code's, and only then the browser's light or dark scheme: a dark
-# desktop with a light notebook must get light colours. A theme's own tones are pale (orange on white: 2.7:1), so a
-# status mixes in some of the text's colour.
-_STYLE = """
-.fnb{--fnb-d-ink:#1f2328;--fnb-d-soft:#626a73;--fnb-d-line:#d5dae0;--fnb-d-ok:#1a7f37;--fnb-d-warn:#9a5b00;
---fnb-d-bad:#c62828;--fnb-d-info:#0b62c4}
-@media (prefers-color-scheme:dark){.fnb{--fnb-d-ink:#e6e8eb;--fnb-d-soft:#9da5af;--fnb-d-line:#3b424a;
---fnb-d-ok:#5bc27b;--fnb-d-warn:#e5a13d;--fnb-d-bad:#f2827c;--fnb-d-info:#6cb0ff}}
-.fnb{--fnb-ink:var(--jp-ui-font-color1,var(--vscode-editor-foreground,var(--fnb-d-ink)));
---fnb-soft:var(--jp-ui-font-color2,var(--vscode-descriptionForeground,var(--fnb-d-soft)));
---fnb-line:var(--jp-border-color2,var(--vscode-widget-border,var(--fnb-d-line)));
---fnb-ok:var(--jp-success-color1,var(--vscode-charts-green,var(--fnb-d-ok)));
---fnb-warn:var(--jp-warn-color1,var(--vscode-charts-orange,var(--fnb-d-warn)));
---fnb-bad:var(--jp-error-color1,var(--vscode-charts-red,var(--fnb-d-bad)));
---fnb-info:var(--jp-info-color1,var(--vscode-charts-blue,var(--fnb-d-info)));
-color:var(--fnb-ink);font-family:var(--jp-ui-font-family,system-ui,-apple-system,"Segoe UI",sans-serif);
-font-size:var(--jp-ui-font-size1,13px);line-height:1.45}
-.fnb .fnb-text{display:none}
-.fnb .fnb-page{display:block !important}
-.fnb .fnb-title{font-size:1.25em;font-weight:600;margin:.2em 0 .4em}
-.fnb .fnb-note{color:var(--fnb-soft);margin:.3em 0;max-width:70em}
-.fnb details{margin:.5em 0}
-.fnb summary{cursor:pointer;font-weight:600;padding:.2em 0}
-.fnb .fnb-wide{overflow-x:auto}
-.fnb .fnb-table{border-collapse:collapse;border:0;margin:.3em 0;font-size:1em;color:inherit;table-layout:auto}
-.fnb .fnb-table caption{caption-side:top;color:var(--fnb-soft);text-align:left;padding:.2em 0}
-.fnb .fnb-table th,.fnb .fnb-table td{border:0;padding:.25em .8em .25em 0;text-align:left;vertical-align:baseline;
-background:none;max-width:40em;white-space:nowrap}
-.fnb .fnb-table thead th{border-bottom:1px solid var(--fnb-line);font-weight:600;vertical-align:bottom}
-.fnb .fnb-table tbody tr:nth-child(n){background:none}
-.fnb .fnb-table tbody tr+tr td{border-top:1px solid var(--fnb-line)}
-.fnb .fnb-table .fnb-number{text-align:right;font-variant-numeric:tabular-nums;padding-left:.1em}
-.fnb .fnb-unit,.fnb .fnb-none{color:var(--fnb-soft);font-weight:400}
-.fnb .fnb-status{font-weight:600;white-space:nowrap;color:color-mix(in srgb,var(--fnb-tone) 70%,var(--fnb-ink))}
-.fnb .fnb-ok{--fnb-tone:var(--fnb-ok)}.fnb .fnb-warn{--fnb-tone:var(--fnb-warn)}
-.fnb .fnb-bad{--fnb-tone:var(--fnb-bad)}.fnb .fnb-info{--fnb-tone:var(--fnb-info)}
-.fnb .fnb-unknown{--fnb-tone:var(--fnb-soft)}
-.fnb .fnb-facts{display:grid;grid-template-columns:max-content auto;gap:.15em 1.2em;margin:.3em 0}
-.fnb .fnb-facts dt{color:var(--fnb-soft);font-weight:400}.fnb .fnb-facts dd{margin:0}
-.fnb img{max-width:100%;height:auto;background:none}
-"""
-
-_DOCUMENT_STYLE = """:root{color-scheme:light dark}
-body{margin:2rem auto;max-width:75rem;padding:0 1.25rem;background:#fff}
-@media (prefers-color-scheme:dark){body{background:#16181b}}"""
 
 
 class Html(str):
@@ -148,9 +108,10 @@ def page(title: str, *parts: object, text: str) -> Html:
     # A real heading would enter JupyterLab's table of contents.
     heading = f'<div class="fnb-title" role="heading" aria-level="3">{escaped(title)}</div>'
     return Html(
-        f'<div class="fnb"><style>{_STYLE}</style><pre class="fnb-text">{escaped(text)}</pre>'
-        # Hidden until the style shows it: without the style the text above stands instead.
-        f'<div class="fnb-page" hidden>{heading}{joined(*parts)}</div></div>'
+        f'<div class="fnb"><style>{STYLE}</style><pre class="fnb-text">{escaped(text)}</pre>'
+        # Hidden until the style shows it: without the style the text above stands instead. Twice, since what strips the
+        # style may strip either: GitHub the inline style, JupyterLab, of a notebook that is not trusted, the attribute.
+        f'<div class="fnb-page" style="display:none" hidden>{heading}{joined(*parts)}</div></div>'
     )
 
 
@@ -172,7 +133,7 @@ def document(title: str, fragment: str) -> str:
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escaped(title)}</title>\n'
-        f"<style>{_DOCUMENT_STYLE}</style>\n</head>\n<body>\n{fragment}\n</body>\n</html>\n"
+        f"<style>{DOCUMENT_STYLE}</style>\n</head>\n<body>\n{fragment}\n</body>\n</html>\n"
     )
 
 
@@ -212,6 +173,17 @@ def status(word: str, tone: Tone) -> Html:
     '<span class="fnb-status fnb-bad">✕ mismatch</span>'
     """
     return Html(f'<span class="fnb-status fnb-{tone}">{_SIGNS[tone]} {escaped(word)}</span>')
+
+
+def lead(*parts: object) -> Html:
+    """Return the sentence that a report begins with.
+
+    Examples
+    --------
+    >>> lead(status("no skew", "ok"), " All values match.")
+    '<p class="fnb-lead"><span class="fnb-status fnb-ok">✓ no skew</span> All values match.</p>'
+    """
+    return Html(f'<p class="fnb-lead">{joined(*parts)}</p>')
 
 
 def note(*parts: object) -> Html:
@@ -267,7 +239,7 @@ def table(
     caption: str = "",
     limit: int = ROW_LIMIT,
 ) -> Html:
-    """Return a DataFrame as a table with aligned numbers; its index is not shown.
+    """Return a DataFrame as a table with aligned numbers; its index is not shown, and instants are in UTC to the millisecond.
 
     Parameters
     ----------
@@ -298,11 +270,13 @@ def table(
     kinds = [' class="fnb-number"' if _is_number(column) else "" for column in columns]
     cells = [_cells(column.head(limit), formats.get(name)) for name, column in zip(names, columns, strict=True)]
     head = "".join(
-        f'<th scope="col"{kind}>{escaped(labels.get(name, name))}{_unit(units.get(name))}</th>'
-        for name, kind in zip(names, kinds, strict=True)
+        f'<th scope="col"{kind}>{escaped(labels.get(name, name))}{_unit(units.get(name, _zone(column)))}</th>'
+        for name, kind, column in zip(names, kinds, columns, strict=True)
     )
     rows = "".join(
-        "<tr>" + "".join(f"<td{kind}>{cell}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
+        "<tr>"
+        + "".join(f"<td{kind or _breaks(cell)}>{cell}</td>" for kind, cell in zip(kinds, row, strict=True))
+        + "</tr>"
         for row in zip(*cells, strict=True)
     )
     title = f"<caption>{escaped(caption)}</caption>" if caption else ""
@@ -317,6 +291,15 @@ def _unit(unit: str | None) -> str:
     return f' <span class="fnb-unit">{escaped(unit)}</span>' if unit else ""
 
 
+def _zone(values: pd.Series) -> str | None:
+    return None if getattr(values.dtype, "tz", None) is None else "UTC"
+
+
+def _breaks(cell: Html) -> str:
+    is_long = len(cell) > (LONG_TEXT if " " in cell else LONG_WORD) and "<" not in cell  # a status stays in one piece
+    return ' class="fnb-long"' if is_long else ""
+
+
 def _is_number(values: pd.Series) -> bool:
     return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
 
@@ -325,7 +308,16 @@ def _cells(values: pd.Series, spec: str | None) -> list[Html]:
     """Return the cells of one column, the missing ones as a dash."""
     if spec is None and _is_number(values):
         spec = f",.{decimals(values)}f"
+    if spec is None and pd.api.types.is_datetime64_any_dtype(values):
+        values = _instants(values)
     return [_cell(value, spec) for value in values]
+
+
+def _instants(values: pd.Series) -> pd.Series:
+    """Return instants as text, all of a column alike: to the second, where none has a fraction."""
+    in_utc = values.dt.tz_convert("UTC") if _zone(values) else values
+    text = in_utc.dt.strftime("%Y-%m-%d %H:%M:%S.%f").str[:-3]
+    return text.str[:-4] if (in_utc.dropna().dt.microsecond == 0).all() else text
 
 
 def _cell(value: object, spec: str | None) -> Html:

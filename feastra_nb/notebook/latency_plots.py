@@ -37,6 +37,7 @@ LINE_STYLES = ("-", (0, (6, 2)), ":")  # for more settings than colours
 SERVICE_STYLE = (0, (3, 1.5))  # of a service time beside its response time
 SLOT_S = SLOT_MS / 1_000
 LABELLED_STALLS = 3  # the longest; with more the words would lie upon each other
+LONG_LABEL = 36  # characters: beside the axes it would take more than half of the width
 FAINTEST = 0.25  # opacity of a heatmap's field of one request: to be seen on white and on black
 
 
@@ -218,8 +219,9 @@ def _label(names: Sequence[str], key: Mapping[str, object]) -> str:
 
 def _legend(ax: Axes, names: Sequence[str], lines: Sequence[Line2D]) -> None:
     if names:
-        # Beside the axes, where it hides no curve.
-        ax.legend(handles=lines, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        # Beside the axes, or below them, where it hides no curve.
+        is_long = any(len(str(line.get_label())) > LONG_LABEL for line in lines)
+        ax.legend(handles=lines, loc="upper left", bbox_to_anchor=(0.0, -0.2) if is_long else (1.0, 1.0))
 
 
 def _closed(report: LatencyReport) -> str:

@@ -16,19 +16,26 @@ from __future__ import annotations
 
 import io
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from feastra_nb.notebook import html
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from matplotlib.axes import Axes
 
+    Color = tuple[float, float, float]
+
 FIGURE_INCHES = (7.0, 3.8)  # about the width of a notebook's output at 96 pixels an inch
+CSS_DOTS_PER_INCH = 96  # a browser's pixels
 PNG_DOTS_PER_INCH = 160  # sharp on dense screens, and still about 40 kB
 LOG_RATIO = 5.0  # values that spread further than this are drawn on a log axis
 TICKS = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999)  # percentiles of a nines axis
@@ -38,6 +45,9 @@ LINE = "#9aa0a6"  # spines and grid (faint through its alpha)
 # Okabe and Ito's order of hues, which the colour-blind can tell apart, brought to one middling luminance.
 PALETTE = ("#2f81d6", "#d0690a", "#2a9461", "#b45fc0", "#a8820c", "#d4546a")
 OK, WARN, BAD, UNKNOWN = "#2a9461", "#c07806", "#dc4f4a", INK
+PALE_BAD, DEEP_BAD = "#efb3b0", "#9c1f1b"  # of fields that words stand in
+GAMMA = 2.2  # of a screen: from a colour's parts to its luminance
+LIGHT = 0.179  # luminance above which black words have more contrast than white ones
 
 STYLE: Mapping[str, Any] = {
     "figure.facecolor": "none",
@@ -116,6 +126,8 @@ def figure_axes(ax: Axes | None, *, figsize: tuple[float, float] = FIGURE_INCHES
     """
     if ax is not None:
         return ax
+    if _DETACHED.get():
+        return detached_axes(figsize=figsize)
     # Imported only here: a figure of pyplot's is what a notebook shows at the end of the cell, and pyplot picks the
     # backend, which a drawing onto given axes should not.
     import matplotlib.pyplot as plt
@@ -143,27 +155,57 @@ def _quiet(ax: Axes) -> Axes:
     return ax
 
 
-def png(plot: Callable[[Axes], object], *, figsize: tuple[float, float] = FIGURE_INCHES) -> bytes:
-    r"""Return what a function draws as PNG, with a transparent background; the same drawing gives the same bytes.
+def png(plot: Callable[[None], Axes]) -> bytes:
+    r"""Return a drawing as PNG, with a transparent background; the same drawing gives the same bytes.
 
     Parameters
     ----------
     plot
-        Draws onto the Axes that it is given, such as ``report.plot``.
-    figsize
-        Width and height, in inches.
+        Takes None for a new figure, in the size that suits what it draws, and returns its Axes, such as ``report.plot``.
 
     Examples
     --------
-    >>> png(lambda ax: ax.plot([1, 2]), figsize=(2, 1))[:4]
+    >>> png(lambda ax: figure_axes(ax, figsize=(2, 1)))[:4]
     b'\x89PNG'
     """
     with style():
-        figure = Figure(figsize=figsize)
-        plot(_quiet(figure.subplots()))
-        out = io.BytesIO()
-        # Without the version of matplotlib in it, which would make saved notebooks differ.
-        figure.savefig(out, format="png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
+        return _bytes(_figure(plot))
+
+
+def picture(plot: Callable[[None], Axes], *, alt: str) -> html.Html:
+    """Return a drawing as a picture inside a page, in its own size; see `png`.
+
+    Parameters
+    ----------
+    alt
+        What it shows, in words.
+
+    Examples
+    --------
+    >>> picture(lambda ax: figure_axes(ax, figsize=(2, 1)), alt="nothing")[-26:]
+    'alt="nothing" width="192">'
+    """
+    with style():
+        figure = _figure(plot)
+        return html.image(_bytes(figure), alt=alt, width_px=round(figure.get_figwidth() * CSS_DOTS_PER_INCH))
+
+
+_DETACHED: ContextVar[bool] = ContextVar("detached", default=False)  # whether new figures are unknown to pyplot
+
+
+def _figure(plot: Callable[[None], Axes]) -> Figure:
+    token = _DETACHED.set(True)
+    try:
+        figure: Any = plot(None).figure
+        return figure
+    finally:
+        _DETACHED.reset(token)
+
+
+def _bytes(figure: Figure) -> bytes:
+    out = io.BytesIO()
+    # Without the version of matplotlib in it, which would make saved notebooks differ.
+    figure.savefig(out, format="png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
     return out.getvalue()
 
 
@@ -176,6 +218,20 @@ def color(position: int) -> str:
     True
     """
     return PALETTE[position % len(PALETTE)]
+
+
+def shade(strength: float) -> tuple[Color, Color]:
+    """Return the colour of a field and of the words in it, from pale (0) to strong (1); opaque, so that both fit on any page.
+
+    Examples
+    --------
+    >>> shade(0.0)[1] == (0, 0, 0), shade(1.0)[1] == (1, 1, 1)
+    (True, True)
+    """
+    pale, strong = to_rgb(PALE_BAD), to_rgb(DEEP_BAD)
+    red, green, blue = (low + strength * (high - low) for low, high in zip(pale, strong, strict=True))
+    is_light = 0.2126 * red**GAMMA + 0.7152 * green**GAMMA + 0.0722 * blue**GAMMA > LIGHT
+    return (red, green, blue), (0, 0, 0) if is_light else (1, 1, 1)
 
 
 def nines(percentile: float) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from feastra_nb.errors import ConfigurationError, UnknownName, close_names
-from feastra_nb.notebook.plots import BAD, INK, color, figure_axes, style
+from feastra_nb.notebook.plots import BAD, INK, color, figure_axes, shade, style
 from feastra_nb.skew import cells
 from feastra_nb.skew.cells import numbers
 from feastra_nb.skew.columns import as_numbers
@@ -54,8 +54,8 @@ def draw_skew(report: SkewReport, ax: Axes | None = None, *, kind: str = "causes
 def _draw_causes(report: SkewReport, ax: Axes | None, _feature: str | None) -> Axes:
     """x: cause; y: feature; each field holds the percentage of the feature's compared cells."""
     shares = _shares(report)
-    height = 1.6 + 0.32 * max(1, len(shares))
-    axes = figure_axes(ax, figsize=(max(4.6, 3.2 + 1.25 * shares.shape[1]), height))
+    height = 1.3 + 0.32 * max(1, len(shares))
+    axes = figure_axes(ax, figsize=(max(6.4, 3.2 + 1.25 * shares.shape[1]), height))
     axes.set_title(report.sentence.rstrip("."), fontsize=10)
     if shares.empty:
         _draw_words(axes, "nothing differs")
@@ -84,9 +84,9 @@ def _draw_fields(axes: Axes, shares: pd.DataFrame) -> None:
     for (row, column), share in np.ndenumerate(shares.to_numpy(dtype=float)):
         if share > 0:
             # By the root, so that a fault of one per cent is seen beside one of all rows.
-            strength = 0.2 + 0.7 * float(np.sqrt(share))
-            axes.add_patch(Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, color=BAD, alpha=strength, linewidth=0))
-            axes.text(column, row, _percent(share), ha="center", va="center", fontsize=9)
+            fill, ink = shade(float(np.sqrt(share)))
+            axes.add_patch(Rectangle((column - 0.48, row - 0.46), 0.96, 0.92, color=fill, linewidth=0))
+            axes.text(column, row, _percent(share), ha="center", va="center", fontsize=9, color=ink)
     axes.set_xlim(-0.5, shares.shape[1] - 0.5)
     axes.set_ylim(shares.shape[0] - 0.5, -0.5)
     axes.set_xticks(range(shares.shape[1]), [str(name).replace("_", " ") for name in shares.columns])
@@ -102,11 +102,11 @@ def _percent(share: float) -> str:
     Examples
     --------
     >>> _percent(0.25), _percent(0.00002)
-    ('25 %', '< 0.01 %')
+    ('25.00%', '< 0.01%')
     """
     if share < 0.0001:  # noqa: PLR2004 - the smallest that two decimals show
-        return "< 0.01 %"
-    return f"{share * 100:.3g} %"
+        return "< 0.01%"
+    return f"{share:.2%}"
 
 
 # --- the age of values -------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def _draw_scatter(report: SkewReport, ax: Axes | None, feature: str | None) -> A
     view, name = _chosen(report, feature)
     online, offline, differs = _values(report, view, name)
     axes = figure_axes(ax, figsize=(4.6, 4.6))
-    axes.set_title(f"{name}: online against point-in-time offline", fontsize=10)
+    axes.set_title(f"{name}: online against offline", fontsize=10)
     if not len(online):
         _draw_words(axes, "no row has a value on both sides")
         return axes
@@ -261,8 +261,17 @@ def draw_timeline(timeline: Timeline, ax: Axes | None = None) -> Axes:
         axes.set_yticks(list(_LANES.values()), list(_LANES))
         axes.set_ylim(-0.6, 2.6)
         axes.grid(visible=False, axis="y")
+        _around_events(axes, frame.loc[frame["what"] != "materialized", "event"], at)
         _date_axis(axes)
     return axes
+
+
+def _around_events(axes: Axes, events: pd.Series, at: pd.Timestamp) -> None:
+    """Show the events and the instant: a run's interval may reach back for years."""
+    if len(events):
+        low, high = min(events.min(), at), max(events.max(), at)
+        margin = (high - low) * 0.05
+        axes.set_xlim(low - margin, high + margin)
 
 
 def _date_axis(axes: Axes) -> None:

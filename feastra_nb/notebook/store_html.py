@@ -23,7 +23,7 @@ def status_page(status: Status) -> str:
 def materialization_page(done: Materialization) -> str:
     """Return what a materialization did, in one line of figures and one of what was left out, and why."""
     figures = f"{done.rows:,} rows of {done.entities:,} entities in {done.seconds:.1f} s, {done.rows_per_s:,.0f} rows a second"
-    parts = [html.note(html.status("acknowledged", "ok"), " ", figures)]
+    parts = [html.lead(html.status("acknowledged", "ok"), " ", figures)]
     if done.notes:
         parts.append(html.note("; ".join(done.notes)))
     return html.page(f"Materialized: {done.view}", *parts, text=repr(done))
@@ -36,7 +36,7 @@ def pruned_page(pruned: Pruned) -> str:
     sentence = (
         f"{pruned.deleted:,} rows older than the retention and {pruned.folded:,} repeats of {pruned.scanned:,} rows"
     )
-    parts: list[object] = [html.note(html.status(verb, tone), " ", sentence)]
+    parts: list[object] = [html.lead(html.status(verb, tone), " ", sentence)]
     if pruned.views:
-        parts.append(html.table(pruned.frame, units={"seconds": "s"}))
+        parts.append(html.table(pruned.frame, labels={"seconds": "took"}, units={"seconds": "s"}))
     return html.page("Pruned", *parts, text=repr(pruned))
