@@ -167,9 +167,11 @@ def save(feature_store: FeatureStore, target: Target, path: Path) -> Path:
 
 
 _HEADER = f"""\
-# Made by feastra_nb: an ordinary Feast repository. `feast materialize-incremental`, `feast serve` and all else work here;
-# they need `pip install feastra-nb`. Secrets are not in here: a password is read from ${PASSWORD_VARIABLE}, a token of
-# Astra from ${TOKEN_VARIABLE}, the password in a registry's URL from ${REGISTRY_PASSWORD_VARIABLE}.
+# Made by feastra_nb: an ordinary Feast repository. `feast materialize-incremental`,
+# `feast serve` and all else work here; they need `pip install feastra-nb`.
+# Secrets are not in here: a password is read from ${PASSWORD_VARIABLE},
+# a token of Astra from ${TOKEN_VARIABLE},
+# the password in a registry's URL from ${REGISTRY_PASSWORD_VARIABLE}.
 """
 
 
