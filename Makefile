@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PINS := binder/requirements.txt
 
-.PHONY: help env demo test check bench bench-quick lab pins clean
+.PHONY: help env demo test check bench bench-quick lab pictures pins clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -36,6 +36,9 @@ bench-quick: env ## the same in two to three minutes: fewer entities, fewer roun
 
 lab: env ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks/quickstart.ipynb
+
+pictures: env ## make the documentation's pictures of JupyterLab anew, by its tests; look at them before they are committed
+	FEASTRA_PICTURES=docs/images $(BIN)/python -m pytest tests/test_jupyterlab.py
 
 pins: env ## pin what Binder installs to the versions in .venv/, where all tests have passed (Python 3.11)
 	$(BIN)/python -m pip list --format=freeze --exclude-editable >$(PINS)

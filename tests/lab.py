@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -20,9 +21,15 @@ FLAGS = [
 SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True},  # the widgets' state goes into the notebook
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # cells out of sight are in the page, too
+    "@jupyterlab/completer-extension/manager": {
+        "providerTimeout": 30_000
+    },  # a second by default: little on a busy machine
 }
 READY_S, WAIT_MS = 60, 60_000
-KEY = "lab"  # of a server on loopback that lives for one test
+KEY = "key-of-the-lab"  # of a server on loopback that lives for one test
+VIEW = {"width": 1280, "height": 1200}
+RAN = re.compile(r"^\[\d+\]:$")  # the prompt of a cell that is done
 
 
 def chromium():
@@ -85,18 +92,27 @@ def _wait(url, server, log):
 
 
 @contextmanager
-def browser_page(path):
-    """Open a page in a headless Chromium."""
+def chromium_browser(path):
+    """Run a headless Chromium."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(WAIT_MS)
         try:
-            yield page
+            yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def new_page(browser):
+    """Open a page, with as many dots as a dense screen has."""
+    page = browser.new_page(viewport=VIEW, device_scale_factor=2)
+    page.set_default_timeout(WAIT_MS)
+    try:
+        yield page
+    finally:
+        page.close()
 
 
 def open_notebook(page, url, name):
@@ -114,3 +130,63 @@ def save(page):
     """Save the notebook, and wait until it is on the disk."""
     with page.expect_response(lambda answer: answer.request.method == "PUT" and "/api/contents/" in answer.url):
         page.keyboard.press("Control+s")
+
+
+def choose(page, *labels):
+    """Choose from a menu of the menu bar, by the exact label at each step."""
+    first, *between, last = labels
+    page.locator(".lm-MenuBar-itemLabel").get_by_text(first, exact=True).click()
+    for label in between:
+        page.locator(".lm-Menu-itemLabel").get_by_text(label, exact=True).hover()
+    page.locator(".lm-Menu-itemLabel").get_by_text(last, exact=True).click()
+
+
+def run_all(page):
+    """Run all cells, and wait until the last one is done."""
+    choose(page, "Run", "Run All Cells")
+    done(page.locator(".jp-CodeCell").last)
+    idle(page)
+
+
+def done(cell):
+    """Wait until a cell has its number, instead of the star that it has while it runs."""
+    cell.locator(".jp-InputPrompt").filter(has_text=RAN).wait_for()
+
+
+def cell_with(page, code):
+    """Return the one cell that holds such code."""
+    return page.locator(".jp-CodeCell").filter(has=page.locator(".cm-content", has_text=code))
+
+
+def new_cell(page, code):
+    """Add a cell at the end, with the cursor behind its code, and return it."""
+    page.locator(".jp-Cell .jp-InputPrompt").last.click()  # the cell is selected, with no cursor in it
+    page.keyboard.press("b")
+    page.keyboard.press("Enter")
+    page.keyboard.insert_text(code)
+    cells = page.locator(".jp-CodeCell")
+    cell = cells.nth(cells.count() - 1)
+    cell.evaluate("cell => cell.scrollIntoView({block: 'center'})")  # with room for the words that complete it
+    return cell
+
+
+def run_cell(page, code):
+    """Run code in a cell at the end, wait until it is done, and return the cell."""
+    cell = new_cell(page, code)
+    page.keyboard.press("Control+Enter")
+    done(cell)
+    return cell
+
+
+def photograph(page, part, path, **size):
+    """Take a picture of a cell or a part of one, with another cell selected; of its upper left, if a size is given."""
+    page.locator(".jp-Cell .jp-InputPrompt").nth(1).click()
+    page.mouse.move(0, 0)
+    part.scroll_into_view_if_needed()
+    page.screenshot(path=path, clip=part.bounding_box() | size)
+
+
+def set_theme(page, name):
+    """Switch JupyterLab to a theme."""
+    choose(page, "Settings", "Theme", name)
+    page.wait_for_function("name => document.body.dataset.jpThemeName === name", arg=name)
