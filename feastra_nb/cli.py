@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from feastra_nb import latency_command, skew_command
+from feastra_nb.commands import doctor, latency, materialize, skew
 from feastra_nb.errors import FeastraError
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def purge(arguments: argparse.Namespace) -> int:
 
 def demo(arguments: argparse.Namespace) -> int:
     """Take a year of real flights through all of it."""
-    from feastra_nb.demo import run
+    from feastra_nb.commands.demo import run
 
     run(arguments.directory, name=arguments.name, keep=arguments.keep)
     return EXIT_OK
@@ -263,10 +263,10 @@ COMMANDS: Mapping[str, Command] = {
         _options_of_demo,
         "It works in a keyspace of its own, begins anew each time, and leaves two pictures and the running Cassandra.",
     ),
-    "skew": Command(skew_command.SUMMARY, skew_command.run, skew_command.add_options, skew_command.DETAILS),
-    "latency": Command(
-        latency_command.SUMMARY, latency_command.run, latency_command.add_options, latency_command.DETAILS
-    ),
+    **{
+        name: Command(module.SUMMARY, module.run, module.add_options, module.DETAILS)
+        for name, module in (("materialize", materialize), ("skew", skew), ("latency", latency), ("doctor", doctor))
+    },
     "purge": Command("stop local Cassandras and delete their data and the downloads", purge, _options_of_purge),
 }
 
