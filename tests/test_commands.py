@@ -5,7 +5,7 @@ from importlib import metadata
 
 import pandas as pd
 import pytest
-from test_skew import append
+from test_skew_command import go_wrong
 
 from feastra_nb import cli
 from feastra_nb.commands import doctor
@@ -13,35 +13,18 @@ from feastra_nb.commands import doctor
 SECRET = "swordfish"  # noqa: S105 - looked for, and never found
 
 
-@pytest.fixture
-def repo(filled, tmp_path, monkeypatch):
-    """A Feast repository that was saved from a workspace, as the current folder."""
-    folder = filled.save(tmp_path / "repo")
-    monkeypatch.chdir(folder)
-    return folder
-
-
-def newer(filled, now):
-    """Driver 3 gets a newer event in the offline data only."""
-    append(
-        filled,
-        "drivers",
-        lambda df: df.tail(1).assign(event_timestamp=now - pd.Timedelta("5min"), trips=99, feastra_created=now),
-    )
-
-
 # --- materialize -----------------------------------------------------------------------------------------------------
 
 
-def test_the_views_of_a_repository_are_materialized_from_where_they_were(repo, filled, now, capsys):
-    newer(filled, now)
+def test_the_views_of_a_repository_are_materialized_from_where_they_were(saved_repo, filled, now, capsys):
+    go_wrong(filled, now)
     assert cli.main(["materialize", "-q"]) == 0
     assert capsys.readouterr().out.startswith("drivers: ")
     assert filled.online("drivers:trips", {"driver": [3]})["trips"].tolist() == [99]
 
 
-def test_one_view_and_an_interval_can_be_named(repo, filled, now, capsys):
-    newer(filled, now)
+def test_one_view_and_an_interval_can_be_named(saved_repo, filled, now, capsys):
+    go_wrong(filled, now)
     before = (now - pd.Timedelta("30min")).isoformat()
     assert cli.main(["materialize", "drivers", "--end", before, "-q"]) == 0
     assert filled.online("drivers:trips", {"driver": [3]})["trips"].tolist() == [8]
@@ -49,7 +32,7 @@ def test_one_view_and_an_interval_can_be_named(repo, filled, now, capsys):
     assert filled.online("drivers:trips", {"driver": [3]})["trips"].tolist() == [99]
 
 
-def test_a_view_that_is_not_there_is_an_error_with_the_close_ones(repo, capsys):
+def test_a_view_that_is_not_there_is_an_error_with_the_close_ones(saved_repo, capsys):
     assert cli.main(["materialize", "driver", "-q"]) == 1
     assert "did you mean drivers?" in capsys.readouterr().err
 
