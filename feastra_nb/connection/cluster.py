@@ -305,6 +305,8 @@ class _Forward(logging.Handler):
     """Hands the driver's records to our logger, which stays silent unless the user asks for it."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name == "cassandra.policies" and record.levelno <= logging.INFO:
+            return  # which data centre is taken, once a policy: three lines at each start of Feast's command
         logging.getLogger("feastra_nb.driver").handle(record)
 
 
