@@ -7,12 +7,13 @@ A new subcommand is a function from the parsed arguments to an exit code, one th
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from feastra_nb import latency_command, skew_command
+from feastra_nb.commands import doctor, latency, materialize, skew
 from feastra_nb.errors import FeastraError
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read it, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
+        return EXIT_FAILED
 
 
 def up(arguments: argparse.Namespace) -> int:
@@ -145,7 +149,7 @@ def purge(arguments: argparse.Namespace) -> int:
 
 def demo(arguments: argparse.Namespace) -> int:
     """Take a year of real flights through all of it."""
-    from feastra_nb.demo import run
+    from feastra_nb.commands.demo import run
 
     run(arguments.directory, name=arguments.name, keep=arguments.keep)
     return EXIT_OK
@@ -263,10 +267,10 @@ COMMANDS: Mapping[str, Command] = {
         _options_of_demo,
         "It works in a keyspace of its own, begins anew each time, and leaves two pictures and the running Cassandra.",
     ),
-    "skew": Command(skew_command.SUMMARY, skew_command.run, skew_command.add_options, skew_command.DETAILS),
-    "latency": Command(
-        latency_command.SUMMARY, latency_command.run, latency_command.add_options, latency_command.DETAILS
-    ),
+    **{
+        name: Command(module.SUMMARY, module.run, module.add_options, module.DETAILS)
+        for name, module in (("materialize", materialize), ("skew", skew), ("latency", latency), ("doctor", doctor))
+    },
     "purge": Command("stop local Cassandras and delete their data and the downloads", purge, _options_of_purge),
 }
 

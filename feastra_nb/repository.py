@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from feastra_nb.connection.astra.access import TOKEN_USER, TOKEN_VARIABLE, access
 from feastra_nb.connection.secrets import Secret, with_password
 from feastra_nb.connection.targets import Astra, Hosts, Local
+from feastra_nb.definitions import FILE_NAME, definitions
 from feastra_nb.errors import CatalogConflict, ConfigurationError
+from feastra_nb.notices import warn_user
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from feast import FeatureStore
     from feast.repo_config import RepoConfig
@@ -130,7 +133,9 @@ def prepare_directory(directory: Path) -> None:
 
 
 def save(feature_store: FeatureStore, target: Target, path: Path) -> Path:
-    """Write an ordinary Feast repository: ``feature_store.yaml`` without secrets, the registry, and the offline data.
+    """Write ``feature_store.yaml``, without secrets, and the registry of an ordinary Feast repository.
+
+    The offline data stay where they are: the registered sources name their absolute paths.
 
     Parameters
     ----------
@@ -153,24 +158,30 @@ def save(feature_store: FeatureStore, target: Target, path: Path) -> Path:
     if (path / "feature_store.yaml").exists():
         raise ConfigurationError(f"{path} holds a feature_store.yaml already", hint="choose another folder")
     config = feature_store.config
-    try:
+    with _writing(path):
         (path / "data").mkdir(parents=True, exist_ok=True)
         registry = _save_registry(feature_store, path)
         text = yaml.safe_dump(_yaml_of(config, target, registry), sort_keys=False)
         (path / "feature_store.yaml").write_text(_HEADER + text)
         (path / ".gitignore").write_text("__pycache__/\n")
+    return path
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as exc:
         raise ConfigurationError(
             f"cannot write {path}: {exc}", hint="is the folder writable, and the disk not full?"
         ) from exc
-    return path
 
 
 _HEADER = f"""\
-# Made by feastra_nb: an ordinary Feast repository. `feast materialize-incremental`,
-# `feast serve` and all else work here; they need `pip install feastra-nb`.
-# Secrets are not in here: a password is read from ${PASSWORD_VARIABLE},
-# a token of Astra from ${TOKEN_VARIABLE},
+# Made by feastra_nb: an ordinary Feast repository. `feast apply`,
+# `feast materialize-incremental`, `feast serve` and all else work here; they need
+# `pip install feastra-nb`. Secrets are not in here: a password is read from
+# ${PASSWORD_VARIABLE}, a token of Astra from ${TOKEN_VARIABLE},
 # the password in a registry's URL from ${REGISTRY_PASSWORD_VARIABLE}.
 """
 
@@ -219,15 +230,27 @@ def _public_url(value: Any) -> Any:
 
 
 def save_workspace(ws: Workspace, path: Path) -> Path:
-    """Write a Feast repository of the workspace, and let its registry share the tables."""
+    """Write a Feast repository of the workspace with its definitions, and let its registry share the tables."""
     if ws.target is None:
         raise ConfigurationError(f"this workspace is a Feast repository already: {ws.directory}")
     folder = save(ws.feast, ws.target, path)
+    _save_definitions(ws.feast, folder)
     identity = str(folder / "data" / "registry.db")
     opened = ws.store.open(ws.feast.config)
     for entry in opened.catalog.views(ws.project):
         opened.catalog.change(ws.project, entry.view, partial(_shared_with, identity))
     return folder
+
+
+def _save_definitions(feature_store: FeatureStore, folder: Path) -> None:
+    made = definitions(feature_store)
+    with _writing(folder):
+        (folder / FILE_NAME).write_text(made.text, "utf-8")
+    if made.left_out:
+        warn_user(
+            f"{FILE_NAME} holds no definition of {', '.join(made.left_out)}: write it there before you run `feast apply`, "
+            "which refuses until then"
+        )
 
 
 def _shared_with(registry: str, entry: ViewEntry | None) -> ViewEntry:

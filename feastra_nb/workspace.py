@@ -637,7 +637,11 @@ class Workspace:
     # --- ways out ---
 
     def save(self, path: str | Path) -> Path:
-        """Write an ordinary Feast repository of this workspace, without secrets, and return its folder."""
+        """Write an ordinary Feast repository of this workspace, without secrets, and return its folder.
+
+        It has ``feature_store.yaml``, the definitions of what is registered as Python, and the registry (a copy, where it is a
+        file). The offline data stay where they are.
+        """
         self._check()
         from feastra_nb.repository import save_workspace
 

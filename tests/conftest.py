@@ -116,6 +116,14 @@ def filled(ws, events):
 
 
 @pytest.fixture
+def saved_repo(filled, tmp_path, monkeypatch):
+    """A Feast repository that was saved from `filled`, as the current folder."""
+    folder = filled.save(tmp_path / "repo")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
 def open_repository(node, project, tmp_path):
     """Open Feast repositories on the test node; all are closed at the end."""
     from feast import FeatureStore, RepoConfig

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from feastra_nb import Local, connect, demo, flights
+from feastra_nb import Local, connect, flights
 from feastra_nb.cli import main
+from feastra_nb.commands import demo
 from feastra_nb.connection.choice import local_names
 
 

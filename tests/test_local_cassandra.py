@@ -489,7 +489,7 @@ def test_damaged_download_is_refused_and_the_next_fetch_goes_on_from_the_whole_o
     assert len(jars) == 100
     assert all(jar.is_file() for jar in jars)
     assert not whole & {path.rsplit("/", 1)[1] for path in repository.asked}
-    assert "Fetching Cassandra 5.0.8: 100 jars, 69 MB" in capsys.readouterr().err
+    assert "Fetching Cassandra 5.0.8 (69 MB): 100 jars" in capsys.readouterr().err
 
     repository.asked.clear()
     assert local.fetch() == jars

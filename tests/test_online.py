@@ -163,3 +163,11 @@ def test_no_entities_give_no_rows(filled):
 def test_what_cannot_be_read_is_a_clear_error(filled, features, entities, options, error, message):
     with pytest.raises(error, match=message):
         filled.online(features, entities, **options)
+
+
+def test_an_entity_frame_with_a_features_name_in_it_is_refused_by_name(filled, events):
+    with pytest.raises(InvalidFrame, match="names of features: trips, rating") as caught:
+        filled.historical(["drivers:trips", "drivers:rating"], events)
+    assert "full_feature_names=True" in caught.value.hint
+    joined = filled.historical("drivers:trips", events, full_feature_names=True)
+    assert joined["drivers__trips"].tolist() == events["trips"].tolist()

@@ -284,7 +284,7 @@ def test_feast_materialize_shows_what_the_arrow_engine_wrote(open_repository, dr
     store.materialize(EARLIER - timedelta(hours=1), NOW)
     shown = capsys.readouterr()
     assert "drivers: 1 rows of 1 entities" in shown.out
-    assert "drivers: 100%" in shown.err
+    assert "drivers: 1 rows in " in shown.err
 
 
 def test_the_arrow_engine_hands_an_error_to_feast(open_repository, driver, tmp_path):

@@ -9,14 +9,6 @@ from test_skew import append
 from feastra_nb import cli
 
 
-@pytest.fixture
-def repo(filled, tmp_path, monkeypatch):
-    """A Feast repository that was saved from a workspace, as the current folder."""
-    folder = filled.save(tmp_path / "repo")
-    monkeypatch.chdir(folder)
-    return folder
-
-
 def go_wrong(filled, now):
     """Driver 3 gets a newer event in the offline data only."""
     made = pd.Timestamp.now(tz="UTC")
@@ -31,31 +23,31 @@ def compare(*words):
     return cli.main(["skew", "-q", *words])
 
 
-def test_a_clean_store_exits_with_0(repo, capsys):
+def test_a_clean_store_exits_with_0(saved_repo, capsys):
     assert compare() == 0
     assert "All 12 values compared (now) match." in capsys.readouterr().out
 
 
-def test_without_a_budget_nothing_may_differ(repo, filled, now, capsys):
+def test_without_a_budget_nothing_may_differ(saved_repo, filled, now, capsys):
     go_wrong(filled, now)
     assert compare("drivers:trips") == 1
     assert "drivers:trips: 33.33% differ, 0.00% allowed" in capsys.readouterr().out
 
 
-def test_a_budget_is_written_kept_and_broken_by_what_is_new(repo, filled, now, capsys):
+def test_a_budget_is_written_kept_and_broken_by_what_is_new(saved_repo, filled, now, capsys):
     go_wrong(filled, now)
     assert compare("drivers:trips", "--write-budget", "skew.json", "--save", "skew.html", "found.json") == 0
     assert compare("drivers:trips", "--budget", "skew.json") == 0
-    budget = json.loads((repo / "skew.json").read_text())
+    budget = json.loads((saved_repo / "skew.json").read_text())
     budget["features"]["drivers:trips"]["causes"] = ["corrected"]
-    (repo / "skew.json").write_text(json.dumps(budget))
+    (saved_repo / "skew.json").write_text(json.dumps(budget))
     assert compare("drivers:trips", "--budget", "skew.json") == 1
     assert "new: stale" in capsys.readouterr().out
-    assert (repo / "skew.html").is_file()
-    assert json.loads((repo / "found.json").read_text())["ok"] is False
+    assert (saved_repo / "skew.html").is_file()
+    assert json.loads((saved_repo / "found.json").read_text())["ok"] is False
 
 
-def test_a_spine_and_served_values_are_read_from_files(repo, events, capsys):
+def test_a_spine_and_served_values_are_read_from_files(saved_repo, events, capsys):
     events.to_parquet("served.parquet")
     events[["driver", "event_timestamp"]].to_csv("spine.csv", index=False)
     assert compare("drivers", "--spine", "spine.csv") == 0
@@ -74,12 +66,12 @@ def test_a_spine_and_served_values_are_read_from_files(repo, events, capsys):
         (["--known-at", "as_of"], "known_at needs a spine"),
     ],
 )
-def test_what_cannot_be_told_exits_with_2_and_says_why(repo, capsys, words, error):
+def test_what_cannot_be_told_exits_with_2_and_says_why(saved_repo, capsys, words, error):
     assert compare(*words) == 2
     assert error in capsys.readouterr().err
 
 
-def test_nothing_compared_exits_with_2(repo, events, capsys):
+def test_nothing_compared_exits_with_2(saved_repo, events, capsys):
     events.head(0)[["driver", "event_timestamp"]].to_parquet("spine.parquet")
     assert compare("drivers:trips", "--spine", "spine.parquet") == 2
     assert "nothing could be compared" in capsys.readouterr().out

@@ -100,10 +100,16 @@ def profile_path(environment: Mapping[str, str] | None = None) -> Path:
 def _hosts(points: str, env: Mapping[str, str]) -> Hosts:
     return Hosts(
         [point.strip() for point in points.split(",") if point.strip()],
-        port=int(env.get("CASSANDRA_PORT", DEFAULT_PORT)),
+        port=_port(env.get("CASSANDRA_PORT") or str(DEFAULT_PORT)),
         username=env.get("CASSANDRA_USERNAME"),
         password=env.get("CASSANDRA_PASSWORD"),
     )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal():
+        raise ConfigurationError(f"CASSANDRA_PORT is {text!r}, no port", hint=f"a number, such as {DEFAULT_PORT}")
+    return int(text)
 
 
 def _from_profile(path: Path, env: Mapping[str, str]) -> tuple[Target, str | None] | None:

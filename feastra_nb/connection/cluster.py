@@ -1,7 +1,7 @@
 """Driver sessions: the one module that builds clusters; everything else asks it for a `Database`.
 
 Sessions are shared process-wide by their settings (Spark builds an online store for every Arrow batch, a notebook opens
-several workspaces), counted, and closed with the last one that closes. Driver errors become errors of ours here, once.
+several workspaces), counted, and closed with the last one that closes.
 """
 
 from __future__ import annotations
@@ -14,22 +14,16 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from feastra_nb.connection.driver import map_driver_errors, quiet_driver_log
 from feastra_nb.errors import (
-    AuthenticationFailed,
-    CatalogConflict,
     ConfigurationError,
-    ConnectionFailed,
-    FeastraError,
     KeyspaceNotFound,
-    RequestFailed,
-    RequestTimedOut,
-    Unavailable,
 )
 from feastra_nb.notices import warn_user
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from cassandra.cluster import Cluster, ExecutionProfile, Session
     from cassandra.query import PreparedStatement
@@ -46,7 +40,6 @@ SPECULATIVE_DELAY_S = 0.1
 READ, WRITE = "read", "write"
 # Requests in flight. For writes 64 beat 512 in measurements: more only make the client's threads fight for the interpreter.
 READ_WINDOW, WRITE_WINDOW = 128, 64
-GUARDRAIL = "Guardrail"  # begins what a server says of a limit that its operator has set
 LOOPBACK = ("127.", "localhost", "::1")
 
 
@@ -296,114 +289,6 @@ def _ssl_context(tls: TlsSettings | ssl.SSLContext | None) -> ssl.SSLContext | N
         ) from exc
     context.check_hostname = tls.check_hostname
     return context
-
-
-# --- the driver's log and errors -------------------------------------------------------------------------------------
-
-
-class _Forward(logging.Handler):
-    """Hands the driver's records to our logger, which stays silent unless the user asks for it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        logging.getLogger("feastra_nb.driver").handle(record)
-
-
-def quiet_driver_log() -> None:
-    """Send what the driver logs to ``feastra_nb.driver`` instead of the notebook's standard error."""
-    driver = logging.getLogger("cassandra")
-    if not any(isinstance(handler, _Forward) for handler in driver.handlers):
-        driver.addHandler(_Forward())
-        driver.propagate = False
-
-
-@contextlib.contextmanager
-def map_driver_errors(what: str) -> Iterator[None]:
-    """Turn whatever the driver raises into an error of ours.
-
-    Parameters
-    ----------
-    what
-        The CQL text, or what was being done; quoted in the message. Never holds values.
-    """
-    from cassandra import DriverException
-    from cassandra.cluster import NoHostAvailable
-    from cassandra.protocol import ErrorMessage
-
-    try:
-        yield
-    except FeastraError:
-        raise
-    except (DriverException, ErrorMessage, NoHostAvailable) as exc:
-        raise translate(exc, what) from exc
-    except OSError as exc:
-        raise ConnectionFailed(f"{what}: {exc}", hint="is the address right and the server up?") from exc
-
-
-def translate(exc: BaseException, what: str) -> FeastraError:
-    """Return our error for one of the driver's."""
-    from cassandra import AuthenticationFailed as DriverAuthenticationFailed
-    from cassandra import InvalidRequest, OperationTimedOut, Timeout, Unauthorized, UnresolvableContactPoints
-    from cassandra import Unavailable as DriverUnavailable
-    from cassandra.cluster import NoHostAvailable
-
-    what = " ".join(what.split())[:200]
-    if isinstance(exc, (NoHostAvailable, UnresolvableContactPoints)):
-        return _no_host(exc, what)
-    if isinstance(exc, (DriverAuthenticationFailed, Unauthorized)):
-        return AuthenticationFailed(
-            f"{what}: {exc}", hint="check the user name, the password or the token, and its role"
-        )
-    if isinstance(exc, (OperationTimedOut, Timeout)):
-        return RequestTimedOut(f"{what}: no answer in time ({exc})", hint="is the cluster overloaded or far away?")
-    if isinstance(exc, DriverUnavailable):
-        return Unavailable(
-            f"{what}: {exc.alive_replicas} of {exc.required_replicas} replicas are alive",
-            hint="wait for the nodes to return, or ask for a lower consistency level",
-        )
-    if isinstance(exc, InvalidRequest):
-        return _invalid(exc, what)
-    return RequestFailed(f"{what}: {type(exc).__name__}: {exc}")
-
-
-def _no_host(exc: Any, what: str) -> FeastraError:
-    from cassandra import AuthenticationFailed as DriverAuthenticationFailed
-    from cassandra import UnresolvableContactPoints
-
-    if isinstance(exc, UnresolvableContactPoints):
-        return ConnectionFailed(
-            f"{what}: no such host is known", hint="is the host's name right, and this machine on its network?"
-        )
-    causes = list(getattr(exc, "errors", {}).values() if isinstance(getattr(exc, "errors", None), dict) else [])
-    for cause in causes:
-        if isinstance(cause, DriverAuthenticationFailed):
-            return translate(cause, what)
-    reasons = "; ".join(f"{host}: {cause}" for host, cause in (exc.errors or {}).items()) or str(exc)
-    return ConnectionFailed(
-        f"{what}: no host could be reached ({reasons})",
-        hint="check host and port, that the node is up, and TLS settings; fnb.connect(fnb.Local()) needs no server",
-    )
-
-
-_LEVEL_HINT = (
-    'the server takes no write at this consistency level; fnb.connect(…, consistency="LOCAL_QUORUM"), the default'
-)
-_LIMIT_HINT = (
-    "the server limits this; where it is the number of tables, drop views that nobody reads, or use another database"
-)
-
-
-def _invalid(exc: BaseException, what: str) -> FeastraError:
-    text = str(exc)
-    if "Keyspace" in text and "does not exist" in text:
-        return KeyspaceNotFound(f"{what}: {text}", hint="make it first, or pass create_keyspace=True")
-    if "unconfigured table" in text or ("table" in text and "does not exist" in text):
-        return CatalogConflict(
-            f"{what}: {text}", hint="the feature view was dropped or re-created meanwhile; connect or apply again"
-        )
-    if GUARDRAIL in text:
-        is_level = "consistency levels" in text.lower()
-        return RequestFailed(f"{what}: {text}", hint=_LEVEL_HINT if is_level else _LIMIT_HINT)
-    return RequestFailed(f"{what}: {text}")
 
 
 # --- keyspaces -------------------------------------------------------------------------------------------------------

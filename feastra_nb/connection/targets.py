@@ -190,7 +190,7 @@ class Astra:
         Base address of the DevOps API, where it is not the public one.
 
     What is not given is looked for in the environment (``ASTRA_DB_APPLICATION_TOKEN``, ``ASTRA_DB_ID`` …), see
-    ``docs/connecting.md``.
+    ``docs/connection.md``.
 
     Examples
     --------

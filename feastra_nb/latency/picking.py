@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from feastra_nb.connection.cluster import READ, map_driver_errors, quoted
+from feastra_nb.connection.cluster import READ, quoted
+from feastra_nb.connection.driver import map_driver_errors
 from feastra_nb.errors import ConfigurationError, close_names
 from feastra_nb.storage import codec
 from feastra_nb.storage.maintenance import MAX_TOKEN, MIN_TOKEN, TOKEN_RANGES

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from feastra_nb.connection.cluster import READ, WRITE, consistency_value, map_driver_errors, quoted
+from feastra_nb.connection.cluster import READ, WRITE, consistency_value, quoted
+from feastra_nb.connection.driver import map_driver_errors
 from feastra_nb.connection.secrets import MASK
 from feastra_nb.errors import (
     AuthenticationFailed,

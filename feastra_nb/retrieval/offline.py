@@ -50,7 +50,8 @@ def historical(
             hint="it counts rows whose created time is at or before each row's own timestamp",
         )
     refs = references(feature_store, features)
-    spine = check_spine(feature_store, entity_df, features, full_feature_names=full_feature_names)
+    spine = check_spine(feature_store, entity_df, features)
+    _refuse_names_of_features(feature_store, spine, features, full_feature_names=full_feature_names)
     numbered = spine.assign(**{_ROW: np.arange(len(spine))})
     with quiet_feast():
         job = feature_store.get_historical_features(
@@ -71,33 +72,32 @@ def historical(
 _ROW = "feastra_row"  # numbers the entity rows through Feast's join, which orders them as it likes
 
 
-def check_spine(
-    feature_store: FeatureStore, entity_df: Any, features: Any, *, full_feature_names: bool = True
-) -> pd.DataFrame:
-    """Return an entity frame with an aware ``event_timestamp``.
-
-    Parameters
-    ----------
-    full_feature_names
-        How the features will be named beside the frame's own columns.
-
-    Raises
-    ------
-    InvalidFrame
-        A join key or the timestamps are missing or null, or a column has the name of a feature.
-    """
-    import pandas as pd
-
-    frame = pd.DataFrame(entity_df).reset_index(drop=True)
+def _refuse_names_of_features(
+    feature_store: FeatureStore, spine: pd.DataFrame, features: Any, *, full_feature_names: bool
+) -> None:
     wanted, _on_demand = requested(feature_store, features, full_feature_names=full_feature_names)
-    entity_table(frame, wanted)
     names = [name for one in wanted for name in one.columns(full_feature_names=full_feature_names)]
-    twice = [name for name in names if name in frame.columns]
+    twice = [name for name in names if name in spine.columns]
     if twice:
         raise InvalidFrame(
             f"the entity frame has columns with the names of features: {', '.join(twice)}",
             hint="drop or rename them, or pass full_feature_names=True",
         )
+
+
+def check_spine(feature_store: FeatureStore, entity_df: Any, features: Any) -> pd.DataFrame:
+    """Return an entity frame with an aware ``event_timestamp``.
+
+    Raises
+    ------
+    InvalidFrame
+        A join key or the timestamps are missing or null.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame(entity_df).reset_index(drop=True)
+    wanted, _on_demand = requested(feature_store, features, full_feature_names=True)
+    entity_table(frame, wanted)
     if "event_timestamp" not in frame.columns:
         raise InvalidFrame(
             "the entity frame has no column 'event_timestamp'",

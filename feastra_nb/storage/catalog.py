@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from feastra_nb.connection.cluster import GUARDRAIL, READ, WRITE, Database, quoted
+from feastra_nb.connection.cluster import READ, WRITE, Database, quoted
+from feastra_nb.connection.driver import GUARDRAIL
 from feastra_nb.errors import CatalogConflict, RequestFailed, RequestTimedOut, close_names
 from feastra_nb.storage.retention import Retention, expired_before_us, horizon_us
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby, islice, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from feastra_nb.connection.cluster import READ, WRITE, Database, map_driver_errors, quoted
+from feastra_nb.connection.cluster import READ, WRITE, Database, quoted
+from feastra_nb.connection.driver import map_driver_errors
 from feastra_nb.storage.reader import BEGINNING_US, END_US
 from feastra_nb.storage.requests import run_all
 from feastra_nb.storage.retention import TTL_MARGIN_S

@@ -14,7 +14,8 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.connection.awaiting import rows_of
-from feastra_nb.connection.cluster import READ, Database, map_driver_errors, quoted
+from feastra_nb.connection.cluster import READ, Database, quoted
+from feastra_nb.connection.driver import map_driver_errors
 from feastra_nb.storage.admission import CLOCK_SKEW_US
 from feastra_nb.storage.replicas import replica_groups
 from feastra_nb.storage.rows import gathered

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from feastra_nb.command_inputs import add_store_options, open_workspace, read_frame, tell
+from feastra_nb.commands.inputs import add_store_options, open_workspace, read_frame, tell
 from feastra_nb.errors import ConfigurationError, FeastraError
 
 if TYPE_CHECKING:

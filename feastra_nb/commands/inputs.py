@@ -28,16 +28,32 @@ def add_store_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_workspace(arguments: argparse.Namespace) -> Workspace:
-    """Open the feature store that the options mean: a Feast repository, read only, or a workspace's folder."""
+def open_workspace(arguments: argparse.Namespace, *, read_only: bool = True) -> Workspace:
+    """Open the feature store that the options mean: a Feast repository, or a workspace's folder."""
     from feastra_nb.workspace import connect
 
     repo = arguments.repo
     if repo is None and Path("feature_store.yaml").is_file():
         repo = "."
     if repo is not None:
-        return connect(repo=repo, read_only=True)
+        return connect(repo=repo, read_only=read_only)
     return connect(directory=arguments.directory)
+
+
+def views_served_online(ws: Workspace) -> list[str]:
+    """Return the names of the views that are served online.
+
+    Raises
+    ------
+    ConfigurationError
+        There are none.
+    """
+    names = sorted(view.name for view in ws.feast.list_feature_views() if view.online)
+    if not names:
+        raise ConfigurationError(
+            "the feature store has no view that is served online", hint="feast apply registers views"
+        )
+    return names
 
 
 def read_frame(path: str) -> pd.DataFrame:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from feastra_nb.command_inputs import EXIT_UNKNOWN, add_store_options, open_workspace, read_frame, tell
-from feastra_nb.errors import ConfigurationError, FeastraError
+from feastra_nb.commands.inputs import (
+    EXIT_UNKNOWN,
+    add_store_options,
+    open_workspace,
+    read_frame,
+    tell,
+    views_served_online,
+)
+from feastra_nb.errors import FeastraError
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +37,7 @@ def _compare(ws: Workspace, arguments: argparse.Namespace) -> int:
     from feastra_nb.skew import budget
 
     report = ws.skew(
-        arguments.features or _views(ws),
+        arguments.features or views_served_online(ws),
         spine=None if arguments.spine is None else read_frame(arguments.spine),
         served=None if arguments.served is None else read_frame(arguments.served),
         known_at=arguments.known_at,
@@ -46,15 +53,6 @@ def _compare(ws: Workspace, arguments: argparse.Namespace) -> int:
     check = report.check(0.0 if arguments.budget is None else arguments.budget)
     print(check)
     return EXIT_CODES[check.state]
-
-
-def _views(ws: Workspace) -> list[str]:
-    names = sorted(view.name for view in ws.feast.list_feature_views() if view.online)
-    if not names:
-        raise ConfigurationError(
-            "the feature store has no view that is served online", hint="feast apply registers views"
-        )
-    return names
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,39 @@
+"""``feastra materialize``: registered views from the offline into the online store, for cron."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from feastra_nb.commands.inputs import add_store_options, open_workspace, views_served_online
+
+if TYPE_CHECKING:
+    import argparse
+
+SUMMARY = "write registered views into the online store, from where the last run ended"
+DETAILS = "Exits with 0 when all that was to be written is acknowledged, 1 when not; the same call then goes on."
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Materialize the views one after another, and print what was acknowledged."""
+    with open_workspace(arguments, read_only=False) as ws:
+        for view in arguments.views or views_served_online(ws):
+            done = ws.materialize(
+                view,
+                start=arguments.start,
+                end=arguments.end,
+                resume=not arguments.anew,
+                progress=not arguments.quiet,
+            )
+            print(done, flush=True)
+    return 0
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add = parser.add_argument
+    add("views", nargs="*", metavar="VIEW", help="which views (default: every view served online)")
+    add_store_options(parser)
+    add("--start", metavar="INSTANT", help="from this event time (default: where the last run ended, less a lookback)")
+    add("--end", metavar="INSTANT", help="up to this event time (default: now)")
+    add("--anew", action="store_true", help="read all of it again, also what a run that was stopped had written")
+    add("-q", "--quiet", action="store_true", help="show no progress")
