@@ -10,7 +10,7 @@ import pytest
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter, MarkdownExporter
 
-from feastra_nb.notebook.html import _STYLE
+from feastra_nb.notebook.stylesheet import STYLE
 
 CELLS = (
     "import feastra_nb as fnb\nws = fnb.connect(repo='repo')\nreport = ws.skew('drivers')\nreport",
@@ -45,7 +45,7 @@ def executed(folder):
 
 def test_a_notebook_as_html_holds_reports_whole_and_static(executed):
     page, _ = HTMLExporter().from_notebook_node(executed)
-    assert _STYLE in page
+    assert STYLE in page
     assert "All 12 values compared (now) match." in page
     assert "Materialized: drivers" in page
     assert 'src="data:image/png;base64,' in page
