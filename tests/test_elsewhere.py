@@ -65,7 +65,7 @@ def test_where_styles_are_stripped_the_text_stands_in_the_place_of_the_page(exec
     text, _ = MarkdownExporter().from_notebook_node(executed)
     stripped = re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL)
     assert '<pre class="fnb-text">All 12 values compared (now) match.' in stripped
-    assert '<div class="fnb-page" hidden>' in stripped  # which a browser does not show
+    assert '<div class="fnb-page" style="display:none" hidden>' in stripped  # which a browser does not show
 
 
 @pytest.mark.parametrize(
