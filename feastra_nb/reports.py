@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     import os
     from pathlib import Path
 
+    from matplotlib.axes import Axes
+
 
 class Report:
     """The base of all reports, which are frozen dataclasses.
@@ -24,6 +26,14 @@ class Report:
         def frame(self) -> Any:
             """The findings, tidy."""
 
+        def plot(self, ax: Axes | None = None) -> Axes:
+            """Draw the findings."""
+
+        def to_dict(self) -> dict[str, Any]:
+            """Return metadata and findings; values may be DataFrames."""
+
+        def _repr_html_(self) -> str: ...
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Save as ``.html``, ``.json``, ``.parquet`` or ``.png``, by the suffix, and return the path.
 
@@ -37,4 +47,4 @@ class Report:
         """
         from feastra_nb.notebook.saving import save_report
 
-        return save_report(self, path)  # type: ignore[arg-type]  # the rest of a report is its subclass's
+        return save_report(self, path)

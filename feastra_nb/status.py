@@ -189,7 +189,7 @@ def _entries(ws: Workspace) -> dict[str, ViewEntry]:
     if not ws._is_ours:  # noqa: SLF001
         return {}
     catalog = ws.store.open(ws.feast.config).catalog
-    return {entry.view: entry for entry in catalog.views(ws.project)} if catalog.is_there() else {}
+    return {entry.view: entry for entry in catalog.views(ws.project)}
 
 
 def _until(view: Any) -> datetime | None:

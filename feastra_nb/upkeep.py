@@ -135,11 +135,10 @@ class Pruned(Report):
 def prune(ws: Workspace, view: str | None, *, dry_run: bool, progress: bool | Callable[[int], object]) -> Pruned:
     """Prune one view, or all that the online store holds."""
     store, config = ws.store, ws.feast.config
-    catalog = store.open(config).catalog
     if view is not None:
         entries = [store.entry(config, ws.view(view), reload=True)]
     else:
-        entries = catalog.views(ws.project) if catalog.is_there() else []
+        entries = store.open(config).catalog.views(ws.project)
     done = tuple(_prune_view(ws, entry, dry_run=dry_run, progress=progress) for entry in entries)
     return Pruned(done, dry_run)
 

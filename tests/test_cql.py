@@ -160,6 +160,7 @@ def test_what_the_server_refuses_is_one_line_in_its_words(filled, statement, sai
     [
         f"CREATE ROLE bob WITH PASSWORD = '{SECRET}' AND LOGN = true",
         f"CREATE ROLE bob WITH PASSWORD = $${SECRET}$$",
+        f"/*{SECRET}*/ CREATE ROLE bob WITH PASSWORD = '{SECRET}'",
         f"ALTER ROLE nobody WITH PASSWORD = '{SECRET}'",
         f"SELECT * FROM drivers WHERE entity_key = '{SECRET}'",
         f"SELECT * FROM drivers WHERE entity_key = 'x' AND '{SECRET}'",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from IPython.core.completer import SimpleCompletion, context_matcher
 
 from feastra_nb.notebook import options
-from feastra_nb.notebook.arguments import LineParser, split_words
+from feastra_nb.notebook.arguments import split_words
 from feastra_nb.notebook.subcommands import COMMANDS
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
 
+    from feastra_nb.notebook.arguments import LineParser
     from feastra_nb.notebook.magics import FeastraMagics
 
 _LINE = re.compile(r"^\s*(?:[\w.\[\]'\"]+\s*=\s*)?%feastra\s(.*)$")
@@ -84,10 +85,7 @@ class Completion:
             return fragment, self._in_line(words, fragment)
         if not first and (line := _CQL.match(text)):
             words, fragment = _words(line[1])
-            parser = LineParser("%%cql", "")
-            options.of_cql(parser)
-            parser.add_output()
-            return fragment, self._of_parser(parser, words, fragment)
+            return fragment, self._of_parser(options.cql_parser(), words, fragment)
         return "", ()
 
     def _in_line(self, words: Sequence[str], fragment: str) -> Iterable[Word]:

@@ -33,9 +33,8 @@ Tone = Literal["ok", "warn", "bad", "info", "unknown"]
 ROW_LIMIT = 50  # rows of a table: about two screens; a report says how many more there are
 MISSING = "\N{EN DASH}"  # what a cell without a value shows
 SIGNIFICANT_DIGITS = 3  # of the smallest number of a column; all its numbers get the same decimals, to align
-LONG_TEXT = (
-    24  # characters of a cell, more than an instant has: longer text is broken into lines, so that tables fit the page
-)
+# Characters of a cell, more than an instant has: longer text is broken into lines, so that tables fit the page.
+LONG_TEXT = 24
 LONG_WORD = 60  # characters of a word that may be broken too
 MOST_DECIMALS = 6  # beyond this a number is shown as zero rather than as a long row of digits
 

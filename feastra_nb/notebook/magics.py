@@ -17,7 +17,7 @@ from traitlets import Integer, Unicode
 
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.notebook import options
-from feastra_nb.notebook.arguments import LineParser, fill_words, leading_options, split_words
+from feastra_nb.notebook.arguments import fill_words, leading_options, split_words
 from feastra_nb.notebook.completion import Completion
 from feastra_nb.notebook.placeholders import with_placeholders, without_hash_lines
 from feastra_nb.notebook.settings import read_settings
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _HELP = {"-h", "--help"}
 _NAMES = ("feastra", "cql")
-_CQL = "%%cql"
 
 
 def load_ipython_extension(ip: InteractiveShell) -> None:
@@ -139,9 +138,7 @@ class FeastraMagics(Magics):
     def cql(self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None) -> object:
         """Run a CQL statement and return its rows: ``%%cql --help`` lists the options."""
         variables = self.variables(local_ns or {})
-        parser = LineParser(_CQL, "Run the CQL statement of the cell; a view's name stands for its table.")
-        options.of_cql(parser)
-        parser.add_output()
+        parser = options.cql_parser()
         words, rest = (split_words(line), "") if cell is not None else leading_options(line, parser)
         if not _HELP.isdisjoint(words):
             sys.stdout.write(parser.format_help())

@@ -6,12 +6,8 @@ views and features, ``this|that`` for one of these words.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from feastra_nb.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from feastra_nb.notebook.arguments import LineParser
+from feastra_nb.notebook.arguments import LineParser
 
 VIEW, FEATURES, FEATURE = "VIEW", "VIEW_OR_FEATURE", "VIEW:FEATURE"
 FRAME, FRAME_OR_DICT, FRAME_OR_VIEW, WORKSPACE = "FRAME", "FRAME_OR_DICT", "FRAME_OR_VIEW", "WORKSPACE"
@@ -133,9 +129,12 @@ def of_latency(parser: LineParser) -> None:
     parser.add_argument("--keys", metavar="uniform|zipf", help="zipf: few entities get most requests (uniform)")
 
 
-def of_cql(parser: LineParser) -> None:
-    """Add the options of a CQL statement."""
+def cql_parser() -> LineParser:
+    """Return the parser of the line of ``%%cql``."""
+    parser = LineParser("%%cql", "Run the CQL statement of the cell; a view's name stands for its table.")
     parser.add_argument("--limit", type=row_limit, metavar=f"N|{ALL}", help="the most rows to fetch (1000)")
+    parser.add_output()
+    return parser
 
 
 def row_limit(text: str) -> int | None:

@@ -6,7 +6,7 @@ import json
 import math
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -16,23 +16,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
 
-    from matplotlib.axes import Axes
-
-
-class Report(Protocol):
-    """What every report of the package offers."""
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """The findings, tidy."""
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the findings."""
-
-    def to_dict(self) -> dict[str, object]:
-        """Return metadata and findings; values may be DataFrames."""
-
-    def _repr_html_(self) -> str: ...
+    from feastra_nb.reports import Report
 
 
 def save_report(report: Report, path: str | os.PathLike[str]) -> Path:

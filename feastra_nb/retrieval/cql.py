@@ -54,9 +54,8 @@ _ABOUT_SECRETS = re.compile(r"password|secret|token|credential", re.IGNORECASE)
 _PLACE = re.compile(r"line \d+:\d+")
 _SAID = re.compile(r'message="(.*)"', re.DOTALL)  # in what the driver makes of the server's answer
 _NO_TABLE = re.compile(r"(?:unconfigured table (\S+)|table (\S+) does not exist)")
-_SNIPPET = re.compile(
-    r"\s*\([^()]*\[.*\.{3}\)$", re.DOTALL
-)  # where a statement is wrong, cut off in the middle of a string
+# Where a statement is wrong, as the server shows it: cut off, be it in the middle of a string.
+_SNIPPET = re.compile(r"\s*\([^()]*\[.*\.{3}\)$", re.DOTALL)
 _NO_COLUMN = re.compile(r"Undefined column name (\S+)")
 _SHORTEST_SECRET = 4  # characters; a shorter string is a word that an error may need
 
@@ -92,16 +91,15 @@ def query(ws: Workspace, statement: str, parameters: Sequence[Any], limit: int |
     text = statement.strip().rstrip(";").rstrip()
     verb = next(iter(_COMMENT.sub(" ", text).split()), "").lower()
     _refuse(ws, verb, limit)
-    db = ws.store.open(ws.feast.config).db
-    views = {entry.view: entry for entry in _entries(ws)}
-    with _refusals(text, db, views):
+    opened = ws.store.open(ws.feast.config)
+    db, views = opened.db, {entry.view: entry for entry in opened.catalog.views(ws.project)}
+    with _refusals(text, verb, db, views):
         if verb == "select":
             answer = _select(db, qualified(text, db.keyspace, views), parameters, limit)
         else:
             answer = _run(db, text, parameters, verb, limit)
-    ours = {entry.table: entry for entry in views.values()} if answer.source else {}
-    entry = ours.get(answer.source[1]) if answer.source and answer.source[0] == db.keyspace else None
-    frame = _frame(answer, entry)
+    ours = {(db.keyspace, entry.table): entry for entry in views.values()}
+    frame = _frame(answer, ours.get(answer.source) if answer.source else None)
     frame.attrs[HAS_MORE] = answer.has_more
     return frame
 
@@ -118,11 +116,6 @@ def _refuse(ws: Workspace, verb: str, limit: int | None) -> None:
         raise ReadOnly(f"this workspace was opened with read_only=True; {verb.upper()} writes")
     if limit is not None and limit < 1:
         raise ConfigurationError(f"limit={limit!r} makes no sense", hint="at least one row, or None for all")
-
-
-def _entries(ws: Workspace) -> list[ViewEntry]:
-    catalog = ws.store.open(ws.feast.config).catalog
-    return catalog.views(ws.project) if catalog.is_there() else []
 
 
 def qualified(text: str, keyspace: str, views: Mapping[str, ViewEntry]) -> str:
@@ -261,7 +254,7 @@ _DAYS = 700_000  # from the epoch: beyond it Python has no date
 
 
 @contextlib.contextmanager
-def _refusals(text: str, db: Database, views: Mapping[str, ViewEntry]) -> Iterator[None]:
+def _refusals(text: str, verb: str, db: Database, views: Mapping[str, ViewEntry]) -> Iterator[None]:
     """Say what the server refuses in one line, with what to do, and with no string of the statement: it might be a secret."""
     refused: FeastraError | None = None
     try:
@@ -269,16 +262,16 @@ def _refusals(text: str, db: Database, views: Mapping[str, ViewEntry]) -> Iterat
     except (RequestTimedOut, Unavailable):
         raise  # nothing was refused, and the statement is quoted without its strings
     except (RequestFailed, CatalogConflict, AuthenticationFailed, KeyspaceNotFound) as error:
-        refused = _in_words(error, text, db, views)
+        refused = _in_words(error, text, verb, db, views)
     if refused is not None:
         raise refused from None  # the driver's own error repeats the statement
 
 
-def _in_words(error: FeastraError, text: str, db: Database, views: Mapping[str, ViewEntry]) -> FeastraError:
+def _in_words(error: FeastraError, text: str, verb: str, db: Database, views: Mapping[str, ViewEntry]) -> FeastraError:
     place = _PLACE.search(error.message)
     if _ABOUT_SECRETS.search(_STRING.sub("", text)):
         return RequestFailed(
-            f"the server refused the {text.split(maxsplit=1)[0].upper()} statement{f' at {place[0]}' if place else ''}",
+            f"the server refused the {verb.upper()} statement{f' at {place[0]}' if place else ''}",
             hint="since the statement holds a secret, nothing of it is repeated here",
         )
     found = _SAID.search(error.message)

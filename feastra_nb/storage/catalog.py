@@ -229,7 +229,9 @@ class Catalog:
         return None if entry is None or entry.dropped else entry
 
     def views(self, project: str) -> list[ViewEntry]:
-        """Return the entries of a project's views, by name."""
+        """Return the entries of a project's views, by name; none where nothing was ever applied to the keyspace."""
+        if not self.is_there():
+            return []
         rows = self.db.execute(f"SELECT version, entry FROM {self._table} WHERE project = ?", (project,), profile=READ)
         entries = [decode_entry(text) for _version, text in rows]
         return sorted((entry for entry in entries if not entry.dropped), key=lambda entry: entry.view)
