@@ -64,6 +64,8 @@ class Materialization(Report):
         Batches that had to be sent more than once.
     seconds
         From the call to the last acknowledgement.
+    repeats
+        Rows of the frame left out because a later one has the same entity, event and created time.
     skipped
         Intervals of event time, both ends inclusive, that runs which were stopped had written for good.
     """
@@ -77,6 +79,7 @@ class Materialization(Report):
     superseded: int
     retries: int
     seconds: float
+    repeats: int = 0
     skipped: tuple[tuple[datetime, datetime], ...] = ()
 
     @property
@@ -99,6 +102,7 @@ class Materialization(Report):
             (self.renewed, "of them live longer now"),
             (self.expired, "expired"),
             (self.superseded, "older than the retention"),
+            (self.repeats, "repeats of others"),
             (self.retries, "retries"),
         )
         counted = [f"{count:,} {word}" for count, word in counts if count]

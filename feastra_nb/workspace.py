@@ -241,7 +241,7 @@ class Workspace:
         from feastra_nb.intake.frame import materialize_frame
         from feastra_nb.intake.registration import FrameSpec
 
-        spec = FrameSpec(
+        spec = FrameSpec.of(
             view=view, keys=keys, timestamp=timestamp, created=created, ttl=ttl, retain=retain,
             description=description, tags=tags, owner=owner,
         )  # fmt: skip
@@ -254,11 +254,11 @@ class Workspace:
         self._check(writing=True)
         from feastra_nb.storage.retention import Retention
 
-        Retention(retain)
+        kept = Retention.of(retain).text
         known = self.view(view)
         entry = self.store.entry(self._feast.config, known, reload=True)
         catalog = self.store.open(self._feast.config).catalog
-        catalog.change(self.project, view, lambda old: replace(old or entry, retain=retain))
+        catalog.change(self.project, view, lambda old: replace(old or entry, retain=kept))
         self.store.forget_entry(self._feast.config, view)
 
     def prune(
