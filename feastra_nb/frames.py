@@ -199,21 +199,23 @@ def to_table(
     times = (roles.timestamp,) if roles.created is None else (roles.timestamp, roles.created)
     for name in times:
         arrays[name] = _instants(storable(_typed(_array(frame, name), TIMESTAMP_US), name), name)
-    naive = [name for name, array in arrays.items() if _is_naive(array.type)]
+    naive = [name for name, array in arrays.items() if is_naive(array.type)]
     if naive:
         warn_user(f"{', '.join(naive)}: timestamps without a time zone are taken for UTC")
-        arrays |= {name: pc.cast(arrays[name], _in_utc(arrays[name].type), safe=False) for name in naive}
+        arrays |= {name: pc.cast(arrays[name], in_utc(arrays[name].type), safe=False) for name in naive}
     refuse_nulls(arrays[roles.timestamp], roles.timestamp, "timestamp")
     refuse_misread(epoch_us(arrays[roles.timestamp]), roles.timestamp)
     return pa.table(arrays)
 
 
-def _is_naive(kind: pa.DataType) -> bool:
+def is_naive(kind: pa.DataType) -> bool:
+    """Return whether a type holds timestamps without a time zone, alone or in lists."""
     inner = kind.value_type if is_list(kind) else kind
     return bool(pa.types.is_timestamp(inner) and inner.tz is None)
 
 
-def _in_utc(kind: pa.DataType) -> pa.DataType:
+def in_utc(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the same timestamps in microseconds, UTC."""
     return pa.list_(TIMESTAMP_US) if is_list(kind) else TIMESTAMP_US
 
 

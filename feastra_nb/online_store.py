@@ -46,6 +46,7 @@ from feastra_nb.storage import reader, writer
 from feastra_nb.storage.admission import admit, refuse_future
 from feastra_nb.storage.catalog import Catalog, ViewEntry
 from feastra_nb.storage.journal import DONE, Journal, new_run
+from feastra_nb.storage.retention import Retention
 from feastra_nb.storage.table_limit import warn_near_limit
 
 if TYPE_CHECKING:
@@ -427,7 +428,7 @@ class FeastraOnlineStore(ManyViewStore):
         entry = opened.catalog.ensure(
             spec_of(config.project, table, ttl_us=self.served_ttl_us(config, table)),
             # Vectors are computed again from the views, so that their history is worth nothing.
-            retain="latest" if precomputed.is_vector_view(table.name) else store.retain,
+            retain="latest" if precomputed.is_vector_view(table.name) else Retention.of(store.retain).text,
             registry=registry_identity(config),
             adopt=store.adopt_registry,
         )
@@ -450,6 +451,7 @@ class FeastraOnlineStore(ManyViewStore):
 def _open(config: FeastraOnlineStoreConfig) -> _Opened:
     from feastra_nb.connection.cluster import Database, ensure_keyspace, pool
 
+    Retention.of(config.retain)  # what cannot be read is refused here, and not at the first write
     settings = config.settings()
     session = _session(config, settings)
     try:

@@ -83,7 +83,8 @@ def put(ws, rows, ttl_s=0):
     encoded = encode(entry_of(ws), view, arrow(rows))
     arrived = np.array([row[3] for row in rows], dtype=np.int64)
     at_once = type(encoded)(encoded.entity_key, encoded.event_us, encoded.created_us, arrived, encoded.features)
-    renew(ws.store.open(ws.feast.config).db, entry_of(ws), at_once, np.full(len(rows), ttl_s, dtype=np.int64))
+    ttls, written = (np.full(len(rows), value, dtype=np.int64) for value in (ttl_s, time.time_ns() // 1000))
+    renew(ws.store.open(ws.feast.config).db, entry_of(ws), at_once, ttls, written)
 
 
 def random_history(rng, k, now_us):

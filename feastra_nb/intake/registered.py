@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from feastra_nb.adapter.feast_calls import streaming_from_feast
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.intake.from_offline import LOOKBACK, materialize_view
 from feastra_nb.intake.pulled import OfflineView
-from feastra_nb.quiet import quiet_feast
-from feastra_nb.retrieval.request import instants
 from feastra_nb.storage.reader import BEGINNING_US
-from feastra_nb.times import EPOCH, instant, us, utc_now
+from feastra_nb.times import EPOCH, instant, instants, us, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +46,7 @@ def materialize_registered(
     since = _since(view, _moment(start, "start"))
     if since is not None and since > until:
         raise ConfigurationError(f"start {since} lies after end {until}")
-    with quiet_feast():
+    with streaming_from_feast(f"materializing view {name}"):
         interval = (us(since) if since else BEGINNING_US, us(until))
         offline = OfflineView.of(ws.feast, view)
         done = materialize_view(offline, ws.store, interval, resume=resume, progress=progress)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from feastra_nb.adapter.feast_calls import calling_feast
 from feastra_nb.adapter.objects import registry_identity, spec_of
 from feastra_nb.connection.cluster import READ, quoted
 from feastra_nb.errors import CatalogConflict, ConfigurationError, InvalidFrame, UnknownName, close_names
 from feastra_nb.frames import CREATED, Columns, feast_type_name, refused_name
 from feastra_nb.intake import offline_file
 from feastra_nb.notices import warn_user
-from feastra_nb.quiet import quiet_feast
 from feastra_nb.storage.retention import Retention
 from feastra_nb.times import duration, instant
 
@@ -318,7 +318,7 @@ def register(ws: Workspace, wanted: Registration) -> FeatureView:
         _warn_of_former_life(ws, wanted)
         before = {entity.name for entity in ws.feast.list_entities()}
         try:
-            with quiet_feast():
+            with calling_feast(f"registering view {view.name}"):
                 ws.feast.apply([*wanted.entities, view])
         except BaseException:
             _take_back(ws, wanted, before)
@@ -402,7 +402,7 @@ def drop(ws: Workspace, name: str) -> None:
     if name not in registered and name not in stored and not path.exists():
         raise UnknownName(f"there is no feature view {name!r}", hint=close_names(name, {*registered, *stored}))
     if name in registered:
-        with quiet_feast():
+        with calling_feast(f"dropping view {name}"):
             ws.feast.apply([], objects_to_delete=_objects_of(ws, registered[name]), partial=False)
     elif name in stored:
         _refuse_foreign(stored[name], registry_identity(config))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from feastra_nb.errors import ConfigurationError, close_names
 from feastra_nb.latency.histogram import Histogram
-from feastra_nb.retrieval.request import entity_keys
+from feastra_nb.retrieval.entities import entity_keys
 from feastra_nb.storage.reader import NewestRead, serving_bounds
 
 if TYPE_CHECKING:

@@ -105,12 +105,15 @@ def check(report: SkewReport, budget: Any) -> BudgetCheck:
     allowed = _read(budget)
     known: Mapping[str, Any] = allowed["features"]
     default = {"max_rate": allowed.get("default", 0.0), "causes": None}
-    rows = [_row(name, count, known.get(name), default) for name, count in report.counts.items()]
+    told = report.is_told
+    rows = [_row(name, count, known.get(name), default, is_told=told) for name, count in report.counts.items()]
     names = ["feature", "rate", "max_rate", "new_causes", "is_new", "state"]
     return BudgetCheck(pd.DataFrame(rows, columns=names), tuple(name for name in known if name not in report.counts))
 
 
-def _row(name: str, count: Any, entry: Mapping[str, Any] | None, default: Mapping[str, Any]) -> dict[str, Any]:
+def _row(
+    name: str, count: Any, entry: Mapping[str, Any] | None, default: Mapping[str, Any], *, is_told: bool
+) -> dict[str, Any]:
     allowed = default if entry is None else entry
     rate = count.different / count.compared if count.compared else float("nan")
     accepted = allowed.get("causes")
@@ -122,7 +125,7 @@ def _row(name: str, count: Any, entry: Mapping[str, Any] | None, default: Mappin
         "max_rate": allowed["max_rate"],
         "new_causes": ", ".join(fresh),
         "is_new": entry is None,
-        "state": OVER if over else WITHIN if count.compared else UNTOLD,
+        "state": OVER if over else WITHIN if count.compared and is_told else UNTOLD,
     }
 
 

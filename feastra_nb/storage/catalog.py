@@ -402,6 +402,7 @@ def _with_registry(entry: ViewEntry, registry: str | None, *, adopt: bool) -> Vi
         raise CatalogConflict(
             f"view {entry.view!r} of project {entry.project!r} belongs to another Feast registry: "
             f"{', '.join(entry.registries)}; this one is {registry}",
-            hint="use that registry, another project or keyspace, or take it over with `adopt_registry: true`",
+            hint="use that registry, or another project or keyspace; fnb.connect(…, adopt_registry=True), or "
+            "adopt_registry: true in the online_store block, takes the view over",
         )
     return dataclasses.replace(entry, registries=(registry,))

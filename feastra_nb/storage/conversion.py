@@ -59,6 +59,21 @@ def lost(column: Column, value_type: ValueType) -> Bools:
     return none
 
 
+def unconverted(column: Column, value_type: ValueType) -> pa.Array:
+    """Return values as they are, in the Arrow type that their stored form has, as far as that holds them.
+
+    Examples
+    --------
+    >>> unconverted(pa.array([1_500], pa.timestamp("ms")), ValueType.UNIX_TIMESTAMP).type
+    TimestampType(timestamp[us, tz=UTC])
+    """
+    kind = kind_of(value_type)
+    values = plain(column)
+    if kind is None or kind.element is ValueType.FLOAT:
+        return values
+    return values.cast(kind.arrow, safe=False)
+
+
 def why_lost(value_type: ValueType) -> str:
     """Return what a type cannot hold, for a message about values that are `lost`.
 
