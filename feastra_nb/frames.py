@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from feastra_nb.errors import InvalidFrame, close_names
 from feastra_nb.notices import warn_user
 from feastra_nb.storage.columns import epoch_us
+from feastra_nb.storage.kinds import arrow_type
 from feastra_nb.times import refuse_misread, unit_of
 
 if TYPE_CHECKING:
@@ -384,6 +385,8 @@ def key_column(raw: pa.Array, name: str, expected: ValueType | None = None) -> p
     """
     refuse_nulls(raw, name, "join key")
     array = storable(_typed(raw, None), name)
+    if not len(array) and expected is not None:
+        return pa.array([], arrow_type(expected))  # no rows, so no type of their own
     kind = array.type
     if pa.types.is_floating(kind) and expected is not None and expected.name in ("INT32", "INT64"):
         array = _whole(array, name)  # ids that pandas made floats of

@@ -279,7 +279,7 @@ def test_a_local_node_is_pruned_by_itself_when_it_is_due(open_workspace, now):
 
 
 def test_forgotten_entities_are_gone_online(filled):
-    assert filled.forget("drivers", {"driver": [1, 3, 1, 99]}) == 3
+    assert filled.forget("drivers", {"driver": [1, 3, 1, 99]}) == 2
     assert filled.online("drivers:trips", {"driver": [1, 2, 3]})["trips"].tolist() == [pd.NA, 7, pd.NA]
     assert filled.runs("drivers")["kind"].iloc[0] == "forget"
     assert len(pq.read_table(path_of(filled.directory, "drivers"))) == 9

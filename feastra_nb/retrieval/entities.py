@@ -219,7 +219,7 @@ def entity_table(entities: Any, wanted: Sequence[Requested]) -> pa.Table:
                 continue
             if name not in given.columns:
                 raise InvalidFrame(f"the entities lack the join key {name!r}", hint=_lacking(name, given))
-            arrays[name] = key_column(_key_array(given.columns[name], name), name, value_type)
+            arrays[name] = key_column(array_of(given.columns[name], name), name, value_type)
     return pa.table(arrays)
 
 
@@ -250,12 +250,6 @@ def array_of(values: Any, name: str) -> pa.Array:
             f"{name!r} mixes types, or holds what nobody stores: {exc}", hint="give the column one type"
         ) from exc
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-
-
-def _key_array(values: Any, name: str) -> pa.Array:
-    array = array_of(values, name)
-    # An empty list has no type of its own.
-    return array if not pa.types.is_null(array.type) or len(array) else array.cast(pa.string())
 
 
 def entity_keys(one: Requested, entities: pa.Table) -> pa.Array:

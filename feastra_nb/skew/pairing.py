@@ -114,7 +114,7 @@ def _mode(spine: Any, served: Any, known_at: Any, sample: Any) -> str:
     if known_at and spine is None:
         raise ConfigurationError("known_at needs a spine: now, everything that arrived counts")
     if sample is not None and (isinstance(sample, bool) or not isinstance(sample, Integral) or sample < 1):
-        raise ConfigurationError(f"sample={sample!r} is not a whole number from 1 on", hint="sample=1_000")
+        raise ConfigurationError(f"sample is {sample!r}; it must be a whole number, at least 1", hint="sample=1_000")
     if spine is not None:
         return PAST
     return NOW if served is None else SERVED

@@ -66,7 +66,10 @@ class Retention:
             return value
         if value in ("all", "latest"):
             return cls(value)
-        length_us = duration(value, "retain") // timedelta(microseconds=1)
+        try:
+            length_us = duration(value, "retain") // timedelta(microseconds=1)
+        except ConfigurationError as exc:
+            raise ConfigurationError(f"cannot read the retention {value!r}: {exc.message}", hint=_HINT) from exc
         unit = next((unit for unit in "dhms" if length_us % (_UNITS_S[unit] * US) == 0), None)
         if unit is None:
             raise ConfigurationError(f"retain={value!r} is not a whole number of seconds", hint=_HINT)
