@@ -129,6 +129,11 @@ class Cells:
         else:
             self._kept.append(self._written(chunk))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added yet."""
+        return not self._kept
+
     def __iter__(self) -> Iterator[CellChunk]:
         for chunk in self._kept:
             yield _read(chunk) if isinstance(chunk, str) else chunk

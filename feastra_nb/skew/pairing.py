@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import time
@@ -16,7 +17,7 @@ import pyarrow as pa
 
 from feastra_nb import billing
 from feastra_nb.adapter.feast_calls import calling_feast
-from feastra_nb.errors import ConfigurationError, InvalidFrame, UnknownName, close_names
+from feastra_nb.errors import ConfigurationError, FeastraError, InvalidFrame, UnknownName, close_names
 from feastra_nb.progress import acknowledged_rows
 from feastra_nb.retrieval.entities import Entities, entity_table
 from feastra_nb.retrieval.offline import KNOWN_AT_AS_OF, check_spine
@@ -35,7 +36,7 @@ from feastra_nb.storage.journal import DONE
 from feastra_nb.times import instants, us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -77,7 +78,7 @@ def skew(
 ) -> SkewReport:
     """Compare a workspace's online and offline stores; see `Workspace.skew`."""
     mode = _mode(spine, served, known_at, sample)
-    request = requested(ws.feast, view_or_features, full_feature_names=True)
+    request, failed = _requested(ws, view_or_features)
     if not request.views:
         raise ConfigurationError(
             f"only on-demand features were asked for ({', '.join(request.on_demand)}), which no store holds",
@@ -87,21 +88,67 @@ def skew(
     _check_tolerance(tolerance, wanted)
     compared = Request(tuple(wanted))  # request data is not compared, so a frame need not have it
     frame = None if mode == NOW else _sampled(_frame(compared, spine if mode == PAST else served), sample)
-    pairings = [_pairing(ws, one, mode, frame, known_at, sample) for one in wanted]
+    alone = len(wanted) + len(failed) == 1
+    pairings = []
+    for one in wanted:
+        with _failing(one.label, failed, alone=alone):
+            pairings.append(_pairing(ws, one, mode, frame, known_at, sample))
     if billing.is_billed(ws):
         billing.show_use(ws, "this comparison", reads=sum(one.asked.entities() for one in pairings))
     cells = Cells()
     with acknowledged_rows(sum(len(one.asked) for one in pairings), "skew", progress) as done:
         for pairing in pairings:
-            _compare(ws, pairing, tolerance, cells, done)
+            with _failing(pairing.asked.one.label, failed, alone=alone):
+                for chunk in _compared(ws, pairing, tolerance, done):
+                    cells.add(chunk)
+    if len(failed) and cells.is_empty:
+        raise next(iter(failed.values()))
     return SkewReport(
         cells=cells,
         rules=column_rules(cells),
         mode=mode,
         store=ws.online_store_type,
         not_compared=request.on_demand,
+        failed={view: error.message for view, error in failed.items()},
         arrived_later=_arrived_later(cells) if mode == PAST and not known_at else 0,
     )
+
+
+def _requested(ws: Workspace, features: Any) -> tuple[Request, dict[str, FeastraError]]:
+    """Return what is to be compared, and of several views those that cannot be asked for, with the reason."""
+    try:
+        return requested(ws.feast, features, full_feature_names=True), {}
+    except FeastraError:
+        refs = list(features) if isinstance(features, (list, tuple)) else []
+        views = {str(ref).partition(":")[0] for ref in refs}
+        if len(views) < 2:  # noqa: PLR2004 - one view alone
+            raise
+    failed: dict[str, FeastraError] = {}
+    well: list[Any] = []
+    for ref in refs:
+        try:
+            requested(ws.feast, ref, full_feature_names=True)
+            well.append(ref)
+        except UnknownName:
+            raise  # a slip of the pen, not an ill view
+        except FeastraError as error:
+            failed[str(ref).partition(":")[0]] = error
+    if not well:
+        raise next(iter(failed.values()))
+    return requested(ws.feast, well, full_feature_names=True), failed
+
+
+@contextlib.contextmanager
+def _failing(view: str, failed: dict[str, FeastraError], *, alone: bool) -> Iterator[None]:
+    """Keep the error of one view among several, so that the others are compared all the same."""
+    try:
+        yield
+    except InvalidFrame:
+        raise  # what was handed in lacks something, whichever view comes first
+    except FeastraError as error:
+        if alone:
+            raise
+        failed[view] = error
 
 
 def _mode(spine: Any, served: Any, known_at: Any, sample: Any) -> str:
@@ -288,22 +335,20 @@ def _ttl_us(terms: str) -> int | None:
 # --- comparing ---------------------------------------------------------------------------------------------------------
 
 
-def _compare(
-    ws: Workspace, pairing: Pairing, tolerance: Tolerance, cells: Cells, done: Callable[[int], object]
-) -> None:
+def _compared(
+    ws: Workspace, pairing: Pairing, tolerance: Tolerance, done: Callable[[int], object]
+) -> Iterator[CellChunk]:
     """Compare a view chunk by chunk; an empty chunk keeps its columns in the report."""
     asked = pairing.asked
     lost = _lost(ws, asked)
     chunks = whole_entities(asked, offline_rows=pairing.offline.count()) if len(asked) else iter(())
     for chunk in chunks:
-        cells.add(
-            compare(
-                chunk, pairing.online, pairing.offline, pairing.covers, lost=lost[chunk.asked.rows], tolerance=tolerance
-            )
+        yield compare(
+            chunk, pairing.online, pairing.offline, pairing.covers, lost=lost[chunk.asked.rows], tolerance=tolerance
         )
         done(len(chunk.asked))
     if not len(asked):
-        cells.add(CellChunk.empty(asked.one.label, asked.shown.schema, asked.one.features))
+        yield CellChunk.empty(asked.one.label, asked.shown.schema, asked.one.features)
 
 
 def _lost(ws: Workspace, asked: Questions) -> Bools:

@@ -82,6 +82,8 @@ class SkewReport(Report):
     not_compared
         On-demand features that were asked for, as ``view:feature``: they are computed when they are read, and only their
         inputs are compared.
+    failed
+        Of several views those that could not be compared, each with the reason.
     """
 
     cells: Cells
@@ -90,6 +92,7 @@ class SkewReport(Report):
     store: str = ""
     arrived_later: int = 0
     not_compared: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     # --- cells ---
 
@@ -163,8 +166,8 @@ class SkewReport(Report):
 
     @property
     def ok(self) -> bool:
-        """Whether no cell that could be compared differs; `is_told` says whether any really was."""
-        return not self.differing
+        """Whether no cell that could be compared differs, and no view failed; `is_told` says whether any cell really was."""
+        return not self.differing and not self.failed
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -301,8 +304,10 @@ class SkewReport(Report):
             f"{self.arrived_later:,} online rows arrived after the instant they were needed; "
             'known_at="as_of" counts only what had arrived.'
         )
+        ill = f"Could not be compared: {'; '.join(f'{view} ({why})' for view, why in self.failed.items())}."
         left_out = f"Not compared, since they are computed on demand: {', '.join(self.not_compared)}."
-        return " ".join([*[late] * bool(self.arrived_later), *[left_out] * bool(self.not_compared)])
+        said = ((ill, self.failed), (late, self.arrived_later), (left_out, self.not_compared))
+        return " ".join(text for text, holds in said if holds)
 
     def plot(self, ax: Axes | None = None, *, kind: str = "causes", feature: str | None = None) -> Axes:
         """Draw the report.
@@ -330,6 +335,7 @@ class SkewReport(Report):
             "sentence": self.sentence,
             "arrived_later": self.arrived_later,
             "not_compared": list(self.not_compared),
+            "failed": dict(self.failed),
             "summary": self.summary,
             "causes": self.causes,
             "different": self.different,
