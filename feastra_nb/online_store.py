@@ -27,7 +27,7 @@ from pydantic import StrictBool, StrictFloat, StrictInt, StrictStr, model_valida
 
 from feastra_nb.adapter import precomputed
 from feastra_nb.adapter.many_views import ManyViewStore
-from feastra_nb.adapter.objects import FeastraTable, feature_names, registry_identity, spec_of
+from feastra_nb.adapter.objects import FeastraTable, feature_names, refuse_unserved, registry_identity, spec_of
 from feastra_nb.adapter.options import (
     AstraConfig,
     ConsistencyConfig,
@@ -230,9 +230,12 @@ class FeastraOnlineStore(ManyViewStore):
         ------
         CatalogConflict
             The view was never applied to this keyspace, or was dropped.
+        ConfigurationError
+            The view is not kept online.
         """
         entry = self._known(config, table, reload=reload)
         if entry is None:
+            refuse_unserved(table)
             raise CatalogConflict(
                 f"view {table.name!r} of project {config.project!r} is not in keyspace {self.open(config).db.keyspace!r}",
                 hint="run `feast apply`, or ws.materialize a DataFrame into it",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -19,7 +20,7 @@ from feastra_nb.errors import CatalogConflict, ConfigurationError
 from feastra_nb.notices import warn_user
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from feast import FeatureStore
     from feast.repo_config import RepoConfig
@@ -90,8 +91,12 @@ def repo_config(
     adopt_registry: bool = False,
 ) -> RepoConfig:
     """Return the Feast configuration of a workspace; a read-only one makes no keyspace."""
-    from feast.repo_config import RepoConfig
+    from feast.repo_config import RegistryConfig, RepoConfig
 
+    if registry is not None and not isinstance(registry, (str, os.PathLike, Mapping, RegistryConfig)):
+        raise ConfigurationError(
+            f"registry={registry!r} is not a registry", hint="a path, a URL, or a mapping with registry_type and path"
+        )
     options = {
         "type": STORE_TYPE,
         "keyspace": keyspace,
@@ -105,13 +110,19 @@ def repo_config(
         return RepoConfig(
             project=project,
             provider="local",
-            registry=registry if registry is not None else str(directory / "registry.db"),
+            registry=_registry(registry, directory),
             online_store=options,
             offline_store={"type": offline} if isinstance(offline, str) else dict(offline),
             batch_engine={"type": ENGINE_TYPE},
             entity_key_serialization_version=3,
             repo_path=directory,
         )
+
+
+def _registry(registry: Any, directory: Path) -> Any:
+    if registry is None:
+        return str(directory / "registry.db")
+    return os.fspath(registry) if isinstance(registry, os.PathLike) else registry
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from feastra_nb import billing
 from feastra_nb.adapter.objects import with_constant_key
@@ -228,7 +227,7 @@ def _own_parquet(ws: Workspace, view: FeatureView) -> Path:
 
 def _forget_offline(ws: Workspace, path: Path, one: Requested, keys: pa.Array) -> set[bytes]:
     with offline_file.locked(ws.directory):
-        table = pq.read_table(path)
+        table = offline_file.read(path)
         stored = entity_keys(one, with_constant_key(table, one.view))
         named = pc.is_in(stored, value_set=keys.cast(stored.type))
         if pc.any(named).as_py():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -99,6 +100,8 @@ def connect(
         refuse_arguments(connect, given, "with repo=, which says the rest in its feature_store.yaml")
         return _open_repository(Path(repo), target, read_only=read_only)
     retain = Retention.of(retain).text
+    if not isinstance(directory, (str, os.PathLike)):
+        raise ConfigurationError(f"directory={directory!r} is not a path", hint='directory=".feastra"')
     folder = Path(directory).absolute()
     if target is None:
         target, named = choose_target()
@@ -148,6 +151,13 @@ def refuse_arguments(function: Callable[..., Any], given: Mapping[str, Any], why
 
 
 def _names(target: Target, project: str | None, keyspace: str | None, folder: Path) -> tuple[str, str]:
+    for name, value, limit in (("project", project, PROJECT_LIMIT), ("keyspace", keyspace, KEYSPACE_LIMIT)):
+        if value is not None and not (isinstance(value, str) and len(value) <= limit and _NAME.fullmatch(value)):
+            plain = re.sub(r"[^A-Za-z0-9]+", "_", str(value)).strip("_")[:limit] or "demo"
+            raise ConfigurationError(
+                f"{name}={value!r} is not a name: at most {limit} letters, digits and _, the first not a _",
+                hint=f'{name}="{plain}"',
+            )
     if isinstance(target, Local):
         own_project, own_keyspace = local_names(folder)
         return project or own_project, keyspace or own_keyspace
@@ -176,6 +186,11 @@ def _open_repository(repo: Path, target: Target | None, *, read_only: bool) -> W
     return Workspace(feature_store, None, repo.absolute(), read_only=read_only)
 
 
+# What both Feast and CQL take as names; a keyspace's length is CQL's limit.
+PROJECT_LIMIT, KEYSPACE_LIMIT = 255, 48
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
+
+
 class Workspace:
     """A feature store, from a notebook. Made by `connect`; a context manager.
 
@@ -192,6 +207,8 @@ class Workspace:
     def __init__(
         self, feature_store: FeatureStore, target: Target | None, directory: Path, *, read_only: bool = False
     ) -> None:
+        from feastra_nb.adapter.feast_calls import calling_feast
+
         self._feast = feature_store
         self._closed = False
         self.target = target
@@ -200,7 +217,9 @@ class Workspace:
         self.project: str = feature_store.project
         self.keyspace: str | None = getattr(feature_store.config.online_store, "keyspace", None)
         # A run that was killed leaves its view "materializing", which Feast alone does not serve; what was written stands.
-        feature_store.registry.serve_features_while_materializing = True
+        with calling_feast("reading the registry"):
+            feature_store.registry.serve_features_while_materializing = True
+            feature_store.refresh_registry()
         if self._is_ours:
             # Connect now, so that a wrong address or password shows here and not at the first read.
             opened = self.store.open(feature_store.config)

@@ -131,9 +131,16 @@ def translate(exc: Exception, what: str) -> FeastraError:
         return UnknownName(f"{what}: {text}", hint="ws.views() lists what is registered")
     if "cannot serve features" in text:
         return _not_servable(text, what)
-    if type(exc).__name__ == "ValidationError" or isinstance(exc, of_feast.FeastError):
+    settings = type(exc).__name__ in _OF_SETTINGS or isinstance(exc, of_feast.FeastError)
+    if settings:
         return ConfigurationError(f"{what}: {text}", hint=_hint_of(text))
     return FeastFailed(f"{what}: {type(exc).__name__}: {text}", hint=_hint_of(text))
+
+
+# Classes of errors about what somebody has configured: Feast's, pydantic's and those of YAML.
+_OF_SETTINGS = ("ValidationError", "FeastConfigError", "ParserError", "ScannerError", "ComposerError")
+# What DuckDB and pydantic add to what they say: the place in a statement nobody wrote, and where to read about it.
+_ADDED = re.compile(r"(?: LINE \d+: .*| For further information visit \S+| \[type=.*?\])", re.DOTALL)
 
 
 def _text_of(exc: Exception) -> str:
@@ -144,22 +151,44 @@ def _text_of(exc: Exception) -> str:
             f"{'.'.join(map(str, entry['loc'])) or 'configuration'}: {entry['msg'].removeprefix('Value error, ')}"
             for entry in errors(include_url=False, include_input=False)
         )
-    return " ".join(str(exc).split())[:500] or "no reason was given"
+    return _ADDED.sub("", " ".join(str(exc).split()))[:400] or "no reason was given"
 
 
 def _not_servable(text: str, what: str) -> FeastraError:
     name = next(iter(re.findall(r"Feature view '(.+?)'", text)), "…")
     if "is disabled" in text:
         return ConfigurationError(f"{what}: view {name!r} is disabled", hint=f"feast feature-views enable {name}")
-    return ConfigurationError(f"{what}: {text}", hint=f'ws.materialize("{name}") writes it, after which it is served')
+    state = next(iter(re.findall(r"in state '(\w+)'", text)), "unknown")
+    return ConfigurationError(
+        f"{what}: view {name!r} was never materialized to the end (its state is {state})",
+        hint=f"ws.materialize({name!r}) writes it, after which it is served",
+    )
+
+
+_HINTS = (
+    (r"No files found|No such file", "put the file back, or correct the path in the view's source and apply it"),
+    (r"magic bytes|not a parquet|corrupt", "the file is damaged: write it again from where the data came from"),
+    (r"Column '.+?' is not found", "the file lacks a column of the view: write it again, or correct the view's schema"),
+    (r"OfflineStore`", 'offline="duckdb", or another type that Feast knows: file, dask, spark, bigquery, …'),
+    (r"OnlineStore`", "type: feastra_nb.online_store.FeastraOnlineStore, or a type that Feast knows"),
+    (
+        r"[Rr]egistry",
+        "registry= takes a path, a URL, or a mapping with registry_type and path, as in feature_store.yaml",
+    ),
+    (
+        r"Error parsing message",
+        "the registry file is damaged: take it from a backup, or delete it and apply the definitions again",
+    ),
+    (r"while (?:parsing|scanning)|must be a mapping", "feature_store.yaml is not what YAML allows, or not a mapping"),
+    (r"validation error|Extra inputs|Field required", "correct that key in feature_store.yaml"),
+)
 
 
 def _hint_of(text: str) -> str:
-    if re.search(r"No files found|No such file|does not exist|not found", text):
-        return "is the file that the view's source names there? ws.feast.list_data_sources() shows where each lies"
-    if "project" in text.lower() and "hyphen" in text:
-        return 'letters, digits and _: project="my_project"'
-    return "the error that it was raised from (__cause__) has the details; ws.feast is the plain Feast store"
+    for pattern, hint in _HINTS:
+        if re.search(pattern, text):
+            return hint
+    return "the exception's __cause__ is what was raised first"
 
 
 __all__ = ["calling_feast", "hush_warnings", "quiet_feast", "streaming_from_feast", "translate"]

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feastra_nb.errors import ConfigurationError, InvalidFrame
+from feastra_nb.errors import ConfigurationError, FeastFailed, InvalidFrame
 from feastra_nb.frames import CREATED, TIMESTAMP_US, Columns
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def stage(path: Path, table: pa.Table, roles: Columns, *, now_us: int, automatic
     if known.all():
         return Staged(table, known, path, None)
     fresh = table.filter(pa.array(~known))
-    stored = _retyped(pq.read_table(path), fresh.schema)
+    stored = _retyped(read(path), fresh.schema)
     whole = pa.concat_tables([stored, fresh], promote_options="default")
     return Staged(table, known, path, _written_beside(path, whole))
 
@@ -111,14 +111,42 @@ def _retyped(stored: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def only_nulls(path: Path, name: str) -> bool:
     """Tell whether a column of a view's parquet has held nothing but nulls until now."""
-    if not path.exists() or name not in pq.read_schema(path).names:
+    if not path.exists() or name not in _schema(path).names:
         return False
-    column = pq.read_table(path, columns=[name]).column(0)
+    column = read(path, [name]).column(0)
     return bool(column.null_count == len(column))
 
 
 def _instants(at_us: npt.NDArray[np.int64]) -> pa.Array:
     return pa.array(at_us, pa.timestamp("us")).cast(TIMESTAMP_US)
+
+
+def read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Return the rows of a view's parquet.
+
+    Raises
+    ------
+    FeastFailed
+        It cannot be read.
+    """
+    with _reading(path):
+        return pq.read_table(path, columns=columns)
+
+
+def _schema(path: Path) -> pa.Schema:
+    with _reading(path):
+        return pq.read_schema(path)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as exc:
+        raise FeastFailed(
+            f"the view's offline data {path} cannot be read: {exc}",
+            hint="the file is damaged or not ours to read: write it again from where the data came from",
+        ) from exc
 
 
 def fitted(table: pa.Table, path: Path) -> pa.Table:
@@ -131,7 +159,7 @@ def fitted(table: pa.Table, path: Path) -> pa.Table:
     """
     if not path.exists():
         return table
-    stored = pq.read_schema(path)
+    stored = _schema(path)
     for name in stored.names:
         index = table.schema.get_field_index(name)
         if index < 0 or table.schema.field(index).type == stored.field(name).type:
@@ -161,7 +189,7 @@ def _stored(
     """
     import duckdb
 
-    stored_names = set(pq.read_schema(path).names)
+    stored_names = set(_schema(path).names)
     same = [*roles.keys, roles.timestamp] + ([] if automatic or roles.created is None else [roles.created])
     content = [name for name in roles.features if name in stored_names]
     fresh_features = [name for name in roles.features if name not in stored_names]
