@@ -73,8 +73,6 @@ def columns_of(names: Sequence[Any], *, keys: Sequence[str], timestamp: str, cre
     """
     _check_names(names)
     keys = (keys,) if isinstance(keys, str) else tuple(keys)
-    if not keys:
-        raise InvalidFrame("no join keys were given", hint='name at least one column: keys=["customer_id"]')
     roles = [*((key, "join key") for key in keys), (timestamp, "timestamp")]
     roles += [(created, "created")] if created is not None else []
     for name, role in roles:

@@ -152,12 +152,11 @@ def instants(values: Any, rows: int, name: str) -> Int64s:
 
 def _datetimes(values: Any, name: str) -> tuple[Any, bool]:
     """Return instants as a `pandas.DatetimeIndex` in UTC, and whether they came without a time zone."""
-    import numpy as np
     import pandas as pd
 
     if hasattr(values, "to_pandas"):  # of Arrow, of Polars
         values = values.to_pandas()
-    several = hasattr(values, "__len__") and not isinstance(values, (str, bytes)) and np.ndim(values) > 0
+    several = hasattr(values, "__len__") and not isinstance(values, (str, bytes)) and getattr(values, "ndim", 1) > 0
     column = pd.Series(values) if several else pd.Series([values])
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from feast.feature_view import DUMMY_ENTITY_ID
 
 from feastra_nb.errors import ConfigurationError, InvalidFrame
 from feastra_nb.frames import CREATED, Columns, columns_of, to_table, warn_of_losses, with_plain_columns
@@ -151,7 +152,7 @@ def _roles(frame: Any, spec: FrameSpec, known: FeatureView | None) -> tuple[Any,
     created = spec.created
     if created is None and source is not None and source.created_timestamp_column not in ("", None, CREATED):
         created = source.created_timestamp_column
-    fields = [field.name for field in known.schema] if known else []
+    fields = [field.name for field in known.schema if field.name != DUMMY_ENTITY_ID] if known else []
     times = [name for name in (spec.timestamp, source.timestamp_field if source else None, created) if name]
     frame = with_plain_columns(frame, [*keys, *times, *fields])
     names = list(frame.columns) if hasattr(frame, "columns") else pa.table(frame).column_names
@@ -214,7 +215,9 @@ def _refuse_values(
     """Refuse values that their features cannot hold: encoding them all costs little."""
     zeros = np.zeros(table.num_rows, dtype=np.int64)
     of_keys, of_features = ([types[name] for name in names] for names in (roles.keys, roles.features))
-    keys = codec.encode_entity_keys(roles.keys, of_keys, [table.column(name) for name in roles.keys])
+    keys = pa.array([b""] * table.num_rows, pa.binary())
+    if roles.keys:
+        keys = codec.encode_entity_keys(roles.keys, of_keys, [table.column(name) for name in roles.keys])
     columns = [table.column(name) for name in roles.features]
     payloads = codec.encode_payloads(columns, of_features, table.num_rows, names=roles.features)
     refuse_large(Rows(keys, event_us, zeros, zeros, payloads), view=view)
@@ -229,13 +232,13 @@ def _last_of_repeats(table: pa.Table, roles: Columns, event_us: npt.NDArray[np.i
     """Return which rows both stores get: of those with the same entity, event and created time the last."""
     if not table.num_rows:
         return np.zeros(0, dtype=bool)
-    codes = _codes([table.column(name).combine_chunks() for name in roles.keys])
+    codes = _codes([table.column(name).combine_chunks() for name in roles.keys], table.num_rows)
     created_us = epoch_us(table.column(roles.created)) if roles.created else codes * 0
     return last_of_repeats(codes, event_us, created_us)
 
 
-def _codes(keys: Sequence[pa.Array]) -> npt.NDArray[np.int64]:
-    codes = np.zeros(len(keys[0]), dtype=np.int64)
+def _codes(keys: Sequence[pa.Array], rows: int) -> npt.NDArray[np.int64]:
+    codes = np.zeros(rows, dtype=np.int64)
     for key in keys:
         encoded = key.dictionary_encode()
         codes = codes * (len(encoded.dictionary) + 1) + np.asarray(encoded.indices, dtype=np.int64)

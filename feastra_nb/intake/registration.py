@@ -128,10 +128,10 @@ def known_view(ws: Workspace, spec: FrameSpec) -> FeatureView | None:
         )
     if known is not None:
         _refuse_foreign_columns(known, spec)
-    elif not spec.keys:
+    elif spec.keys is None:
         raise ConfigurationError(
             f"view {spec.view!r} is new, so its join keys are needed",
-            hint='keys=["tailnum"]: the columns that name an entity',
+            hint='keys=["tailnum"]: the columns that name an entity; keys=[] for features of no entity',
         )
     return known
 
@@ -205,6 +205,8 @@ def judge(
     CatalogConflict
         The online store holds the view with other keys, or for another registry.
     """
+    from feast.feature_view import DUMMY_ENTITY_ID
+
     view, entities = _feast_objects(ws, spec, known, roles, table, path)
     config = ws.feast.config
     ttl_us = ws.store.served_ttl_us(config, view)
@@ -212,7 +214,8 @@ def judge(
     # Feast knows the keys among a view's fields only once it has applied it.
     types = key_types(ws, roles.keys, known)
     inferred = {key: feast_dtype(table.schema.field(key).type).to_value_type() for key in roles.keys}
-    wanted = replace(wanted, join_keys=tuple((key, types.get(key, inferred[key]).name) for key in roles.keys))
+    join_keys = tuple((key, types.get(key, inferred[key]).name) for key in roles.keys)
+    wanted = replace(wanted, join_keys=join_keys or ((DUMMY_ENTITY_ID, "STRING"),))
     catalog = ws.store.open(config).catalog
     entry = catalog.check(wanted, registry=registry_identity(config), adopt=config.online_store.adopt_registry)
     return Registration(known, view, entities, spec.retain, entry)

@@ -89,7 +89,7 @@ def is_column(values: Any) -> bool:
     """
     if isinstance(values, (str, bytes, Mapping, set, frozenset)):
         return False
-    return hasattr(values, "__len__") and hasattr(values, "__getitem__") and np.ndim(values) != 0
+    return hasattr(values, "__len__") and hasattr(values, "__getitem__") and getattr(values, "ndim", 1) != 0
 
 
 def _columns(entities: Any) -> dict[Any, Any]:
