@@ -180,8 +180,8 @@ def start(
     """
     wanted = plan(name, nodes, heap_mb, idle_s, settings)
     directory = node_directory(wanted.name)
-    if running(wanted.name) is None:
-        fetch_jars(progress=progress)  # may take minutes, so not under the lock of the node
+    # A download may take minutes, so it comes before the lock of the node.
+    jars = fetch_jars(progress=progress) if running(wanted.name) is None else ()
     make_cache()
     with locked(lock_path(directory), timeout_s=_LOCK_TIMEOUT_S):
         state = reusable(directory, wanted, idle_s=idle_s, settings_given=settings is not None)
@@ -189,7 +189,7 @@ def start(
             take_down(directory)  # what an interrupted start may have left
             state = with_ports(directory, wanted)
         if len(state.nodes) < nodes or not all(node.is_alive() for node in state.nodes):
-            means = Means(find_java(), fetch_jars(progress=progress), timeout_s, progress)
+            means = Means(find_java(), jars or fetch_jars(progress=progress), timeout_s, progress)
             state = bring_up(directory, state, means)
         return _describe(ensure_watchdog(directory, state))
 
