@@ -95,6 +95,12 @@ def orphan():
     return _start_twice("orphan")
 
 
+def login_with(username, password):
+    from cassandra.auth import PlainTextAuthProvider
+
+    return PlainTextAuthProvider(username, password)
+
+
 @contextlib.contextmanager
 def session_of(node, **options):
     from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
@@ -106,7 +112,9 @@ def session_of(node, **options):
         request_timeout=15,
     )
     profiles = {EXEC_PROFILE_DEFAULT: profile}
-    hosts = list(node.hosts)
+    if node.password is not None:
+        options.setdefault("auth_provider", login_with(node.username, node.password.reveal()))
+    hosts = options.pop("hosts", list(node.hosts))
     with Cluster(hosts, port=node.port, protocol_version=5, execution_profiles=profiles, **options) as cluster:
         yield cluster.connect()
 
@@ -683,14 +691,13 @@ def test_lock_is_held_against_another_thread_and_freed(tmp_path):
 def test_settings_and_jvm_options_reach_the_node(monkeypatch):
     import psutil
     from cassandra import AuthenticationFailed
-    from cassandra.auth import PlainTextAuthProvider
     from cassandra.cluster import NoHostAvailable
 
     settings = {"authenticator": "PasswordAuthenticator", "role_manager": "CassandraRoleManager"}
     monkeypatch.setenv("FEASTRA_JVM_OPTIONS", "'-Dof.tests=two words'")
     node = local.start(name="login", settings=settings, heap_mb=HEAP_MB, progress=False)
     assert "-Dof.tests=two words" in psutil.Process(node.pids[0]).cmdline()
-    with session_of(node, auth_provider=PlainTextAuthProvider("cassandra", "cassandra")) as session:
+    with session_of(node, auth_provider=login_with("cassandra", "cassandra")) as session:
         assert session.execute("SELECT key FROM system.local").one()
     with pytest.raises(NoHostAvailable) as refused, session_of(node):
         pass
