@@ -37,6 +37,7 @@ from feastra_nb.connection.local.config import (
 )
 from feastra_nb.connection.local.files import locked, make_cache, size_bytes
 from feastra_nb.connection.local.java import find_java, java_major
+from feastra_nb.connection.local.login import login_at
 from feastra_nb.connection.local.nodes import node_mark
 from feastra_nb.connection.local.packages import LOCK_FILE
 from feastra_nb.connection.local.process import free_port, log_tail
@@ -719,6 +720,10 @@ def test_three_nodes_form_a_cluster_that_works_with_one_of_them_stopped():
         cluster.stop_node(2)
         session.execute("INSERT INTO kept.rows (key, value) VALUES (1, 'by two')")
         assert session.execute("SELECT value FROM kept.rows WHERE key = 1").one()[0] == "by two"
+    for host in cluster.hosts[:2]:  # each lets clients in
+        with session_of(cluster, hosts=[host]) as session:
+            assert session.execute("SELECT key FROM system.local").one()
+    assert login_at(cluster.hosts, cluster.port).password == cluster.password
     assert cluster.is_running()
     again = cluster.start_node(2, progress=False)
     assert again.pids[:2] == cluster.pids[:2]

@@ -43,23 +43,33 @@ def enter(
     Answer or None
         None as long as the node does not answer; without a version where it takes neither our login nor the default.
     """
+    from cassandra import DriverException
+    from cassandra.cluster import NoHostAvailable
+    from cassandra.protocol import ErrorMessage
+
     ours = (login.username, login.password.reveal())
     answer = ask(host, port, settings, ours)
-    refused = answer is not None and answer.version is None
-    if answer is None or (login.closed and not refused):
+    if answer is None or (login.closed and answer.version is not None):
         return answer
-    if refused:
-        if ask(host, port, settings, DEFAULT_LOGIN) in (None, answer):
-            return answer
-        with connected(host, port, settings, DEFAULT_LOGIN) as session:
-            session.execute(
-                f"CREATE ROLE IF NOT EXISTS {ours[0]} WITH SUPERUSER = true AND LOGIN = true AND PASSWORD = '{ours[1]}'"
-            )
-    with connected(host, port, settings, ours) as session:
-        close_default(session, nodes=nodes)
-        refuse_strangers(session, login)
+    if answer.version is None and ask(host, port, settings, DEFAULT_LOGIN) in (None, answer):
+        return answer
+    try:
+        if answer.version is None:
+            with connected(host, port, settings, DEFAULT_LOGIN) as session:
+                _make_ours(session, *ours)
+        with connected(host, port, settings, ours) as session:
+            close_default(session, nodes=nodes)
+            refuse_strangers(session, login, name=directory.name)
+    except (DriverException, ErrorMessage, NoHostAvailable):  # it is still starting: asked again until the time is over
+        return None
     mark_closed(directory, login)
     return ask(host, port, settings, ours)
+
+
+def _make_ours(session: Any, name: str, password: str) -> None:
+    session.execute(
+        f"CREATE ROLE IF NOT EXISTS {name} WITH SUPERUSER = true AND LOGIN = true AND PASSWORD = '{password}'"
+    )
 
 
 def close_default(session: Any, *, nodes: int) -> None:
@@ -76,7 +86,7 @@ def close_default(session: Any, *, nodes: int) -> None:
         )
 
 
-def refuse_strangers(session: Any, login: Login) -> None:
+def refuse_strangers(session: Any, login: Login, *, name: str) -> None:
     """Make sure that nobody else used the default login in the moment before it was closed.
 
     Raises
@@ -92,7 +102,7 @@ def refuse_strangers(session: Any, login: Login) -> None:
     if strangers:
         raise LocalNodeFailed(
             f"somebody else has logged in to the new local node, as {', '.join(map(repr, strangers))}",
-            hint="another user of this machine may have; delete its data with `feastra purge --name …`, and start again",
+            hint=f"another user of this machine may have; delete its data, `feastra purge --name {name}`, and start again",
         )
 
 
