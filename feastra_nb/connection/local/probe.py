@@ -55,7 +55,9 @@ def ask(host: str, port: int, settings: Mapping[str, Any], login: tuple[str, str
             peers = session.execute("SELECT peer FROM system.peers_v2").all()
             return Answer(str(version), len(peers))
     except NoHostAvailable as error:
-        refused = any(isinstance(each, AuthenticationFailed) for each in error.errors.values())
+        # Where a session fails only after the handshake, the driver gives a list of hosts without their errors.
+        causes = error.errors.values() if isinstance(error.errors, dict) else ()
+        refused = any(isinstance(each, AuthenticationFailed) for each in causes)
         return Answer(None, None) if refused else None
     except (OperationTimedOut, DriverException, OSError):
         return None
