@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PINS := binder/requirements.txt
 
-.PHONY: help env demo test fuzz check bench bench-quick lab pictures pins clean
+.PHONY: help env demo test fuzz check bench bench-quick lab pictures pins jars clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -47,6 +47,9 @@ pins: env ## pin what Binder installs to the versions in .venv/, where all tests
 	$(BIN)/python -m pip list --format=freeze --exclude-editable >$(PINS)
 	CUSTOM_COMPILE_COMMAND='make pins' $(BIN)/pip-compile --quiet --extra=notebooks --no-strip-extras --allow-unsafe \
 	  --annotation-style=line --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file=$(PINS)
+
+jars: env ## pin Cassandra's jars by SHA-256 (jars.lock): resolves and downloads all of them anew; read the difference
+	$(BIN)/python -m feastra_nb.connection.local.pinning
 
 clean: ## remove .venv/ and what tools left behind
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

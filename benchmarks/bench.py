@@ -171,6 +171,7 @@ class Bench(contextlib.ExitStack):
 
     def _connect(self) -> Any:
         from cassandra import ConsistencyLevel
+        from cassandra.auth import PlainTextAuthProvider
         from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
         from cassandra.policies import DCAwareRoundRobinPolicy, TokenAwarePolicy
 
@@ -179,9 +180,10 @@ class Bench(contextlib.ExitStack):
             load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy()),
             consistency_level=ConsistencyLevel.LOCAL_QUORUM,
         )
+        login = PlainTextAuthProvider(**self._login()) if self.node.password is not None else None
         cluster = Cluster(
             list(self.node.hosts), port=self.node.port, execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-            protocol_version=4, compression=False,
+            protocol_version=4, compression=False, auth_provider=login,
         )  # fmt: skip
         self.callback(cluster.shutdown)
         session = cluster.connect()
@@ -189,6 +191,12 @@ class Bench(contextlib.ExitStack):
             replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
             session.execute(f"CREATE KEYSPACE {self.keyspace}_{kind} WITH replication = {replication}", timeout=60)
         return session
+
+    def _login(self) -> dict[str, str]:
+        """Return what Feast's own store and the bare driver log in with; nothing where the node is of former times."""
+        if self.node.username is None or self.node.password is None:
+            return {}
+        return {"username": self.node.username, "password": self.node.password.reveal()}
 
     def _drop_keyspaces(self) -> None:
         if self._node_name is not None:
@@ -202,6 +210,7 @@ class Bench(contextlib.ExitStack):
 
     def _openers(self) -> dict[str, Callable[[], Peer]]:
         address = {"hosts": list(self.node.hosts), "port": self.node.port, "keyspace": f"{self.keyspace}_feast"}
+        address |= self._login()
         of_feast = partial(peers.feast_peer, folder=self.folder)
         return {
             peers.OURS: lambda: peers.OurPeer(self.node, self.folder, f"{self.keyspace}_ours"),

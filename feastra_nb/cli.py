@@ -124,6 +124,16 @@ def status(arguments: argparse.Namespace) -> int:  # noqa: ARG001  every handler
     return EXIT_OK
 
 
+def protect(arguments: argparse.Namespace) -> int:
+    """Give a local Cassandra of former times a password."""
+    from feastra_nb.connection import local
+
+    given = local.protect(arguments.name)
+    then = f"has a password from its next start on (feastra up --name {arguments.name})"
+    print(f"{arguments.name!r} {then if given else 'has a password already'}")
+    return EXIT_OK
+
+
 def fetch(arguments: argparse.Namespace) -> int:
     """Download all that is needed to work offline."""
     from feastra_nb.connection import local
@@ -265,6 +275,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "down": Command("stop a local Cassandra; its data is kept", down, _options_of_down),
     "status": Command("show what runs, and what it occupies", status, _no_options),
+    "protect": Command("give a local Cassandra that was made without a password one", protect, _name_option),
     "fetch": Command("download all that a local Cassandra needs, to work offline", fetch, _quiet_option),
     "demo": Command(
         "take a year of real flights through all of it, with times; a minute or two",

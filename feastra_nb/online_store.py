@@ -116,6 +116,8 @@ class FeastraOnlineStoreConfig(FeastConfigBaseModel):
         """Return the cluster settings that this configuration stands for, starting a local node where it asks for one."""
         hosts, port = self._contact_points()
         bundle, username, password = self._bundle()
+        if bundle is None and username is None:
+            username, password = _local_login(hosts, port)
         local_dc = self.load_balancing.local_dc if self.load_balancing else None
         routing = self.routing or RoutingConfig()
         return ClusterSettings(
@@ -166,6 +168,14 @@ class FeastraOnlineStoreConfig(FeastConfigBaseModel):
         if self.datacenters:
             return tuple(host for centre in self.datacenters for host in centre.hosts), port
         return tuple(self.hosts or ()), port
+
+
+def _local_login(hosts: tuple[str, ...], port: int) -> tuple[str | None, Secret | None]:
+    """Return the user and password of this user's own local node, where the hosts are that: nobody types them."""
+    from feastra_nb.connection.local import login_at
+
+    login = login_at(hosts, port)
+    return (login.username, login.password) if login is not None else (None, None)
 
 
 @dataclass(slots=True)

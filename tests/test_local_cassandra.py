@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -25,7 +26,7 @@ from feastra_nb import cli
 from feastra_nb.connection import local
 from feastra_nb.connection.astra.bundle import cached_path, keep
 from feastra_nb.connection.files import write_private
-from feastra_nb.connection.local import watchdog
+from feastra_nb.connection.local import pinning, watchdog
 from feastra_nb.connection.local.config import (
     DATA_CENTRE,
     cassandra_settings,
@@ -36,7 +37,9 @@ from feastra_nb.connection.local.config import (
 )
 from feastra_nb.connection.local.files import locked, make_cache, size_bytes
 from feastra_nb.connection.local.java import find_java, java_major
+from feastra_nb.connection.local.login import login_at
 from feastra_nb.connection.local.nodes import node_mark
+from feastra_nb.connection.local.packages import LOCK_FILE
 from feastra_nb.connection.local.process import free_port, log_tail
 from feastra_nb.connection.local.state import (
     ProcessId,
@@ -93,6 +96,12 @@ def orphan():
     return _start_twice("orphan")
 
 
+def login_with(username, password):
+    from cassandra.auth import PlainTextAuthProvider
+
+    return PlainTextAuthProvider(username, password)
+
+
 @contextlib.contextmanager
 def session_of(node, **options):
     from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
@@ -104,7 +113,9 @@ def session_of(node, **options):
         request_timeout=15,
     )
     profiles = {EXEC_PROFILE_DEFAULT: profile}
-    hosts = list(node.hosts)
+    if node.password is not None:
+        options.setdefault("auth_provider", login_with(node.username, node.password.reveal()))
+    hosts = options.pop("hosts", list(node.hosts))
     with Cluster(hosts, port=node.port, protocol_version=5, execution_profiles=profiles, **options) as cluster:
         yield cluster.connect()
 
@@ -447,6 +458,7 @@ class Repository(Handler):
 
     root: Path
     damaged: str
+    forged: bool  # the published checksum is that of the damaged file
     asked: list[str]
 
     def answer(self):
@@ -455,16 +467,18 @@ class Repository(Handler):
         checksum = path.endswith(".sha1")
         file = self.root / path.removesuffix(".sha1")
         content = file.read_bytes() if file.is_file() else b""
+        if self.damaged and file.name.startswith(self.damaged) and (self.forged or not checksum):
+            content = content[:-1] + b"?"
         if checksum:
             content = hashlib.sha1(content, usedforsecurity=False).hexdigest().encode()
-        is_damaged = self.damaged and file.name.startswith(self.damaged) and not checksum
-        self.reply(200 if content else 404, content[:-1] + b"?" if is_damaged else content)
+        self.reply(200 if content else 404, content)
 
 
 @pytest.fixture
 def repository(cache, tmp_path, monkeypatch):
     """A repository on this machine that the resolver is told of as the user would, and a cache with nothing in it."""
     handler = type("Handler", (Repository,), {"root": (cache / "jars").resolve(), "damaged": "", "asked": []})
+    handler.forged = False
     settings = tmp_path / "jgo.conf"
     monkeypatch.setenv("JGO_CONFIG_FILE", str(settings))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -495,6 +509,75 @@ def test_damaged_download_is_refused_and_the_next_fetch_goes_on_from_the_whole_o
     assert local.fetch() == jars
     assert repository.asked == []
     assert capsys.readouterr().err == ""
+
+
+def test_jar_that_its_repository_changed_together_with_its_checksum_is_refused(repository):
+    repository.damaged, repository.forged = "netty-buffer", True
+    with pytest.raises(LocalNodeFailed, match=r"netty-buffer-.*jar .* is not the one that feastra_nb pins") as failure:
+        local.start(name="changed", progress=False)
+    assert "feastra fetch" in failure.value.hint
+    assert not [path for path in local.cache_dir().rglob("netty-buffer*") if path.is_file()]
+    assert not processes_of("changed")
+
+
+def test_jar_that_was_changed_in_the_cache_is_fetched_again_before_a_start(cache, repository):
+    make_cache()
+    shutil.copytree((cache / "jars").resolve(), local.cache_dir() / "jars")
+    changed, *_ = local.fetch(progress=False)
+    pinned = changed.read_bytes()
+    status = changed.stat()
+    changed.write_bytes(pinned[:-1] + b"?")  # as long as before
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert local.fetch(progress=False)[0].read_bytes() == pinned
+    assert len(repository.asked) == 1
+
+
+POM = """<project><modelVersion>4.0.0</modelVersion>
+<groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version>{dependencies}</project>"""
+DEPENDENCIES = """<dependencies>
+<dependency><groupId>org.example</groupId><artifactId>needed</artifactId><version>1.0</version></dependency>
+<dependency><groupId>org.example</groupId><artifactId>tester</artifactId><version>1.0</version><scope>test</scope></dependency>
+</dependencies>"""
+
+
+@pytest.fixture
+def small_repository(repository, tmp_path):
+    """A repository whose Cassandra needs one jar to run, and another for its tests."""
+    repository.root = tmp_path / "small"
+    for group, artifact, version, dependencies in (
+        ("org.apache.cassandra", "cassandra-all", "5.0.8", DEPENDENCIES),
+        ("org.example", "needed", "1.0", ""),
+        ("org.example", "tester", "1.0", ""),
+    ):
+        folder = repository.root / group.replace(".", "/") / artifact / version
+        folder.mkdir(parents=True)
+        pom = POM.format(group=group, artifact=artifact, version=version, dependencies=dependencies)
+        (folder / f"{artifact}-{version}.pom").write_text(pom)
+        (folder / f"{artifact}-{version}.jar").write_text(artifact)
+    return repository
+
+
+@pytest.mark.usefixtures("small_repository")
+def test_command_pins_what_cassandra_needs_to_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(pinning, "LOCK_FILE", tmp_path / "jars.lock")
+    pinning.main()
+    _header, *lines = (tmp_path / "jars.lock").read_text("ascii").splitlines()
+    assert lines == [
+        f"{hashlib.sha256(b'cassandra-all').hexdigest()} 13 org.apache.cassandra:cassandra-all:5.0.8",
+        f"{hashlib.sha256(b'needed').hexdigest()} 6 org.example:needed:1.0",
+    ]
+
+
+def test_command_pins_nothing_that_arrives_damaged(small_repository, monkeypatch, tmp_path):
+    monkeypatch.setattr(pinning, "LOCK_FILE", tmp_path / "jars.lock")
+    small_repository.damaged = "needed-1.0.jar"
+    with pytest.raises(ValueError, match=r"needed-1.0.jar arrived damaged"):
+        pinning.main()
+    assert not (tmp_path / "jars.lock").exists()
+
+
+def test_lock_file_names_no_host():
+    assert not re.search(r"https?:|www\.|//", LOCK_FILE.read_text("ascii"))
 
 
 @pytest.mark.usefixtures("repository")
@@ -609,14 +692,13 @@ def test_lock_is_held_against_another_thread_and_freed(tmp_path):
 def test_settings_and_jvm_options_reach_the_node(monkeypatch):
     import psutil
     from cassandra import AuthenticationFailed
-    from cassandra.auth import PlainTextAuthProvider
     from cassandra.cluster import NoHostAvailable
 
     settings = {"authenticator": "PasswordAuthenticator", "role_manager": "CassandraRoleManager"}
     monkeypatch.setenv("FEASTRA_JVM_OPTIONS", "'-Dof.tests=two words'")
     node = local.start(name="login", settings=settings, heap_mb=HEAP_MB, progress=False)
     assert "-Dof.tests=two words" in psutil.Process(node.pids[0]).cmdline()
-    with session_of(node, auth_provider=PlainTextAuthProvider("cassandra", "cassandra")) as session:
+    with session_of(node, auth_provider=login_with("cassandra", "cassandra")) as session:
         assert session.execute("SELECT key FROM system.local").one()
     with pytest.raises(NoHostAvailable) as refused, session_of(node):
         pass
@@ -638,6 +720,10 @@ def test_three_nodes_form_a_cluster_that_works_with_one_of_them_stopped():
         cluster.stop_node(2)
         session.execute("INSERT INTO kept.rows (key, value) VALUES (1, 'by two')")
         assert session.execute("SELECT value FROM kept.rows WHERE key = 1").one()[0] == "by two"
+    for host in cluster.hosts[:2]:  # each lets clients in
+        with session_of(cluster, hosts=[host]) as session:
+            assert session.execute("SELECT key FROM system.local").one()
+    assert login_at(cluster.hosts, cluster.port).password == cluster.password
     assert cluster.is_running()
     again = cluster.start_node(2, progress=False)
     assert again.pids[:2] == cluster.pids[:2]

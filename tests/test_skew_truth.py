@@ -413,7 +413,10 @@ def test_feasts_own_cassandra_store_is_compared_and_nothing_is_written(tmp_path,
             f"CREATE KEYSPACE IF NOT EXISTS {keyspace} "
             "WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}"
         )
-        online = {"type": "cassandra", "hosts": list(node.hosts), "port": node.port, "keyspace": keyspace}
+        online = {
+            "type": "cassandra", "hosts": list(node.hosts), "port": node.port, "keyspace": keyspace,
+            "username": node.username, "password": node.password.reveal(),
+        }  # fmt: skip
         repo = build_repository(tmp_path / "repo", planes.groupby("tailnum").tail(1).head(50), online)
 
         def content():

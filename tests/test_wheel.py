@@ -27,7 +27,7 @@ def test_the_wheel_holds_every_module_and_no_more(wheel):
     here = {str(path.relative_to(ROOT)) for path in (ROOT / "feastra_nb").rglob("*.py")}
     held = {name for name in names if name.endswith(".py")}
     assert held == here
-    assert "feastra_nb/py.typed" in names
+    assert {"feastra_nb/py.typed", "feastra_nb/connection/local/jars.lock"} <= names
     assert {name.split("/")[0] for name in names} == {"feastra_nb", f"feastra_nb-{feastra_nb.__version__}.dist-info"}
 
 

@@ -15,23 +15,36 @@ from feastra_nb.connection.local.files import (
     size_bytes,
 )
 from feastra_nb.connection.local.java import find_java
+from feastra_nb.connection.local.login import login_at, login_of, make_login, read_login
 from feastra_nb.connection.local.nodes import Means, bring_up, ensure_watchdog, system_log, take_down
 from feastra_nb.connection.local.packages import fetch_jars, jars_dir
-from feastra_nb.connection.local.plan import DEFAULT_NAME, plan, refuse_windows, reusable, with_ports
+from feastra_nb.connection.local.plan import (
+    DEFAULT_NAME,
+    plan,
+    refuse_windows,
+    reusable,
+    tell_if_open,
+    with_login,
+    with_ports,
+)
 from feastra_nb.connection.local.process import terminate
-from feastra_nb.connection.local.state import State, lock_path, node_directory, read_state
+from feastra_nb.connection.local.state import State, lock_path, node_directory, node_dirs, node_names, read_state
 from feastra_nb.errors import ConfigurationError, LocalNodeFailed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from feastra_nb.connection.secrets import Secret
+
 __all__ = [
     "LocalCassandra",
     "cache_dir",
     "disk_use_bytes",
     "fetch",
+    "login_at",
     "names",
+    "protect",
     "purge",
     "running",
     "start",
@@ -61,6 +74,9 @@ class LocalCassandra:
         The most heap that each node takes, in MB.
     version
         Cassandra's release.
+    username, password
+        What its clients log in with, a superuser; the password shows as ``***``, and ``password.reveal()`` is it. None
+        where a node of former times has none, or the settings it was started with decide. `connect` finds them itself.
     """
 
     name: str
@@ -71,6 +87,8 @@ class LocalCassandra:
     log_paths: tuple[Path, ...]
     heap_mb: int
     version: str
+    username: str | None = None
+    password: Secret | None = None
 
     def __repr__(self) -> str:
         where = ", ".join(f"{host}:{self.port}" for host in self.hosts)
@@ -180,17 +198,19 @@ def start(
     """
     wanted = plan(name, nodes, heap_mb, idle_s, settings)
     directory = node_directory(wanted.name)
-    if running(wanted.name) is None:
-        fetch_jars(progress=progress)  # may take minutes, so not under the lock of the node
+    # A download may take minutes, so it comes before the lock of the node.
+    jars = fetch_jars(progress=progress) if running(wanted.name) is None else ()
     make_cache()
     with locked(lock_path(directory), timeout_s=_LOCK_TIMEOUT_S):
         state = reusable(directory, wanted, idle_s=idle_s, settings_given=settings is not None)
         if state is None:
             take_down(directory)  # what an interrupted start may have left
             state = with_ports(directory, wanted)
+            with_login(directory, wanted)
         if len(state.nodes) < nodes or not all(node.is_alive() for node in state.nodes):
-            means = Means(find_java(), fetch_jars(progress=progress), timeout_s, progress)
+            means = Means(find_java(), jars or fetch_jars(progress=progress), timeout_s, progress)
             state = bring_up(directory, state, means)
+        tell_if_open(directory, state)
         return _describe(ensure_watchdog(directory, state))
 
 
@@ -209,6 +229,35 @@ def stop(name: str = DEFAULT_NAME) -> bool:
         return take_down(directory)
 
 
+def protect(name: str = DEFAULT_NAME) -> bool:
+    """Give a node that was made before nodes had passwords one, from its next start on; stops it if it runs.
+
+    Returns
+    -------
+    bool
+        False where it has one already.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no such node, or it is one of several: those cannot be changed over.
+    """
+    directory = node_directory(name)
+    if not node_dirs(directory):
+        raise ConfigurationError(f"there is no local node {name!r}", hint=f"there are: {', '.join(names()) or 'none'}")
+    with locked(lock_path(directory), timeout_s=_LOCK_TIMEOUT_S):
+        if read_login(directory) is not None:
+            return False
+        if len(node_dirs(directory)) > 1:
+            raise ConfigurationError(
+                f"{name!r} has several nodes, which cannot be given a password later",
+                hint=f"delete its data with `feastra purge --name {name}`; the next start makes it with one",
+            )
+        take_down(directory)
+        make_login(directory)
+        return True
+
+
 def fetch(*, progress: bool = True) -> tuple[Path, ...]:
     """Download all that a local Cassandra needs and return its jars; afterwards no network is needed.
 
@@ -223,7 +272,7 @@ def fetch(*, progress: bool = True) -> tuple[Path, ...]:
 
 def names() -> tuple[str, ...]:
     """Return the names that have data on this machine, running or not."""
-    return tuple(sorted(path.name for path in nodes_dir().glob("*") if path.is_dir()))
+    return node_names()
 
 
 def purge(name: str | None = None) -> int:
@@ -259,6 +308,7 @@ def disk_use_bytes() -> dict[str, int]:
 
 def _describe(state: State) -> LocalCassandra:
     directory = node_directory(state.name)
+    login = login_of(directory, state)
     return LocalCassandra(
         name=state.name,
         hosts=state.hosts,
@@ -268,4 +318,6 @@ def _describe(state: State) -> LocalCassandra:
         log_paths=tuple(system_log(directory, index) for index in range(len(state.hosts))),
         heap_mb=state.heap_mb,
         version=state.version,
+        username=login.username if login is not None else None,
+        password=login.password if login is not None else None,
     )

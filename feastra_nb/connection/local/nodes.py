@@ -11,10 +11,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from feastra_nb.connection.files import make_private, write_private
-from feastra_nb.connection.local.config import NODE_PROPERTY, cassandra_settings, jvm_arguments, logback_xml
+from feastra_nb.connection.local import roles
+from feastra_nb.connection.local.config import (
+    NODE_PROPERTY,
+    cassandra_settings,
+    guarded_settings,
+    jvm_arguments,
+    logback_xml,
+)
+from feastra_nb.connection.local.internode import encryption_options, make_keystore
+from feastra_nb.connection.local.login import login_of, login_path
 from feastra_nb.connection.local.probe import ask
-from feastra_nb.connection.local.process import launch, log_size, log_tail, terminate
-from feastra_nb.connection.local.state import State, find_processes, forget_state, read_state, write_state
+from feastra_nb.connection.local.process import launch, log_size, log_tail, owns_port, terminate
+from feastra_nb.connection.local.state import State, find_processes, forget_state, node_dirs, read_state, write_state
 from feastra_nb.errors import LocalNodeFailed
 
 if TYPE_CHECKING:
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from feastra_nb.connection.local.java import Java
+    from feastra_nb.connection.local.probe import Answer
     from feastra_nb.connection.local.state import ProcessId
 
 _POLL_S = 0.2
@@ -61,6 +71,8 @@ def bring_up(directory: Path, state: State, means: Means, *, only: int | None = 
     The caller holds the directory's lock. On any failure, Ctrl-C too, what was started here is ended again.
     """
     before = {node.pid for node in state.nodes if node.is_alive()}
+    if (login := login_of(directory, state)) is not None:
+        make_keystore(directory, login, means.java)
     try:
         for index in range(len(state.hosts)):
             if only in (None, index) and not _is_alive(state, index):
@@ -102,9 +114,8 @@ def ensure_watchdog(directory: Path, state: State) -> State:
 
 
 def _processes(directory: Path, state: State | None) -> tuple[ProcessId, ...]:
-    indexes = {int(each.name.removeprefix("node-")) - 1 for each in directory.glob("node-*")}
     known = state.nodes if state is not None else ()
-    found = find_processes(node_mark(directory, index) for index in indexes)
+    found = find_processes(f"{NODE_PROPERTY}{home}" for home in node_dirs(directory))
     return (*found, *(node for node in known if node.is_alive() and node.pid not in {each.pid for each in found}))
 
 
@@ -125,7 +136,7 @@ def _start_node(directory: Path, state: State, index: int, means: Means) -> Stat
     text = f"Starting Cassandra {state.version}{_of_several(state, index)}"
     refusals: list[float] = []
     with _waiting(text, shown=means.progress) as tick:
-        while (version := _version(state, index, refusals)) is None:
+        while (version := _version(directory, state, index, refusals)) is None:
             if not process.is_alive():
                 raise _failed(directory, state, index, since, "ended while it started")
             if time.monotonic() - began > means.timeout_s:
@@ -135,13 +146,35 @@ def _start_node(directory: Path, state: State, index: int, means: Means) -> Stat
     return replace(state, version=version)
 
 
-def _version(state: State, index: int, refusals: list[float]) -> str | None:
-    """Return the release that a node answers with; of one that goes on refusing the default login, the expected one."""
-    answer = ask(state.hosts[index], state.port, json.loads(state.settings))
+def _version(directory: Path, state: State, index: int, refusals: list[float]) -> str | None:
+    """Return the release that a node answers with, None as long as there is no answer.
+
+    Of a node whose login is the user's affair, and not Cassandra's default, the expected release.
+    """
+    if not owns_port(state.nodes[index], state.hosts[index], state.port):
+        return None
+    answer = _ask(directory, state, index)
     if answer is None or answer.version is not None:
         return answer.version if answer is not None else None
     refusals.append(time.monotonic())
-    return state.version if refusals[-1] - refusals[0] > _LOGIN_GRACE_S else None
+    if refusals[-1] - refusals[0] <= _LOGIN_GRACE_S:
+        return None
+    if login_of(directory, state) is not None:
+        raise LocalNodeFailed(
+            f"the local node {state.name!r} does not take the password in {login_path(directory)}",
+            hint=f"restore that file, or delete the node's data: `feastra purge --name {state.name}`",
+        )
+    return state.version
+
+
+def _ask(directory: Path, state: State, index: int) -> Answer | None:
+    """Return a node's answer; the first one of a cluster is made to know our login first."""
+    host, settings, login = state.hosts[index], json.loads(state.settings), login_of(directory, state)
+    if login is None:
+        return ask(host, state.port, settings)
+    if index == 0:
+        return roles.enter(directory, host, state.port, settings, login, nodes=len(state.hosts))
+    return ask(host, state.port, settings, (login.username, login.password.reveal()))
 
 
 def _is_alive(state: State, index: int) -> bool:
@@ -158,6 +191,12 @@ def _furnish(directory: Path, state: State, index: int) -> Path:
     shutil.rmtree(home / "tmp", ignore_errors=True)  # unpacked native libraries of a node that was killed
     make_private(home / "tmp")
     make_private(home / "triggers")  # empty; without it Cassandra warns
+    login = login_of(directory, state)
+    guard = (
+        {}
+        if login is None
+        else guarded_settings() | {"server_encryption_options": encryption_options(directory, login)}
+    )
     content = cassandra_settings(
         home,
         name=state.name,
@@ -166,7 +205,7 @@ def _furnish(directory: Path, state: State, index: int) -> Path:
         port=state.port,
         storage_port=state.storage_port,
         heap_mb=state.heap_mb,
-        settings=json.loads(state.settings),
+        settings=guard | json.loads(state.settings),
     )
     write_private(home / "cassandra.yaml", json.dumps(content, indent=1))  # JSON is yaml, and needs no quoting rules
     write_private(home / "logback.xml", logback_xml(system_log(directory, index)))
@@ -177,15 +216,15 @@ def _wait_until_met(directory: Path, state: State, means: Means) -> None:
     """Wait until every node knows all the others: a client that asks any of them then finds the whole cluster."""
     began = time.monotonic()
     missing = [host for index, host in enumerate(state.hosts) if len(state.hosts) > 1 and _is_alive(state, index)]
-    while missing := [host for host in missing if not _knows_all(state, host)]:
+    while missing := [host for host in missing if not _knows_all(directory, state, host)]:
         if time.monotonic() - began > means.timeout_s:
             index = state.hosts.index(missing[0])
             raise _failed(directory, state, index, 0, f"does not see the others after {means.timeout_s:.0f} s")
         time.sleep(_POLL_S)
 
 
-def _knows_all(state: State, host: str) -> bool:
-    answer = ask(host, state.port, json.loads(state.settings))
+def _knows_all(directory: Path, state: State, host: str) -> bool:
+    answer = _ask(directory, state, state.hosts.index(host))
     return answer is not None and answer.peers in (None, len(state.hosts) - 1)
 
 

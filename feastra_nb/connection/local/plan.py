@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from feastra_nb.connection.files import make_private, write_private
 from feastra_nb.connection.local.config import choose_heap_mb, memory_mb, number_from_environment
+from feastra_nb.connection.local.login import decides_itself, make_login, read_login
 from feastra_nb.connection.local.packages import CASSANDRA_VERSION
 from feastra_nb.connection.local.process import free_port
-from feastra_nb.connection.local.state import State, read_state, touch_state, write_state
+from feastra_nb.connection.local.state import State, node_dirs, read_state, touch_state, write_state
 from feastra_nb.errors import ConfigurationError, LocalNodeFailed
+from feastra_nb.notices import warn_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_NAME = "default"
 DEFAULT_IDLE_S = 1_800.0  # half an hour after the last client
 _NODES_MAX = 9
+_TOLD = "told_open"  # in layout.json: its user knows that it has no password
 _ELSEWHERE = "connect to a cluster elsewhere with Hosts([...]) or Astra(...)"
 
 
@@ -101,17 +104,52 @@ def with_ports(directory: Path, wanted: State) -> State:
     ConfigurationError
         The data was made by another number of nodes.
     """
-    path = make_private(directory) / "layout.json"
-    try:
-        layout: dict[str, int] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        layout = {"nodes": len(wanted.hosts)}
-    if layout.get("nodes") != len(wanted.hosts):
+    path = layout_path(make_private(directory))
+    layout = read_layout(directory)
+    nodes = layout.get("nodes", len(wanted.hosts))
+    if nodes != len(wanted.hosts):
         raise ConfigurationError(
-            f"the data of {wanted.name!r} belongs to {layout.get('nodes')} node(s), not {len(wanted.hosts)}",
+            f"the data of {wanted.name!r} belongs to {nodes} node(s), not {len(wanted.hosts)}",
             hint=f"start as many as before, take another name, or delete it: `feastra purge --name {wanted.name}`",
         )
     port = free_port(wanted.hosts, wanted=layout.get("port"))
     storage_port = free_port(wanted.hosts, wanted=layout.get("storage_port"), taken=(port,))
-    write_private(path, json.dumps({"nodes": len(wanted.hosts), "port": port, "storage_port": storage_port}))
+    layout |= {"nodes": len(wanted.hosts), "port": port, "storage_port": storage_port}
+    write_private(path, json.dumps(layout))
     return replace(wanted, port=port, storage_port=storage_port)
+
+
+def layout_path(directory: Path) -> Path:
+    """Return the file that says how many nodes a directory's data belongs to, and at which ports they were."""
+    return directory / "layout.json"
+
+
+def read_layout(directory: Path) -> dict[str, int]:
+    """Return the content of that file; where it cannot be read, what the data shows."""
+    try:
+        layout = json.loads(layout_path(directory).read_text("utf-8"))
+        return {name: int(layout[name]) for name in ("nodes", "port", "storage_port", _TOLD) if name in layout}
+    except (OSError, ValueError, TypeError):  # none yet, or cut short by a full disk
+        nodes = len(node_dirs(directory))
+        return {"nodes": nodes} if nodes else {}
+
+
+def with_login(directory: Path, wanted: State) -> None:
+    """Make a login for a directory without data."""
+    is_new = not any((home / "data").exists() for home in node_dirs(directory))
+    if is_new and not decides_itself(json.loads(wanted.settings)) and read_login(directory) is None:
+        make_login(directory)
+
+
+def tell_if_open(directory: Path, state: State) -> None:
+    """Warn, once for each directory, of a node that was made before nodes had passwords."""
+    layout = read_layout(directory)
+    if decides_itself(json.loads(state.settings)) or read_login(directory) is not None or layout.get(_TOLD):
+        return
+    write_private(layout_path(directory), json.dumps({**layout, _TOLD: 1}))
+    what = "stop it and give it one" if len(state.hosts) == 1 else "delete its data, and the next start makes one with"
+    command = "protect" if len(state.hosts) == 1 else "purge"
+    warn_user(
+        f"the local node {state.name!r} has no password: every user of this machine can read and change its data; "
+        f"{what}: `feastra {command} --name {state.name}`"
+    )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from feastra_nb.connection.local.login import wants_certificate
 from feastra_nb.connection.local.process import is_listening
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 _PROTOCOL_VERSION = 5  # explicit: the driver's own negotiation logs a warning for every version it tries
 _TIMEOUT_S = 5.0
-_DEFAULT_LOGIN = ("cassandra", "cassandra")  # of a node whose `authenticator` was set and not yet changed
+DEFAULT_LOGIN = ("cassandra", "cassandra")  # Cassandra's own, which it makes a moment after its port opens
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Answer:
     peers: int | None
 
 
-def ask(host: str, port: int, settings: Mapping[str, Any]) -> Answer | None:
+def ask(host: str, port: int, settings: Mapping[str, Any], login: tuple[str, str] | None = None) -> Answer | None:
     """Return a node's answer to a query; None as long as there is none.
 
     Parameters
@@ -38,28 +39,33 @@ def ask(host: str, port: int, settings: Mapping[str, Any]) -> Answer | None:
         Where it listens for CQL.
     settings
         The additions to its cassandra.yaml, which say whether it wants TLS or a login.
+    login
+        User and password. Default: Cassandra's own, where the settings ask for a login.
     """
     if not is_listening(host, port):
         return None
-    if _wants_certificate(settings):
+    if wants_certificate(settings):
         return Answer(None, None)
     from cassandra import AuthenticationFailed, DriverException, OperationTimedOut
     from cassandra.cluster import NoHostAvailable
 
     try:
-        with _quiet_driver(), _session(host, port, settings) as session:
+        with connected(host, port, settings, login or _default_login(settings)) as session:
             version = session.execute("SELECT release_version FROM system.local").one().release_version
             peers = session.execute("SELECT peer FROM system.peers_v2").all()
             return Answer(str(version), len(peers))
     except NoHostAvailable as error:
-        refused = any(isinstance(each, AuthenticationFailed) for each in error.errors.values())
+        # Where a session fails only after the handshake, the driver gives a list of hosts without their errors.
+        causes = error.errors.values() if isinstance(error.errors, dict) else ()
+        refused = any(isinstance(each, AuthenticationFailed) for each in causes)
         return Answer(None, None) if refused else None
     except (OperationTimedOut, DriverException, OSError):
         return None
 
 
 @contextmanager
-def _session(host: str, port: int, settings: Mapping[str, Any]) -> Iterator[Any]:
+def connected(host: str, port: int, settings: Mapping[str, Any], login: tuple[str, str] | None) -> Iterator[Any]:
+    """Connect to one node, as `ask` does, and yield the driver's session."""
     from cassandra import ConsistencyLevel
     from cassandra.auth import PlainTextAuthProvider
     from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
@@ -70,37 +76,35 @@ def _session(host: str, port: int, settings: Mapping[str, Any]) -> Iterator[Any]
         consistency_level=ConsistencyLevel.LOCAL_ONE,
         request_timeout=_TIMEOUT_S,
     )
-    with Cluster(
-        [host],
-        port=port,
-        protocol_version=_PROTOCOL_VERSION,
-        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-        auth_provider=PlainTextAuthProvider(*_DEFAULT_LOGIN) if _wants_login(settings) else None,
-        ssl_context=_trusting_context() if _wants_tls(settings) else None,
-        connect_timeout=_TIMEOUT_S,
-        control_connection_timeout=_TIMEOUT_S,
-        schema_metadata_enabled=False,
-        token_metadata_enabled=False,
-        monitor_reporting_enabled=False,
-        executor_threads=1,
-    ) as cluster:
+    with (
+        _quiet_driver(),
+        Cluster(
+            [host],
+            port=port,
+            protocol_version=_PROTOCOL_VERSION,
+            execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+            auth_provider=PlainTextAuthProvider(*login) if login else None,
+            ssl_context=_trusting_context() if _wants_tls(settings) else None,
+            connect_timeout=_TIMEOUT_S,
+            control_connection_timeout=_TIMEOUT_S,
+            schema_metadata_enabled=False,
+            token_metadata_enabled=False,
+            monitor_reporting_enabled=False,
+            executor_threads=1,
+        ) as cluster,
+    ):
         yield cluster.connect()
 
 
-def _wants_login(settings: Mapping[str, Any]) -> bool:
+def _default_login(settings: Mapping[str, Any]) -> tuple[str, str] | None:
     authenticator = settings.get("authenticator", "AllowAllAuthenticator")
     name = authenticator.get("class_name", "") if isinstance(authenticator, dict) else str(authenticator)
-    return not name.endswith("AllowAllAuthenticator")
+    return None if name.endswith("AllowAllAuthenticator") else DEFAULT_LOGIN
 
 
 def _wants_tls(settings: Mapping[str, Any]) -> bool:
     options = settings.get("client_encryption_options") or {}
     return bool(options.get("enabled")) and not options.get("optional")
-
-
-def _wants_certificate(settings: Mapping[str, Any]) -> bool:
-    options = settings.get("client_encryption_options") or {}
-    return bool(options.get("enabled")) and str(options.get("require_client_auth", False)).lower() != "false"
 
 
 def _trusting_context() -> ssl.SSLContext:

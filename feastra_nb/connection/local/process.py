@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -66,6 +66,31 @@ def is_listening(host: str, port: int) -> bool:
     with suppress(OSError), socket.create_connection((host, port), timeout=1.0):
         return True
     return False
+
+
+def owns_port(process: ProcessId, host: str, port: int) -> bool:
+    """Return whether a process lives and listens at an address, rather than something that took its place."""
+    if not process.is_alive():
+        return False
+    with suppress(psutil.Error):
+        return any(
+            each.status == psutil.CONN_LISTEN and tuple(each.laddr) == (host, port) for each in tcp_sockets(process.pid)
+        )
+    return False
+
+
+def tcp_sockets(pid: int) -> list[Any]:
+    """Return the TCP sockets of a process.
+
+    Raises
+    ------
+    psutil.Error
+        It has ended.
+    """
+    process = psutil.Process(pid)
+    # psutil before 6 calls it `connections`
+    sockets = getattr(process, "net_connections", None) or process.connections
+    return list(sockets(kind="tcp"))
 
 
 def launch(command: Sequence[str], *, mark: str, directory: Path, log: Path) -> ProcessId:

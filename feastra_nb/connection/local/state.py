@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_NODE_DIR = re.compile(r"node-[1-9][0-9]*")
 _CREATED_TOLERANCE_S = 1.0  # a process's create time is read in clock ticks
 
 
@@ -94,6 +95,16 @@ def node_directory(name: str) -> Path:
     return nodes_dir() / name
 
 
+def node_names() -> tuple[str, ...]:
+    """Return the names that have a directory; what else lies beside them, such as a copy ``default.bak``, is not ours."""
+    return tuple(sorted(each.name for each in nodes_dir().glob("*") if _NAME.fullmatch(each.name) and each.is_dir()))
+
+
+def node_dirs(directory: Path) -> tuple[Path, ...]:
+    """Return the directories of the nodes that were ever started in a cluster's directory, and nothing else in it."""
+    return tuple(each for each in sorted(directory.glob("node-*")) if _NODE_DIR.fullmatch(each.name) and each.is_dir())
+
+
 def state_path(directory: Path) -> Path:
     """Return where the state file of a directory is."""
     return directory / "state.json"
@@ -110,11 +121,11 @@ def write_state(directory: Path, state: State) -> None:
 
 
 def read_state(directory: Path) -> State | None:
-    """Return what the state file says; None where there is none that can be read."""
+    """Return what the state file says; None where there is none that can be read, or only one copied from elsewhere."""
     try:
         content: dict[str, Any] = json.loads(state_path(directory).read_text("utf-8"))
         watchdog = content.pop("watchdog")
-        return State(
+        state = State(
             **{
                 **content,
                 "hosts": tuple(content["hosts"]),
@@ -122,8 +133,9 @@ def read_state(directory: Path) -> State | None:
                 "watchdog": ProcessId(**watchdog) if watchdog else None,
             }
         )
-    except (OSError, ValueError, TypeError, KeyError):  # none yet, or of another version
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):  # none yet, cut short, or of another version
         return None
+    return state if state.name == directory.name else None
 
 
 def forget_state(directory: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from feastra_nb.connection.local.files import locked
-from feastra_nb.connection.local.process import terminate
+from feastra_nb.connection.local.process import tcp_sockets, terminate
 from feastra_nb.connection.local.state import State, forget_state, lock_path, read_state, state_path
 from feastra_nb.errors import LocalNodeFailed
 
@@ -49,10 +49,7 @@ def clients(state: State) -> int:
 
 def _connections(pid: int, port: int) -> int:
     try:
-        process = psutil.Process(pid)
-        # psutil before 6 calls it `connections`
-        connections = getattr(process, "net_connections", None) or process.connections
-        return sum(_is_established(each, port) for each in connections(kind="tcp"))
+        return sum(_is_established(each, port) for each in tcp_sockets(pid))
     except psutil.Error:  # it is ending
         return 0
 
