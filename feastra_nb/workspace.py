@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from feastra_nb.connection.astra.access import KEYSPACE_VARIABLE
 from feastra_nb.connection.choice import choose_target, local_names
+from feastra_nb.connection.forks import renew_in_child
 from feastra_nb.connection.targets import DEFAULT_CONSISTENCY, Astra, Local, short
 from feastra_nb.errors import ConfigurationError, ReadOnly, UnknownName, WorkspaceClosed, close_names
 
@@ -163,11 +164,18 @@ class Workspace:
         self.read_only = read_only
         self.project: str = feature_store.project
         self.keyspace: str | None = getattr(feature_store.config.online_store, "keyspace", None)
+        renew_in_child(self)
         if self._is_ours:
             # Connect now, so that a wrong address or password shows here and not at the first read.
             opened = self.store.open(feature_store.config)
             if not read_only:
                 opened.catalog.create()
+
+    def after_fork(self) -> None:
+        """Let a forked child use the registry, whatever another thread did with it at that moment."""
+        from feastra_nb.adapter.forks import renew_registry_lock
+
+        renew_registry_lock(self._feast)
 
     # --- writing ---
 

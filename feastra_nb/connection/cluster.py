@@ -1,24 +1,16 @@
-"""Driver sessions: the one module that builds clusters; everything else asks it for a `Database`.
-
-Sessions are shared process-wide by their settings (Spark builds an online store for every Arrow batch, a notebook opens
-several workspaces), counted, and closed with the last one that closes.
-"""
+"""Driver sessions: the one module that builds clusters; everything else asks it for a `Database`."""
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import logging
-import os
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.connection.driver import map_driver_errors, quiet_driver_log
-from feastra_nb.errors import (
-    ConfigurationError,
-    KeyspaceNotFound,
-)
+from feastra_nb.connection.pool import SessionPool
+from feastra_nb.errors import ConfigurationError
 from feastra_nb.notices import warn_user
 
 if TYPE_CHECKING:
@@ -135,51 +127,6 @@ def consistency_value(name: str) -> int:
 # --- sessions -------------------------------------------------------------------------------------------------------
 
 
-class SessionPool:
-    """Sessions of this process by their settings, each with the number of its users."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._open: dict[tuple[int, ClusterSettings], tuple[Session, int]] = {}
-
-    def acquire(self, settings: ClusterSettings) -> Session:
-        """Return the session of these settings, opening it for the first user; pair with `release`."""
-        # A session must not cross a fork, hence the process id.
-        key = (os.getpid(), settings)
-        with self._lock:
-            session, users = self._open.get(key, (None, 0))
-            if session is None or session.is_shutdown:
-                session, users = open_session(settings), 0
-            self._open[key] = (session, users + 1)
-            return session
-
-    def release(self, settings: ClusterSettings) -> None:
-        """Give a session back; the last user's return closes it."""
-        key = (os.getpid(), settings)
-        with self._lock:
-            session, users = self._open.get(key, (None, 0))
-            if session is None:
-                return
-            if users > 1:
-                self._open[key] = (session, users - 1)
-                return
-            del self._open[key]
-        session.cluster.shutdown()
-
-    def close_all(self) -> None:
-        """Close every session of this process."""
-        with self._lock:
-            mine = [key for key in self._open if key[0] == os.getpid()]
-            sessions = [self._open.pop(key)[0] for key in mine]
-        for session in sessions:
-            with contextlib.suppress(Exception):
-                session.cluster.shutdown()
-
-
-pool = SessionPool()
-atexit.register(pool.close_all)
-
-
 def open_session(settings: ClusterSettings) -> Session:
     """Connect and return a new session.
 
@@ -291,53 +238,5 @@ def _ssl_context(tls: TlsSettings | ssl.SSLContext | None) -> ssl.SSLContext | N
     return context
 
 
-# --- keyspaces -------------------------------------------------------------------------------------------------------
-
-
-def ensure_keyspace(
-    session: Session, keyspace: str, *, create: bool, replication: int | Mapping[str, int] | None = None
-) -> None:
-    """Make sure that a keyspace is there.
-
-    Parameters
-    ----------
-    create
-        Whether to make it where it is missing.
-    replication
-        Replicas: a number for the local data centre, or a number per data centre; None for 3, or as many nodes as there are.
-
-    Raises
-    ------
-    KeyspaceNotFound
-        It is not there and is not to be made.
-    """
-    with map_driver_errors(f"looking for keyspace {keyspace}"):
-        found = session.execute(
-            "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s", (keyspace,)
-        )
-        if found.one() is not None:
-            return
-        if not create:
-            names = sorted(row[0] for row in session.execute("SELECT keyspace_name FROM system_schema.keyspaces"))
-            mine = [name for name in names if not name.startswith("system")]
-            raise KeyspaceNotFound(
-                f"the cluster has no keyspace {keyspace!r} (it has: {', '.join(mine) or 'none'})",
-                hint="make it, or pass create_keyspace=True; on Astra DB keyspaces are made in the portal",
-            )
-        session.execute(
-            f"CREATE KEYSPACE IF NOT EXISTS {quoted(keyspace)} WITH replication = {_replication(session, replication)}",
-            timeout=60.0,
-        )
-
-
-def _replication(session: Session, replication: int | Mapping[str, int] | None) -> dict[str, object]:
-    centres: dict[str, int] = {}
-    for host in session.cluster.metadata.all_hosts():
-        centres[host.datacenter] = centres.get(host.datacenter, 0) + 1
-    if replication is None:
-        replicas = {name: min(3, nodes) for name, nodes in centres.items()}
-    elif isinstance(replication, int):
-        replicas = dict.fromkeys(centres, replication)
-    else:
-        replicas = dict(replication)
-    return {"class": "NetworkTopologyStrategy", **replicas}
+pool = SessionPool(open_session)
+atexit.register(pool.close_all)
