@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from feastra_nb.connection.astra.access import KEYSPACE_VARIABLE
 from feastra_nb.connection.choice import choose_target, local_names
 from feastra_nb.connection.forks import renew_in_child
-from feastra_nb.connection.targets import DEFAULT_CONSISTENCY, Astra, Local, short
+from feastra_nb.connection.targets import DEFAULT_CONSISTENCY, Astra, Local, check_target, short
 from feastra_nb.errors import ConfigurationError, ReadOnly, UnknownName, WorkspaceClosed, close_names
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def connect(
     if target is None:
         target, named = choose_target()
         keyspace = keyspace or named
+    check_target(target)
     project, keyspace = _names(target, project, keyspace, folder)
     prepare_directory(folder)
     config = repo_config(

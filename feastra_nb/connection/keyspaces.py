@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from feastra_nb.connection.cluster import quoted
+from feastra_nb.connection.cluster import SCHEMA_TIMEOUT_S, await_agreement, quoted
 from feastra_nb.connection.driver import map_driver_errors
 from feastra_nb.errors import KeyspaceNotFound
 
@@ -36,6 +36,7 @@ def ensure_keyspace(
             "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s", (keyspace,)
         )
         if found.one() is not None:
+            await_agreement(session)  # another process may have made it just now, or a table in it
             return
         if not create:
             names = sorted(row[0] for row in session.execute("SELECT keyspace_name FROM system_schema.keyspaces"))
@@ -46,7 +47,7 @@ def ensure_keyspace(
             )
         session.execute(
             f"CREATE KEYSPACE IF NOT EXISTS {quoted(keyspace)} WITH replication = {_replication(session, replication)}",
-            timeout=60.0,
+            timeout=SCHEMA_TIMEOUT_S,
         )
 
 
