@@ -25,7 +25,7 @@ from feastra_nb.notices import warn_user
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from cassandra.cluster import Cluster, Session
     from cassandra.query import PreparedStatement
@@ -131,12 +131,12 @@ class Database:
             options["timeout"] = min(SHORT_OF_REPLICAS_TIMEOUT_S, self.settings.request_timeout_s)
         return self.session.execute_async(statement, execution_profile=profile, **options)
 
-    def shortage(self, profile: str = WRITE) -> Shortage | None:
-        """Return what the consistency level of ``READ`` or ``WRITE`` may lack, as far as the driver sees the nodes."""
+    def shortage(self, profile: str = WRITE, gone: Collection[str] = ()) -> Shortage | None:
+        """Return what the consistency level of ``READ`` or ``WRITE`` may lack, with these nodes gone beside those that are down."""
         reads = profile == READ
         level = self.settings.read_consistency if reads else self.settings.write_consistency
         local_dc = self.settings.read_dc if reads else self.settings.write_dc
-        return shortage(self.session.cluster.metadata, self.keyspace, level, local_dc)
+        return shortage(self.session.cluster.metadata, self.keyspace, level, local_dc, gone)
 
     def down(self) -> tuple[str, ...]:
         """Return the addresses of the nodes that the driver holds for down."""

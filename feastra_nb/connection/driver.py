@@ -126,6 +126,9 @@ def _no_host(exc: Any, what: str, db: Database | None) -> FeastraError:
         )
     errors = getattr(exc, "errors", None)  # of each host; only their addresses where none could be asked
     reasons = "; ".join(f"{host}: {cause}" for host, cause in errors.items()) if isinstance(errors, dict) else ""
+    short = db.shortage(gone={address for address, _port in _failed(errors)}) if db is not None else None
+    if short is not None and short.alive:
+        return _too_few(short, what, _addresses(exc, db))
     note = local_note(_addresses(exc, db))
     hint = "check host and port, that the node is up, and TLS settings; fnb.connect(fnb.Local()) needs no server"
     return ConnectionFailed(
@@ -168,8 +171,14 @@ def _timed_out(exc: BaseException, what: str, db: Database | None) -> FeastraErr
 
 def _addresses(exc: BaseException, db: Database | None) -> list[tuple[str, int]]:
     """Return hosts and ports that an error speaks of, and those that the session was told."""
-    found = [(host, db.settings.port) for host in db.settings.hosts] if db is not None else []
-    errors = getattr(exc, "errors", None)
+    return _failed(getattr(exc, "errors", None)) + (
+        [(host, db.settings.port) for host in db.settings.hosts] if db is not None else []
+    )
+
+
+def _failed(errors: object) -> list[tuple[str, int]]:
+    """Return hosts and ports of the driver's errors by host."""
+    found = []
     for host in errors if isinstance(errors, dict) else ():
         endpoint = getattr(host, "endpoint", host)  # a host, an end point, or its text
         address, _, port = str(endpoint).rpartition(":")

@@ -12,7 +12,7 @@ import psutil
 from feastra_nb.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
     from feastra_nb.connection.local.state import State
@@ -41,7 +41,9 @@ class Shortage:
     down: tuple[str, ...]
 
 
-def shortage(metadata: Any, keyspace: str, level: str, local_dc: str | None) -> Shortage | None:
+def shortage(
+    metadata: Any, keyspace: str, level: str, local_dc: str | None, gone: Collection[str] = ()
+) -> Shortage | None:
     """Return what the nodes that are down mean for a keyspace; None where all keys have enough replicas, or nothing is known.
 
     Parameters
@@ -50,9 +52,12 @@ def shortage(metadata: Any, keyspace: str, level: str, local_dc: str | None) -> 
         The driver's.
     local_dc
         The data centre of ``LOCAL_`` levels; None for the only one.
+    gone
+        Addresses of nodes that did not answer, which the driver may not hold for down yet.
     """
     hosts = metadata.all_hosts()
-    if all(host.is_up is not False for host in hosts):  # at every request: this has to be quick
+    down = [host for host in hosts if host.is_up is False or host.address in gone]
+    if not down:  # at every request: this has to be quick
         return None
     centres = {host.datacenter for host in hosts}
     local_dc = local_dc or (centres.pop() if len(centres) == 1 else None)
@@ -60,7 +65,7 @@ def shortage(metadata: Any, keyspace: str, level: str, local_dc: str | None) -> 
     replicas = _replicas(known.replication_strategy if known else None, level, local_dc)
     if not replicas:
         return None
-    down = [host for host in hosts if host.is_up is False and _counts(level, host.datacenter, local_dc)]
+    down = [host for host in down if _counts(level, host.datacenter, local_dc)]
     required = needed(level, replicas)
     alive = max(replicas - len(down), 0)
     return Shortage(level, required, alive, tuple(host.address for host in down)) if alive < required else None

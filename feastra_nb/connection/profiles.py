@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from feastra_nb.connection.targets import ClusterSettings
 
 READ, WRITE, TRANSACTION = "read", "write", "transaction"
-# What has no answer by then is sent to another replica too; well above a healthy p99, well below a stall. Reads to a third
-# one as well: of three nodes with one that hangs, the second may have asked that one. Writes reach all replicas by any node.
-READ_AGAIN_S, READ_AGAIN = 0.1, 2
-WRITE_AGAIN_S, WRITE_AGAIN = 0.5, 1
+# What has no answer by then is sent to a second node too; well above a healthy p99, well below a stall. To one only: of three
+# nodes the third is left for the driver to turn to, should the connection to one of the others break.
+READ_AGAIN_S, WRITE_AGAIN_S = 0.1, 0.5
+AGAIN = 1
 LOOPBACK = ("127.", "localhost", "::1")
 
 
@@ -24,25 +24,23 @@ def profiles(settings: ClusterSettings, retry_policy: RetryPolicy) -> dict[Any, 
     from cassandra.policies import ConstantSpeculativeExecutionPolicy, DCAwareRoundRobinPolicy, TokenAwarePolicy
     from cassandra.query import tuple_factory
 
-    def profile(level: str, local_dc: str | None, again: tuple[float, int] | None) -> ExecutionProfile:
+    def profile(level: str, local_dc: str | None, again_s: float | None) -> ExecutionProfile:
         return ExecutionProfile(
             load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc or "")),
             retry_policy=retry_policy,
             consistency_level=consistency_value(level),
             request_timeout=settings.request_timeout_s,
             row_factory=tuple_factory,
-            speculative_execution_policy=None if again is None else ConstantSpeculativeExecutionPolicy(*again),
+            speculative_execution_policy=ConstantSpeculativeExecutionPolicy(again_s, AGAIN) if again_s else None,
         )
 
     several = has_several_nodes(settings)
     plain = profile(settings.write_consistency, settings.write_dc, None)
-    writes = (WRITE_AGAIN_S, WRITE_AGAIN) if several else None
-    reads = (READ_AGAIN_S, READ_AGAIN) if several else None
     return {
         EXEC_PROFILE_DEFAULT: plain,
         TRANSACTION: profile(settings.write_consistency, settings.write_dc, None),
-        WRITE: profile(settings.write_consistency, settings.write_dc, writes),
-        READ: profile(settings.read_consistency, settings.read_dc, reads),
+        WRITE: profile(settings.write_consistency, settings.write_dc, WRITE_AGAIN_S if several else None),
+        READ: profile(settings.read_consistency, settings.read_dc, READ_AGAIN_S if several else None),
     }
 
 

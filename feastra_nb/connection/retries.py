@@ -9,12 +9,14 @@ from typing import Any
 
 from cassandra.policies import RetryPolicy
 
+from feastra_nb.connection.profiles import AGAIN
+
 
 class ReadAgain(RetryPolicy):
-    """Sends a read once more after the server's own ReadTimeout, to another node where there is one.
+    """Sends a read once more after the server's own ReadTimeout: the coordinator may have waited for a replica that hangs.
 
-    The coordinator may have waited for a replica that hangs; another one asks others. The request's time-out counts for both
-    attempts together. With most of the nodes down a second attempt would only double the wait.
+    To the same node, since the others may have been asked already. The request's time-out counts for all attempts
+    together. With most of the nodes down another attempt would only double the wait.
     """
 
     metadata: Any = None
@@ -29,9 +31,9 @@ class ReadAgain(RetryPolicy):
         data_retrieved: bool,  # noqa: ARG002, FBT001
         retry_num: int,
     ) -> tuple[int, int | None]:
-        """Return the decision: another node, this node, or the error."""
+        """Return the decision: another attempt or the error. What was sent to two nodes comes back from both."""
         hosts = self.metadata.all_hosts() if self.metadata is not None else ()
         up = sum(host.is_up is not False for host in hosts)
-        if retry_num or 2 * up <= len(hosts):
+        if retry_num > AGAIN or 2 * up <= len(hosts):
             return self.RETHROW, None
-        return (self.RETRY_NEXT_HOST if up > 1 else self.RETRY), consistency
+        return self.RETRY, consistency
