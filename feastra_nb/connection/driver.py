@@ -125,15 +125,17 @@ def _no_host(exc: Any, what: str, db: Database | None) -> FeastraError:
             f"{what}: no such host is known", hint="is the host's name right, and this machine on its network?"
         )
     errors = getattr(exc, "errors", None)  # of each host; only their addresses where none could be asked
-    reasons = "; ".join(f"{host}: {cause}" for host, cause in errors.items()) if isinstance(errors, dict) else ""
+    reasons = str(exc)
+    if isinstance(errors, dict):
+        reasons = "; ".join(f"{host}: {cause}" for host, cause in errors.items()) or "all are held for down"
     short = db.shortage(gone={address for address, _port in _failed(errors)}) if db is not None else None
     if short is not None and short.alive:
         return _too_few(short, what, _addresses(exc, db))
     note = local_note(_addresses(exc, db))
     hint = "check host and port, that the node is up, and TLS settings; fnb.connect(fnb.Local()) needs no server"
     return ConnectionFailed(
-        f"{what}: no host could be reached ({reasons or exc}){note.text}",
-        hint=f"fnb.connect({note.target}) starts what has ended" if note.text else hint,
+        f"{what}: no host could be reached ({reasons}){note.text}",
+        hint=note.hint or hint,
     )
 
 
@@ -150,7 +152,7 @@ def _too_few(short: Shortage, what: str, addresses: Iterable[tuple[str, int]]) -
     alive = f"{short.alive} {'is' if short.alive == 1 else 'are'} alive"
     lower = "LOCAL_ONE" if short.level.endswith("QUORUM") else "LOCAL_QUORUM"
     note = local_note(addresses, only_ill=True)
-    start = f"fnb.connect({note.target}) starts what has ended; " if note.text else ""
+    start = f"{note.hint}; " if note.hint else ""
     replicas = f"{short.required} replica{'s' if short.required != 1 else ''}"
     return Unavailable(
         f"{what}: consistency level {short.level} needs {replicas}, {alive}{down}{note.text}",
@@ -165,7 +167,7 @@ def _timed_out(exc: BaseException, what: str, db: Database | None) -> FeastraErr
         return _too_few(short, f"{what}: no answer in time", addresses)
     note = local_note(addresses)
     return RequestTimedOut(
-        f"{what}: no answer in time ({exc}){note.text}", hint="is the cluster overloaded or far away?"
+        f"{what}: no answer in time ({exc}){note.text}", hint=note.hint or "is the cluster overloaded or far away?"
     )
 
 
@@ -209,7 +211,7 @@ _LIMIT_HINT = (
 
 def _invalid(exc: BaseException, what: str) -> FeastraError:
     text = str(exc)
-    if "Keyspace" in text and "does not exist" in text:
+    if "keyspace" in text.lower() and "does not exist" in text:
         return KeyspaceNotFound(f"{what}: {text}", hint="make it first, or pass create_keyspace=True")
     if _names_no_table(text):
         return CatalogConflict(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from feastra_nb.connection.local.state import State
 
 LOG_LINES, LOG_LINE_CHARACTERS = 5, 200  # of a node's log in a message: enough for a cause, few enough to be read
+LOG_LINES_READ = 200  # among which errors are looked for
 LITTLE_DISK_BYTES = 64 * 2**20  # less is worth telling: Cassandra takes its commit log in segments of 16 to 32 MiB
 
 
@@ -100,10 +101,10 @@ def _replicas(strategy: Any, level: str, local_dc: str | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LocalNote:
-    """What there is to say of a local Cassandra, and how it is started again; empty where it is well."""
+    """What there is to say of a local Cassandra, and what to do; empty where it is well, or there is none."""
 
     text: str = ""
-    target: str = ""
+    hint: str = ""
 
 
 def local_note(addresses: Iterable[tuple[str, int]], *, only_ill: bool = False) -> LocalNote:
@@ -143,9 +144,15 @@ def _note(state: State, directory: Path, *, only_ill: bool) -> LocalNote:
         for host, node, condition in zip(state.hosts, state.nodes, conditions, strict=False)
     )
     disk = f"; its disk has {free_bytes // 2**20} MiB left" if free_bytes < LITTLE_DISK_BYTES else ""
-    lines = log_tail(system_log(directory, ill[0] if ill else 0), lines=LOG_LINES).splitlines()
-    log = "".join(f"\n    {line[:LOG_LINE_CHARACTERS]}" for line in lines)
-    return LocalNote(f"\nThe local Cassandra {state.name!r}: {told}{disk}. The end of its log:{log}", _target(state))
+    lines = log_tail(system_log(directory, ill[0] if ill else 0), lines=LOG_LINES_READ).splitlines()
+    lines = [line for line in lines if line.startswith("ERROR")] or lines  # a node says much after what was wrong
+    log = "".join(f"\n    {line[:LOG_LINE_CHARACTERS]}" for line in lines[-LOG_LINES:])
+    hint = f"fnb.connect({_target(state)}) starts what has ended"
+    if not ill:
+        hint = f"end it (`kill {state.nodes[0].pid}`); {hint}"
+    if disk:
+        hint = f"make room on the disk, then {hint}"
+    return LocalNote(f"\nThe local Cassandra {state.name!r}: {told}{disk}. The end of its log:{log}", hint)
 
 
 def _condition(pid: int | None) -> str:
