@@ -1,6 +1,7 @@
 """Three real nodes with every row on each of them, of which some hang, die or come back."""
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import threading
@@ -10,12 +11,16 @@ from contextlib import contextmanager
 import numpy as np
 import pandas as pd
 import psutil
+import pyarrow as pa
 import pytest
 from conftest import KEYSPACE
 
 import feastra_nb as fnb
 from feastra_nb.connection import local
 from feastra_nb.errors import FeastraError, Unavailable, WriteIncomplete
+from feastra_nb.storage import reader, writer
+from feastra_nb.storage.catalog import ViewSpec
+from feastra_nb.storage.rows import Rows
 
 pytestmark = pytest.mark.several_nodes
 STALL_S = 2.0  # what is promised of writes while one of three nodes hangs
@@ -138,6 +143,29 @@ def test_a_read_that_timed_out_on_the_server_is_tried_once_more(ws, cluster):
         assert not pd.isna(read(needs_all)[0])
         assert time.monotonic() - began_s > 5.0
         waking.join()
+
+
+def make_and_fill(target, tmp_path, turn, number):
+    """Make a view that others make at this moment, by a session of one's own, write a row and read it."""
+    folder = tmp_path / f"{turn}-{number}"
+    with fnb.connect(target, project="racing", keyspace=KEYSPACE, directory=folder) as mine:
+        opened = mine.store.open(mine.feast.config)
+        spec = ViewSpec("racing", f"view_{turn}", (("value", "INT64"),), (("sensor", "INT64"),))
+        entry = opened.catalog.ensure(spec, retain="all", registry=None)
+        now_us = time.time_ns() // 1000
+        key, zero = pa.array([b"key %d" % number]), np.zeros(1, dtype=np.int64)
+        row = Rows(key, zero + now_us, zero, zero, pa.array([b""]))
+        writer.write(opened.db, entry, row, zero)
+        return len(reader.read_newest(opened.db, entry, key.to_pylist(), reader.Bounds(0, now_us)))
+
+
+def test_a_table_that_several_processes_make_at_once_is_there_for_all(cluster, ws, tmp_path):
+    target = fnb.Hosts(cluster.hosts, port=cluster.port)
+    context = multiprocessing.get_context("fork")
+    with context.Pool(3) as processes:
+        for turn in range(4):
+            calls = [(target, tmp_path, turn, number) for number in range(3)]
+            assert processes.starmap_async(make_and_fill, calls).get(60) == [1, 1, 1]
 
 
 def test_two_of_three_nodes_down_is_told_soon_and_with_its_cause(ws, cluster):

@@ -126,13 +126,13 @@ def test_ctrl_c_midway_ends_a_read(database, read, monkeypatch):
     session = Session()
     taken = []
 
-    def interrupted(answer):
+    def interrupted(_db, _request, answer, *, profile):
         taken.append(answer)
         if len(taken) == 5:
             raise KeyboardInterrupt
         return iter([])
 
-    monkeypatch.setattr(reader, "_pages", interrupted)
+    monkeypatch.setattr(reader, "pages", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read(database(session), ENTRY, KEYS, reader.Bounds(0, 100))
     assert len(session.kept) <= 5 + WINDOW
