@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feastra_nb.adapter.forks import ForkedRegistry
 from feastra_nb.connection.astra.access import KEYSPACE_VARIABLE
 from feastra_nb.connection.choice import choose_target, local_names
-from feastra_nb.connection.forks import renew_in_child
 from feastra_nb.connection.targets import DEFAULT_CONSISTENCY, Astra, Local, check_target, short
 from feastra_nb.errors import ConfigurationError, ReadOnly, UnknownName, WorkspaceClosed, close_names
 
@@ -165,18 +165,12 @@ class Workspace:
         self.read_only = read_only
         self.project: str = feature_store.project
         self.keyspace: str | None = getattr(feature_store.config.online_store, "keyspace", None)
-        renew_in_child(self)
+        self._forked = ForkedRegistry(feature_store)
         if self._is_ours:
             # Connect now, so that a wrong address or password shows here and not at the first read.
             opened = self.store.open(feature_store.config)
             if not read_only:
                 opened.catalog.create()
-
-    def after_fork(self) -> None:
-        """Let a forked child use the registry, whatever another thread did with it at that moment."""
-        from feastra_nb.adapter.forks import renew_registry_lock
-
-        renew_registry_lock(self._feast)
 
     # --- writing ---
 

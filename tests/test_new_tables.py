@@ -21,16 +21,6 @@ def table(filled):
     return f"{quoted(KEYSPACE)}.{quoted(entry.table)}"
 
 
-@pytest.fixture
-def late(filled, table):
-    """Take the table away, and have another session make it a moment later."""
-    filled.session.execute(f"DROP TABLE {table}")
-    timer = threading.Timer(LATE_S, filled.session.execute, [f"CREATE TABLE {table} {_LOG_TABLE}"])
-    timer.start()
-    yield
-    timer.join()
-
-
 @pytest.fixture(params=["statements prepared", "a new process"])
 def opened(request, filled, open_workspace):
     """A workspace that has read the view, and one that has not."""
@@ -39,6 +29,16 @@ def opened(request, filled, open_workspace):
         filled.store.shutdown()
         return open_workspace(retain="all")
     return filled
+
+
+@pytest.fixture
+def late(opened, table):
+    """Take the table away, and make it a moment later."""
+    opened.session.execute(f"DROP TABLE {table}")
+    timer = threading.Timer(LATE_S, opened.session.execute, [f"CREATE TABLE {table} {_LOG_TABLE}"])
+    timer.start()
+    yield
+    timer.join()
 
 
 def nothing(frame):

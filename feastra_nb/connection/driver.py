@@ -192,13 +192,19 @@ def _failed(errors: object) -> list[tuple[str, int]]:
 def is_unknown_table(error: BaseException) -> bool:
     """Tell whether an error, the driver's or ours for it, says that a node does not know a table."""
     from cassandra import InvalidRequest
+    from cassandra.cluster import NoHostAvailable
+    from cassandra.protocol import ServerError
 
-    said = [each for each in (error, error.__cause__) if isinstance(each, InvalidRequest)]
-    return any(_names_no_table(str(each)) for each in said)
+    for each in (error, error.__cause__):
+        said = _answer(each) if isinstance(each, NoHostAvailable) else each
+        if isinstance(said, (InvalidRequest, ServerError)) and _names_no_table(str(said)):
+            return True
+    return False
 
 
 def _names_no_table(text: str) -> bool:
-    return "unconfigured table" in text or ("table" in text and "does not exist" in text)
+    known = "unconfigured table", "Unknown CF"  # the latter of a node that is about to learn of a change
+    return any(each in text for each in known) or ("table" in text and "does not exist" in text)
 
 
 _LEVEL_HINT = (
