@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PINS := binder/requirements.txt
 
-.PHONY: help env demo test check bench bench-quick lab pictures pins clean
+.PHONY: help env demo test fuzz check bench bench-quick lab pictures pins clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -22,6 +22,9 @@ demo: env ## the main job on a real local Cassandra: 336,776 flights become feat
 
 test: env ## all tests, on a real local Cassandra
 	$(BIN)/python -m pytest
+
+fuzz: env ## two thousand made-up frames through a real local Cassandra: exact on both sides, or refused
+	FEASTRA_FUZZ=2000 $(BIN)/python -m pytest tests/test_fuzz.py
 
 check: env ## lint and types
 	$(BIN)/ruff check

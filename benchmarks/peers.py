@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmarks import data
-from feastra_nb.quiet import quiet_feast
+from feastra_nb.adapter.feast_calls import quiet_feast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -22,6 +22,7 @@ from feast.repo_config import FeastConfigBaseModel
 from feast.utils import make_tzaware
 from pydantic import StrictFloat, StrictInt
 
+from feastra_nb.adapter.feast_calls import hush_warnings
 from feastra_nb.intake.from_offline import materialize_view
 from feastra_nb.intake.pulled import OfflineView
 from feastra_nb.online_store import FeastraOnlineStore
@@ -70,6 +71,7 @@ class ArrowComputeEngine(LocalComputeEngine):
         return job
 
     def _run(self, registry: BaseRegistry, task: MaterializationTask) -> Materialization:
+        hush_warnings()
         lookback = timedelta(hours=float(self.repo_config.batch_engine.lookback_hours))
         interval = us(make_tzaware(task.start_time) - lookback), us(make_tzaware(task.end_time))
         offline = OfflineView(self.repo_config, self.offline_store, registry, task.feature_view)

@@ -10,11 +10,12 @@ import argparse
 import os
 import sys
 import time
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from feastra_nb.commands import doctor, latency, materialize, skew
-from feastra_nb.commands.inputs import tell
+from feastra_nb.commands.inputs import EXIT_UNKNOWN, tell
 from feastra_nb.errors import FeastraError
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, 1 failed (the error and a hint are on stderr), 130 after Ctrl-C; 2, from argparse, for wrong usage.
+        0 done; 1 failed, or over a budget or objective; 2 could not tell, or wrong usage; 130 after Ctrl-C. Errors and hints are on
+        stderr.
 
     Examples
     --------
@@ -70,6 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read it, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed goes nowhere
         return EXIT_FAILED
+    except Exception:  # noqa: BLE001 - not 1, which says that a budget is exceeded
+        traceback.print_exc()
+        print("this is a fault of feastra-nb: please report it", file=sys.stderr)
+        return EXIT_UNKNOWN
 
 
 def up(arguments: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from functools import cache
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.quiet import quiet_feast
+from feastra_nb.adapter.feast_calls import calling_feast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,7 +60,7 @@ def definitions(feature_store: FeatureStore) -> Definitions:
     Each statement is run, and what it makes compared with what is registered; what differs is left out.
     """
     script = _Script()
-    with quiet_feast():
+    with calling_feast("reading the registry"):
         for kind, registered in _registered(feature_store):
             script.add(kind, registered)
     text = "\n\n".join([*script.statements, *_refusal(script.left_out)])

@@ -13,6 +13,7 @@ One root, leaves that also inherit the built-in a caller would expect::
     │   ├── EndpointFailed        (RuntimeError)     a feature server answered with an error
     │   ├── Unavailable           (ConnectionError)  too few replicas are alive for the consistency level
     │   └── WriteIncomplete       (RuntimeError)     a write stopped part-way; says what was acknowledged
+    ├── FeastFailed               (RuntimeError)     Feast, or the offline store behind it, refused or failed
     ├── InvalidFrame              (ValueError)       a DataFrame cannot be materialized or joined as it is
     ├── UnknownName               (LookupError)      no such feature view, feature or service
     ├── BeyondRetention           (LookupError)      an as-of instant before what the online store remembers
@@ -149,6 +150,10 @@ class WriteIncomplete(RequestFailed):
         super().__init__(message, hint=hint)
         self.acknowledged = acknowledged
         self.rows = rows
+
+
+class FeastFailed(FeastraError, RuntimeError):
+    """Feast, or the offline store behind it, refused or failed."""
 
 
 class InvalidFrame(FeastraError, ValueError):

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from feast.value_type import ValueType
 
+from feastra_nb.adapter.objects import key_fields, with_constant_key
+from feastra_nb.notices import warn_user
 from feastra_nb.progress import Progress, acknowledged_rows
 from feastra_nb.reports import Report
 from feastra_nb.storage import codec, writer
 from feastra_nb.storage.admission import Admitted, admit, refuse_future
 from feastra_nb.storage.columns import epoch_us
+from feastra_nb.storage.conversion import lost, why_lost
 from feastra_nb.storage.journal import Run, journalled, new_run
 from feastra_nb.storage.maintenance import move_horizon
 from feastra_nb.storage.renewal import find_stored, renew
@@ -64,6 +69,8 @@ class Materialization(Report):
         Batches that had to be sent more than once.
     seconds
         From the call to the last acknowledgement.
+    repeats
+        Rows of the frame left out because a later one has the same entity, event and created time.
     skipped
         Intervals of event time, both ends inclusive, that runs which were stopped had written for good.
     """
@@ -77,6 +84,7 @@ class Materialization(Report):
     superseded: int
     retries: int
     seconds: float
+    repeats: int = 0
     skipped: tuple[tuple[datetime, datetime], ...] = ()
 
     @property
@@ -99,6 +107,7 @@ class Materialization(Report):
             (self.renewed, "of them live longer now"),
             (self.expired, "expired"),
             (self.superseded, "older than the retention"),
+            (self.repeats, "repeats of others"),
             (self.retries, "retries"),
         )
         counted = [f"{count:,} {word}" for count, word in counts if count]
@@ -202,10 +211,15 @@ class Writing:
         self._counts = _Counts()
         self._entities = Distinct()
         self._run: Run | None = None
+        self._lost: Counter[str] = Counter()
 
     def encoded(self, table: pa.Table) -> Rows:
         """Return a table's rows of the log; refuse what cannot be stored."""
         rows = encode(self.entry, self._view, table)
+        for slot in self.entry.slots:
+            if not slot.dropped:
+                changed = int(lost(table.column(slot.name), ValueType[slot.value_type]).sum())
+                self._lost[slot.name] += changed
         if not self._allow_future:
             refuse_future(rows.event_us, now_us=self.now_us, view=self._view.name)
         return rows
@@ -247,6 +261,16 @@ class Writing:
         result = writer.write_parts(self._opened.db, self.entry, fresh, before=before, on_acknowledged=acknowledged)
         self._counts.retries += result.retries
 
+    def warn_of_losses(self) -> None:
+        """Warn of values that serving gives back as others, by feature."""
+        for name, count in self._lost.items():
+            if count:
+                why = why_lost(ValueType[self.entry.value_types[name]])
+                warn_user(
+                    f"view {self._view.name!r}, feature {name!r}: {why}, in {count:,} rows; ws.skew shows them with the "
+                    "cause conversion"
+                )
+
     def result(self, skipped: Sequence[tuple[int, int]] = ()) -> Materialization:
         """Return what the run did."""
         counts = self._counts
@@ -270,7 +294,7 @@ class Writing:
         short = np.flatnonzero(stored.too_short(admitted.ttl_s))
         if len(short):
             again = replace(rows.take(short), arrived_us=stored.arrived_us[short])
-            renew(self._opened.db, self.entry, again, admitted.ttl_s[short])
+            renew(self._opened.db, self.entry, again, admitted.ttl_s[short], stored.written_us[short])
         fresh = admitted.keep & ~stored.found
         self._counts.unchanged += int(stored.found.sum())
         self._counts.renewed += len(short)
@@ -300,10 +324,9 @@ class _Counts:
 
 def encode(entry: ViewEntry, view: FeatureView, table: pa.Table) -> Rows:
     """Return a view's table as rows of its log, in the table's order."""
-    from feast.value_type import ValueType
-
-    keys = [(field.name, field.dtype.to_value_type()) for field in view.entity_columns]
+    keys = key_fields(view)
     key_names = [name for name, _type in keys]
+    table = with_constant_key(table, view)
     slots = entry.slots
     source = view.batch_source
     created = source.created_timestamp_column

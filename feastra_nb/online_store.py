@@ -27,7 +27,7 @@ from pydantic import StrictBool, StrictFloat, StrictInt, StrictStr, model_valida
 
 from feastra_nb.adapter import precomputed
 from feastra_nb.adapter.many_views import ManyViewStore
-from feastra_nb.adapter.objects import FeastraTable, feature_names, registry_identity, spec_of
+from feastra_nb.adapter.objects import FeastraTable, feature_names, refuse_unserved, registry_identity, spec_of
 from feastra_nb.adapter.options import (
     AstraConfig,
     ConsistencyConfig,
@@ -47,6 +47,7 @@ from feastra_nb.storage import reader, writer
 from feastra_nb.storage.admission import admit, refuse_future
 from feastra_nb.storage.catalog import Catalog, ViewEntry
 from feastra_nb.storage.journal import DONE, Journal, new_run
+from feastra_nb.storage.retention import Retention
 from feastra_nb.storage.table_limit import warn_near_limit
 
 if TYPE_CHECKING:
@@ -235,9 +236,12 @@ class FeastraOnlineStore(ManyViewStore):
         ------
         CatalogConflict
             The view was never applied to this keyspace, or was dropped.
+        ConfigurationError
+            The view is not kept online.
         """
         entry = self._known(config, table, reload=reload)
         if entry is None:
+            refuse_unserved(table)
             raise CatalogConflict(
                 f"view {table.name!r} of project {config.project!r} is not in keyspace {self.open(config).db.keyspace!r}",
                 hint="run `feast apply`, or ws.materialize a DataFrame into it",
@@ -433,7 +437,7 @@ class FeastraOnlineStore(ManyViewStore):
         entry = opened.catalog.ensure(
             spec_of(config.project, table, ttl_us=self.served_ttl_us(config, table)),
             # Vectors are computed again from the views, so that their history is worth nothing.
-            retain="latest" if precomputed.is_vector_view(table.name) else store.retain,
+            retain="latest" if precomputed.is_vector_view(table.name) else Retention.of(store.retain).text,
             registry=registry_identity(config),
             adopt=store.adopt_registry,
         )
@@ -457,6 +461,7 @@ def _open(config: FeastraOnlineStoreConfig) -> _Opened:
     from feastra_nb.connection.cluster import Database, pool
     from feastra_nb.connection.keyspaces import ensure_keyspace
 
+    Retention.of(config.retain)  # what cannot be read is refused here, and not at the first write
     settings = config.settings()
     session = _session(config, settings)
     try:

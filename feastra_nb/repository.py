@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from feastra_nb.adapter.feast_calls import calling_feast
 from feastra_nb.connection.astra.access import TOKEN_USER, TOKEN_VARIABLE, access
 from feastra_nb.connection.secrets import Secret, with_password
 from feastra_nb.connection.targets import Astra, Hosts, Local
@@ -18,7 +20,7 @@ from feastra_nb.errors import CatalogConflict, ConfigurationError
 from feastra_nb.notices import warn_user
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from feast import FeatureStore
     from feast.repo_config import RepoConfig
@@ -86,10 +88,15 @@ def repo_config(
     offline: str | Mapping[str, Any],
     retain: str,
     read_only: bool = False,
+    adopt_registry: bool = False,
 ) -> RepoConfig:
     """Return the Feast configuration of a workspace; a read-only one makes no keyspace."""
-    from feast.repo_config import RepoConfig
+    from feast.repo_config import RegistryConfig, RepoConfig
 
+    if registry is not None and not isinstance(registry, (str, os.PathLike, Mapping, RegistryConfig)):
+        raise ConfigurationError(
+            f"registry={registry!r} is not a registry", hint="a path, a URL, or a mapping with registry_type and path"
+        )
     options = {
         "type": STORE_TYPE,
         "keyspace": keyspace,
@@ -97,27 +104,47 @@ def repo_config(
         "consistency": {"read": consistency, "write": consistency},
         **online_store_options(_only_read(target) if read_only else target, keyspace),
         **({"create_keyspace": False} if read_only else {}),
+        **({"adopt_registry": True} if adopt_registry else {}),
     }
-    return RepoConfig(
-        project=project,
-        provider="local",
-        registry=registry if registry is not None else str(directory / "registry.db"),
-        online_store=options,
-        offline_store={"type": offline} if isinstance(offline, str) else dict(offline),
-        batch_engine={"type": ENGINE_TYPE},
-        entity_key_serialization_version=3,
-        repo_path=directory,
-    )
+    with calling_feast("configuring Feast"):
+        return RepoConfig(
+            project=project,
+            provider="local",
+            registry=_registry(registry, directory),
+            online_store=options,
+            offline_store={"type": offline} if isinstance(offline, str) else dict(offline),
+            batch_engine={"type": ENGINE_TYPE},
+            entity_key_serialization_version=3,
+            repo_path=directory,
+        )
 
 
-def prepare_directory(directory: Path) -> None:
-    """Make the workspace's folder, private to git by a .gitignore of its own.
+def _registry(registry: Any, directory: Path) -> Any:
+    if registry is None:
+        return str(directory / "registry.db")
+    return os.fspath(registry) if isinstance(registry, os.PathLike) else registry
+
+
+@contextmanager
+def prepared_directory(directory: Path) -> Iterator[None]:
+    """Make the workspace's folder, private to git by a .gitignore of its own; a folder that was not there goes again on failure.
 
     Raises
     ------
     ConfigurationError
         It cannot be made or written to.
     """
+    was_there = directory.exists()
+    _prepare(directory)
+    try:
+        yield
+    except BaseException:
+        if not was_there:
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
+def _prepare(directory: Path) -> None:
     try:
         (directory / "offline").mkdir(parents=True, exist_ok=True)
         ignore = directory / ".gitignore"
@@ -191,9 +218,14 @@ def _save_registry(feature_store: FeatureStore, path: Path) -> Any:
     registry = feature_store.config.registry
     source = Path(feature_store.config.repo_path or ".") / registry.path
     if not source.is_file():
-        return {key: _public_url(value) for key, value in registry.model_dump().items() if value is not None}
+        shared = {key: _public_url(value) for key, value in registry.model_dump().items() if value is not None}
+        return {**shared, **_SERVING}
     shutil.copyfile(source, path / "data" / "registry.db")
-    return "data/registry.db"
+    return {"path": "data/registry.db", **_SERVING}
+
+
+# While a run writes, and after one that was killed, feature servers go on with what was written before.
+_SERVING = {"serve_features_while_materializing": True}
 
 
 def _yaml_of(config: RepoConfig, target: Target, registry: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from feastra_nb.adapter.objects import has_entities, key_fields
 from feastra_nb.connection.targets import short
 from feastra_nb.reports import Report
 from feastra_nb.retrieval.request import ttl_us
@@ -99,7 +100,7 @@ def views(ws: Workspace, search: str | None) -> pd.DataFrame:
         rows.append(
             {
                 "view": view.name,
-                "join_keys": ", ".join(field.name for field in getattr(view, "entity_columns", [])),
+                "join_keys": ", ".join(_join_keys(view)),
                 "features": ", ".join(field.name for field in view.features),
                 "ttl": pd.NaT if ttl is None else pd.Timedelta(ttl, unit="us"),
                 "retain": entry.retain if entry else None,
@@ -177,6 +178,10 @@ def runs(ws: Workspace, view: str | None) -> pd.DataFrame:
         "error",
     ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _join_keys(view: Any) -> list[str]:
+    return [name for name, _type in key_fields(view)] if hasattr(view, "entity_columns") and has_entities(view) else []
 
 
 def _runs(ws: Workspace, view: str | None) -> list[Run]:

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from feastra_nb import billing
+from feastra_nb.adapter.objects import with_constant_key
 from feastra_nb.connection.targets import Local
 from feastra_nb.errors import ConfigurationError, FeastraError
 from feastra_nb.intake import offline_file
 from feastra_nb.progress import acknowledged_rows
 from feastra_nb.reports import Report
-from feastra_nb.retrieval.request import Requested, entity_keys, entity_table
+from feastra_nb.retrieval.entities import entity_keys, entity_table
+from feastra_nb.retrieval.request import Requested
 from feastra_nb.storage.journal import DONE, Run, journalled, new_run
 from feastra_nb.storage.maintenance import Pass, delete_entities
 from feastra_nb.storage.reader import BEGINNING_US, END_US
@@ -198,19 +199,18 @@ def _is_due(ws: Workspace, entry: ViewEntry) -> bool:
 
 
 def forget(ws: Workspace, name: str, entities: Any, *, offline: bool) -> int:
-    """Delete every row of the entities: offline first, so that nothing brings them back, then online."""
+    """Delete every row of the entities, and return how many had any: offline first, so that nothing brings them back."""
     view = ws.view(name)
     path = _own_parquet(ws, view) if offline else None
     one = Requested(view, ())
     keys = entity_keys(one, entity_table(entities, [one])).unique()
     opened, entry = ws.store.open(ws.feast.config), ws.store.entry(ws.feast.config, view, reload=True)
-    run, deleted = _new_run(entry, "forget"), 0
-    with journalled(opened.journal, lambda: replace(run, rows=deleted)):
+    run, forgotten = _new_run(entry, "forget"), set[bytes]()
+    with journalled(opened.journal, lambda: replace(run, rows=len(forgotten))):
         if path is not None and path.exists():
-            _forget_offline(ws, path, one, keys)
-        delete_entities(opened.db, entry, keys.to_pylist())
-        deleted = len(keys)
-    return len(keys)
+            forgotten |= _forget_offline(ws, path, one, keys)
+        forgotten |= delete_entities(opened.db, entry, keys.to_pylist())
+    return len(forgotten)
 
 
 def _own_parquet(ws: Workspace, view: FeatureView) -> Path:
@@ -225,10 +225,11 @@ def _own_parquet(ws: Workspace, view: FeatureView) -> Path:
     return path
 
 
-def _forget_offline(ws: Workspace, path: Path, one: Requested, keys: pa.Array) -> None:
+def _forget_offline(ws: Workspace, path: Path, one: Requested, keys: pa.Array) -> set[bytes]:
     with offline_file.locked(ws.directory):
-        table = pq.read_table(path)
-        stored = entity_keys(one, table)
+        table = offline_file.read(path)
+        stored = entity_keys(one, with_constant_key(table, one.view))
         named = pc.is_in(stored, value_set=keys.cast(stored.type))
         if pc.any(named).as_py():
             offline_file.replace(path, table.filter(pc.invert(named)))
+        return set(stored.filter(named).to_pylist())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from feastra_nb.adapter.forks import ForkedRegistry
 from feastra_nb.connection.astra.access import KEYSPACE_VARIABLE
@@ -45,6 +47,7 @@ def connect(
     retain: str = "7d",
     read_only: bool = False,
     repo: str | Path | None = None,
+    adopt_registry: bool = False,
 ) -> Workspace:
     """Connect to a feature store on Cassandra and return a workspace.
 
@@ -68,7 +71,10 @@ def connect(
     read_only
         Refuse everything that writes.
     repo
-        An existing Feast repository instead of a target, whatever its online store.
+        An existing Feast repository instead of a target, whatever its online store; of the other arguments only ``read_only``
+        goes with it, since the repository says the rest.
+    adopt_registry
+        Take over views that another folder, or another Feast registry, has made in the same keyspace and project.
 
     Raises
     ------
@@ -83,18 +89,26 @@ def connect(
     >>> with fnb.connect(fnb.Local()) as ws:  # doctest: +SKIP
     ...     ws.materialize(df, "plane_stats", keys=["tailnum"])
     """
-    from feastra_nb.quiet import quiet_feast
-    from feastra_nb.repository import prepare_directory, repo_config
+    from feastra_nb.adapter.feast_calls import calling_feast
+    from feastra_nb.repository import prepared_directory, repo_config
+    from feastra_nb.storage.retention import Retention
 
     if repo is not None:
+        given = {
+            "project": project, "keyspace": keyspace, "directory": directory, "registry": registry, "consistency": consistency,
+            "offline": offline, "retain": retain, "adopt_registry": adopt_registry,
+        }  # fmt: skip
+        refuse_arguments(connect, given, "with repo=, which says the rest in its feature_store.yaml")
         return _open_repository(Path(repo), target, read_only=read_only)
+    retain = Retention.of(retain).text
+    if not isinstance(directory, (str, os.PathLike)):
+        raise ConfigurationError(f"directory={directory!r} is not a path", hint='directory=".feastra"')
     folder = Path(directory).absolute()
     if target is None:
         target, named = choose_target()
         keyspace = keyspace or named
     check_target(target)
     project, keyspace = _names(target, project, keyspace, folder)
-    prepare_directory(folder)
     config = repo_config(
         target,
         project=project,
@@ -105,15 +119,47 @@ def connect(
         offline=offline,
         retain=retain,
         read_only=read_only,
+        adopt_registry=adopt_registry,
     )
     from feast import FeatureStore
 
-    with quiet_feast():
-        feature_store = FeatureStore(config=config)
-    return Workspace(feature_store, target, folder, read_only=read_only)
+    with prepared_directory(folder):
+        with calling_feast("opening the feature store"):
+            feature_store = FeatureStore(config=config)
+        return Workspace(feature_store, target, folder, read_only=read_only)
+
+
+def refuse_arguments(function: Callable[..., Any], given: Mapping[str, Any], why: str) -> None:
+    """Refuse arguments that do not belong to the call at hand.
+
+    Parameters
+    ----------
+    function
+        Whose defaults count as not given.
+    given
+        The arguments that would be dropped.
+
+    Raises
+    ------
+    ConfigurationError
+        One of them was given; names them all.
+    """
+    defaults = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+    dropped = [name for name, value in given.items() if value is not defaults[name] and value != defaults[name]]
+    if dropped:
+        raise ConfigurationError(
+            f"{' and '.join(f'{name}=' for name in dropped)} cannot go {why}", hint=f"leave {', '.join(dropped)} out"
+        )
 
 
 def _names(target: Target, project: str | None, keyspace: str | None, folder: Path) -> tuple[str, str]:
+    for name, value, limit in (("project", project, PROJECT_LIMIT), ("keyspace", keyspace, KEYSPACE_LIMIT)):
+        if value is not None and not (isinstance(value, str) and len(value) <= limit and _NAME.fullmatch(value)):
+            plain = re.sub(r"[^A-Za-z0-9]+", "_", str(value)).strip("_")[:limit] or "demo"
+            raise ConfigurationError(
+                f"{name}={value!r} is not a name: at most {limit} letters, digits and _, the first not a _",
+                hint=f'{name}="{plain}"',
+            )
     if isinstance(target, Local):
         own_project, own_keyspace = local_names(folder)
         return project or own_project, keyspace or own_keyspace
@@ -131,15 +177,20 @@ def _names(target: Target, project: str | None, keyspace: str | None, folder: Pa
 def _open_repository(repo: Path, target: Target | None, *, read_only: bool) -> Workspace:
     from feast import FeatureStore
 
-    from feastra_nb.quiet import quiet_feast
+    from feastra_nb.adapter.feast_calls import calling_feast
 
     if target is not None:
         raise ConfigurationError("pass a target or repo=, not both", hint="the repository says where its store is")
     if not (repo / "feature_store.yaml").is_file():
         raise ConfigurationError(f"{repo} holds no feature_store.yaml", hint="pass the folder of a Feast repository")
-    with quiet_feast():
+    with calling_feast(f"opening the Feast repository {repo}"):
         feature_store = FeatureStore(repo_path=str(repo))
     return Workspace(feature_store, None, repo.absolute(), read_only=read_only)
+
+
+# What both Feast and CQL take as names; a keyspace's length is CQL's limit.
+PROJECT_LIMIT, KEYSPACE_LIMIT = 255, 48
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]*")
 
 
 class Workspace:
@@ -158,6 +209,8 @@ class Workspace:
     def __init__(
         self, feature_store: FeatureStore, target: Target | None, directory: Path, *, read_only: bool = False
     ) -> None:
+        from feastra_nb.adapter.feast_calls import calling_feast
+
         self._feast = feature_store
         self._closed = False
         self.target = target
@@ -166,6 +219,10 @@ class Workspace:
         self.project: str = feature_store.project
         self.keyspace: str | None = getattr(feature_store.config.online_store, "keyspace", None)
         self._forked = ForkedRegistry(feature_store)
+        # A run that was killed leaves its view "materializing", which Feast alone does not serve; what was written stands.
+        with calling_feast("reading the registry"):
+            feature_store.registry.serve_features_while_materializing = True
+            feature_store.refresh_registry()
         if self._is_ours:
             # Connect now, so that a wrong address or password shows here and not at the first read.
             opened = self.store.open(feature_store.config)
@@ -174,17 +231,46 @@ class Workspace:
 
     # --- writing ---
 
+    @overload
     def materialize(
         self,
-        data: pd.DataFrame | str,
-        view: str | None = None,
+        data: pd.DataFrame,
+        view: str,
         *,
-        keys: Sequence[str] | None = None,
+        keys: Sequence[str] | str | None = None,
         timestamp: str = "event_timestamp",
         created: str | None = None,
         ttl: str | timedelta | None = None,
         progress: bool | Callable[[int], object] = True,
-        retain: str | None = None,
+        retain: str | timedelta | None = None,
+        description: str = "",
+        tags: Mapping[str, str] | None = None,
+        owner: str = "",
+        allow_future: bool = False,
+    ) -> Materialization: ...
+
+    @overload
+    def materialize(
+        self,
+        data: str,
+        *,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+        resume: bool = True,
+        progress: bool | Callable[[int], object] = True,
+    ) -> Materialization: ...
+
+    def materialize(
+        self,
+        data: Any,
+        view: str | None = None,
+        *,
+        keys: Sequence[str] | str | None = None,
+        timestamp: str = "event_timestamp",
+        created: str | None = None,
+        ttl: str | timedelta | None = None,
+        progress: bool | Callable[[int], object] = True,
+        retain: str | timedelta | None = None,
         description: str = "",
         tags: Mapping[str, str] | None = None,
         owner: str = "",
@@ -235,7 +321,13 @@ class Workspace:
         self._check(writing=True)
         from feastra_nb.upkeep import prune_if_due
 
+        of_frame = {
+            "view": view, "keys": keys, "timestamp": timestamp, "created": created, "ttl": ttl, "retain": retain,
+            "description": description, "tags": tags, "owner": owner, "allow_future": allow_future,
+        }  # fmt: skip
+        of_view = {"start": start, "end": end, "resume": resume}
         if isinstance(data, str):
+            refuse_arguments(Workspace.materialize, of_frame, f"with a registered view: {data!r} has its own")
             from feastra_nb.intake.registered import materialize_registered
 
             done = materialize_registered(self, data, start=start, end=end, resume=resume, progress=progress)
@@ -244,24 +336,22 @@ class Workspace:
         from feastra_nb.intake.frame import materialize_frame
         from feastra_nb.intake.registration import FrameSpec
 
-        spec = FrameSpec(
-            view=view, keys=keys, timestamp=timestamp, created=created, ttl=ttl, retain=retain,
-            description=description, tags=tags, owner=owner,
-        )  # fmt: skip
+        refuse_arguments(Workspace.materialize, of_view, "with a DataFrame, which is written whole")
+        spec = FrameSpec.of(**{name: value for name, value in of_frame.items() if name != "allow_future"})
         done = materialize_frame(self, data, spec, allow_future=allow_future, progress=progress)
         prune_if_due(self, done.view)
         return done
 
-    def retain(self, view: str, retain: str) -> None:
+    def retain(self, view: str, retain: str | timedelta) -> None:
         """Set how much history a view keeps from now on: ``"30d"``, ``"all"``, ``"latest"``."""
         self._check(writing=True)
         from feastra_nb.storage.retention import Retention
 
-        Retention(retain)
+        kept = Retention.of(retain).text
         known = self.view(view)
         entry = self.store.entry(self._feast.config, known, reload=True)
         catalog = self.store.open(self._feast.config).catalog
-        catalog.change(self.project, view, lambda old: replace(old or entry, retain=retain))
+        catalog.change(self.project, view, lambda old: replace(old or entry, retain=kept))
         self.store.forget_entry(self._feast.config, view)
 
     def prune(
@@ -293,12 +383,12 @@ class Workspace:
         return upkeep.prune(self, view, dry_run=dry_run, progress=progress)
 
     def forget(self, view: str, entities: Any, *, offline: bool = False) -> int:
-        """Delete every row of some entities, and return how many entities that were.
+        """Delete every row of some entities, and return how many entities had any.
 
         Parameters
         ----------
         entities
-            Join keys: a DataFrame, or a dict of lists.
+            Join keys, in any shape that `online` takes.
         offline
             Delete them from the view's offline parquet too; otherwise the next materialization may bring them back.
 
@@ -315,7 +405,17 @@ class Workspace:
         return upkeep.forget(self, view, entities, offline=offline)
 
     def drop(self, view: str) -> None:
-        """Drop a view: from the registry, its online table and its offline parquet."""
+        """Drop a view from wherever it is known: the registry, the online store, the offline parquet that was made here.
+
+        Entities that no other view needs go too, so that a later view may give the same join key another type.
+
+        Raises
+        ------
+        UnknownName
+            Nothing knows a view of that name.
+        CatalogConflict
+            Only the online store knows it, for another Feast registry.
+        """
         self._check(writing=True)
         from feastra_nb.intake.registration import drop
 
@@ -340,9 +440,10 @@ class Workspace:
         Parameters
         ----------
         features
-            ``"view:feature"``, ``"view"`` for all of its features, a list of these, or a `feast.FeatureService`.
+            ``"view:feature"``, ``"view"`` for all of its features, a list of these, a `feast.FeatureService` or its name.
         entities
-            Join keys: a DataFrame, or a dict of lists; order and repeats are kept.
+            Join keys: a DataFrame, a dict of lists or of scalars, a list of dicts, a named Series or Index, an Arrow table;
+            order and repeats are kept. Request data of on-demand features stand beside them.
         as_of
             An instant, or the name of a column of ``entities`` with one each: the newest event at or before it.
         known_at
@@ -351,6 +452,9 @@ class Workspace:
             Add ``<feature>__ts``, the event time of each value.
         status
             Add ``<feature>__status``: PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE, or UNKNOWN before the store's memory.
+        dtype_backend
+            ``"numpy_nullable"`` and ``"pyarrow"`` lose nothing; ``"numpy"`` gives a model what Feast's ``to_df`` does: float64
+            with NaN for missing numbers, objects for the rest.
 
         Returns
         -------
@@ -377,21 +481,39 @@ class Workspace:
         )
 
     def historical(
-        self, features: Any, entity_df: pd.DataFrame, *, known_at: Any = None, full_feature_names: bool = False
+        self,
+        features: Any,
+        entity_df: Any,
+        *,
+        known_at: Any = None,
+        full_feature_names: bool = False,
+        dtype_backend: str = "numpy_nullable",
     ) -> pd.DataFrame:
         """Return Feast's own point-in-time join of features to an entity frame; every row comes back, in order.
 
         Parameters
         ----------
         entity_df
-            Join keys and ``event_timestamp``.
+            Join keys and ``event_timestamp``, in any shape that `online` takes.
         known_at
             ``"as_of"``: only rows created at or before each row's timestamp count.
+        dtype_backend
+            As for `online`; ``"numpy"`` for a model.
+
+        Raises
+        ------
+        UnknownName, InvalidFrame
+            Something asked for does not exist, or the entity frame lacks a column.
+        FeastFailed
+            The offline store cannot read the view's data.
         """
         self._check()
         from feastra_nb.retrieval.offline import historical
 
-        return historical(self._feast, features, entity_df, known_at=known_at, full_feature_names=full_feature_names)
+        return historical(
+            self._feast, features, entity_df, known_at=known_at, full_feature_names=full_feature_names,
+            dtype_backend=dtype_backend,
+        )  # fmt: skip
 
     def skew(
         self,
@@ -443,7 +565,7 @@ class Workspace:
             tolerance=tolerance, sample=sample, progress=progress,
         )  # fmt: skip
 
-    def explain(self, feature: str, entity: Mapping[str, Any], *, as_of: Any = None) -> Timeline:
+    def explain(self, feature: str, entity: Any, *, as_of: Any = None) -> Timeline:
         """Show one value's life in both stores: events, runs, what the point-in-time join picks, what was served, and why.
 
         Parameters
@@ -451,7 +573,7 @@ class Workspace:
         feature
             ``"view:feature"``.
         entity
-            Its join keys: ``{"tailnum": "N14228"}``.
+            Its join keys: ``{"tailnum": "N14228"}``, or one row in any shape that `online` takes.
         as_of
             The instant; None for now.
 

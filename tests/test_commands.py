@@ -35,7 +35,7 @@ def test_one_view_and_an_interval_can_be_named(saved_repo, filled, now, capsys):
 
 
 def test_a_view_that_is_not_there_is_an_error_with_the_close_ones(saved_repo, capsys):
-    assert cli.main(["materialize", "driver", "-q"]) == 1
+    assert cli.main(["materialize", "driver", "-q"]) == 2
     assert "did you mean drivers?" in capsys.readouterr().err
 
 

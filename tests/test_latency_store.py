@@ -148,7 +148,7 @@ def test_entities_are_sampled_from_all_token_ranges(many, monkeypatch):
     from feastra_nb.retrieval.request import requested
 
     monkeypatch.setattr(picking, "SAMPLED_KEYS", 100)
-    wanted, _ = requested(many.feast, "many", full_feature_names=True)
+    wanted = requested(many.feast, "many", full_feature_names=True).views
     db = many.store.open(many.feast.config).db
     entry = many.store.entry(many.feast.config, wanted[0].view)
     found = sampled(db, entry, wanted[0]).column("driver").to_pylist()

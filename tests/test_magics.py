@@ -516,7 +516,7 @@ def test_every_subcommand_has_help_even_where_arguments_are_missing(shell, capsy
         ("latency a --seconds long", "%feastra latency: argument --seconds: invalid float value: 'long'", "usage: "),
         ("status now", "%feastra status: unrecognized arguments: now", "usage: %feastra status"),
         ("online a --entities wss", "there is no variable 'wss' in this notebook", "did you mean ws?"),
-        ("online a --entities {'k': k}", "{'k': k} is no dict of lists", '{"tailnum": ["N14228"]}'),
+        ("online a --entities {'k': k}", "{'k': k} is neither a dict nor a list", '{"tailnum": ["N14228"]}'),
     ],
 )
 def test_a_wrong_line_is_one_error_of_ours_with_what_to_do(shell, ws, line, happened, hint):

@@ -203,7 +203,7 @@ def test_times_of_mixed_zones_are_converted(ws, now):
         (lambda df: df.assign(city=None), "all null"),
         (lambda df: df.assign(driver=0.5), "join key 'driver' is of type double"),
         (lambda df: pd.concat([df, df[["city"]]], axis=1), "occur twice: city"),
-        (lambda df: df.rename(columns={"city": 7}), "column name 7 is no string"),
+        (lambda df: df.rename(columns={"city": 7}), "column name 7 is not a string"),
         (lambda df: df.assign(event_timestamp=df["event_timestamp"] + pd.Timedelta("2h")), "lie in the future"),
         (lambda df: df[["driver", "event_timestamp"]], "no feature column"),
         (lambda df: df.assign(trips=np.uint64(2**63)), "does not fit int64"),

@@ -157,7 +157,7 @@ def test_no_entities_give_no_rows(filled):
         ("drivers:trips", {"drivr": [1]}, {}, InvalidFrame, "lack the join key 'driver'"),
         ("drivers:trips", {"driver": [None]}, {}, InvalidFrame, "null"),
         ("drivers:trips", {"driver": [1]}, {"as_of": "noon"}, InvalidFrame, "neither an instant nor a column"),
-        ("drivers:trips", {"driver": [1]}, {"dtype_backend": "numpy"}, ConfigurationError, "dtype_backend"),
+        ("drivers:trips", {"driver": [1]}, {"dtype_backend": "polars"}, ConfigurationError, "dtype_backend"),
     ],
 )
 def test_what_cannot_be_read_is_a_clear_error(filled, features, entities, options, error, message):

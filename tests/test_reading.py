@@ -113,7 +113,7 @@ def test_a_request_builds_only_the_views_it_names():
     assert references(store, ["one", "two:a"]) == ["one:a", "two:a"]
     assert built == ["one", "two"]
     built.clear()
-    wanted, on_demand = requested(store, ["one", "two:a"], full_feature_names=True)
-    assert [(one.label, one.features) for one in wanted] == [("one", ("a",)), ("two", ("a",))]
-    assert not on_demand
+    request = requested(store, ["one", "two:a"], full_feature_names=True)
+    assert [(one.label, one.features) for one in request.views] == [("one", ("a",)), ("two", ("a",))]
+    assert not request.on_demand
     assert built == ["one", "two"]

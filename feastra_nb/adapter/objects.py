@@ -7,15 +7,18 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 from feast.infra.infra_object import InfraObject
 from feast.protos.feast.core.InfraObject_pb2 import InfraObject as InfraObjectProto
 
 from feastra_nb.connection.secrets import with_password
+from feastra_nb.errors import ConfigurationError
 from feastra_nb.storage.catalog import ViewSpec
 
 if TYPE_CHECKING:
     from feast import FeatureView
     from feast.repo_config import RepoConfig
+    from feast.value_type import ValueType
 
 
 def spec_of(project: str, table: FeatureView, *, ttl_us: int | None) -> ViewSpec:
@@ -24,6 +27,51 @@ def spec_of(project: str, table: FeatureView, *, ttl_us: int | None) -> ViewSpec
     types = {field.name: field.dtype.to_value_type().name for field in table.features}
     features = tuple((name, types[name]) for name in feature_names(table))
     return ViewSpec(project, table.name, features, keys, ttl_us)
+
+
+def refuse_unserved(view: Any) -> None:
+    """Refuse a view that no online store keeps: one that is computed on demand, or kept offline only.
+
+    Raises
+    ------
+    ConfigurationError
+        It is one of these.
+    """
+    if hasattr(view, "write_to_online_store") and not view.write_to_online_store:
+        raise ConfigurationError(
+            f"view {view.name!r} is computed on demand, so no store holds it",
+            hint="ask for the views it is computed from",
+        )
+    if not getattr(view, "online", True):
+        raise ConfigurationError(
+            f"view {view.name!r} is not kept online (online=False)",
+            hint="ws.historical reads it; set online=True in its definition and apply it to serve it",
+        )
+
+
+def key_fields(view: Any) -> list[tuple[str, ValueType]]:
+    """Return the join keys of a view and their types; of a view without entities Feast's constant key, whose value is ""."""
+    from feast.feature_view import DUMMY_ENTITY_ID
+    from feast.value_type import ValueType
+
+    fields = [(str(field.name), field.dtype.to_value_type()) for field in view.entity_columns]
+    return fields or [(DUMMY_ENTITY_ID, ValueType.STRING)]
+
+
+def has_entities(view: Any) -> bool:
+    """Tell whether a view has join keys of its own."""
+    from feast.feature_view import DUMMY_ENTITY_ID
+
+    return [name for name, _type in key_fields(view)] != [DUMMY_ENTITY_ID]
+
+
+def with_constant_key(table: pa.Table, view: Any) -> pa.Table:
+    """Return a view's rows with Feast's constant key where the view has no entities and the rows do not have it yet."""
+    from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
+
+    if has_entities(view) or DUMMY_ENTITY_ID in table.column_names:
+        return table
+    return table.append_column(DUMMY_ENTITY_ID, pa.array([DUMMY_ENTITY_VAL] * table.num_rows, pa.string()))
 
 
 def feature_names(table: FeatureView) -> list[str]:

@@ -74,9 +74,9 @@ def read_frame(path: str) -> pd.DataFrame:
     return frame
 
 
-def tell(error: FeastraError) -> int:
+def tell(error: FeastraError, *, about: str = "") -> int:
     """Print an error with its hint, and return the exit code for what could not be told."""
-    print(f"error: {error.message}", file=sys.stderr)
+    print(f"error: {about}{': ' * bool(about)}{error.message}", file=sys.stderr)
     if error.hint:
         print(f"hint: {error.hint}", file=sys.stderr)
     return EXIT_UNKNOWN

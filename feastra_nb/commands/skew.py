@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from feastra_nb.commands.inputs import (
@@ -49,9 +50,11 @@ def _compare(ws: Workspace, arguments: argparse.Namespace) -> int:
         print(f"saved: {report.save(path)}")
     if arguments.write_budget is not None:
         print(f"budget: {budget.write(report, arguments.write_budget)}")
-        return 0
+        return EXIT_UNKNOWN if report.failed else 0
     check = report.check(0.0 if arguments.budget is None else arguments.budget)
     print(check)
+    for view, why in report.failed.items():
+        print(f"error: view {view}: {why}", file=sys.stderr)
     return EXIT_CODES[check.state]
 
 

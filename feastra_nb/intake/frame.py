@@ -1,19 +1,26 @@
-"""`ws.materialize(df, …)`: a DataFrame into the offline parquet, the registry and the online store."""
+"""`ws.materialize(df, …)`: a DataFrame into the offline parquet, the registry and the online store.
+
+Everything is judged before anything is written, so that a call that is refused leaves files, registry and keyspace as they
+were.
+"""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from feast.feature_view import DUMMY_ENTITY_ID
 
 from feastra_nb.errors import ConfigurationError, InvalidFrame
-from feastra_nb.frames import CREATED, Columns, columns_of, to_table
+from feastra_nb.frames import CREATED, Columns, columns_of, to_table, warn_of_losses, with_plain_columns
 from feastra_nb.intake import offline_file
-from feastra_nb.intake.registration import FrameSpec, feast_dtype, note_interval, register
+from feastra_nb.intake.registration import FrameSpec, judge, key_types, known_view, note_interval, register
 from feastra_nb.materialization import write_table
+from feastra_nb.storage import codec
 from feastra_nb.storage.admission import refuse_future, refuse_large
 from feastra_nb.storage.columns import epoch_us
 from feastra_nb.storage.rows import Rows, last_of_repeats
@@ -21,10 +28,50 @@ from feastra_nb.storage.rows import Rows, last_of_repeats
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy.typing as npt
     from feast import FeatureView
 
+    from feastra_nb.intake.registration import Registration
     from feastra_nb.materialization import Materialization
     from feastra_nb.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Frame:
+    """A frame that was judged.
+
+    Parameters
+    ----------
+    table
+        Its n rows without repeats.
+    roles
+        The roles of the columns.
+    event_us
+        Shape (n,).
+    repeats
+        How many rows were left out because a later one has the same entity, event and created time.
+    path
+        The view's parquet.
+    registration
+        What is to be registered.
+    """
+
+    table: pa.Table
+    roles: Columns
+    event_us: npt.NDArray[np.int64]
+    repeats: int
+    path: Path
+    registration: Registration
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the view's created times are the calls' own."""
+        known = self.registration.known
+        return self.roles.created is None and (known is None or known.batch_source.created_timestamp_column == CREATED)
+
+    def interval(self, now_us: int) -> tuple[int, int]:
+        """Return the interval of event time, both ends inclusive; the present for an empty frame."""
+        return (int(self.event_us.min()), int(self.event_us.max())) if len(self.event_us) else (now_us, now_us)
 
 
 def materialize_frame(
@@ -35,84 +82,107 @@ def materialize_frame(
     allow_future: bool,
     progress: bool | Callable[[int], object],
 ) -> Materialization:
-    """Write a DataFrame: first into the view's offline parquet, then into the registry, then online.
+    """Write a DataFrame: into the registry, into the view's offline parquet, then online.
 
-    In this order a call that was stopped anywhere is completed by the same call.
+    The parquet is written beside the old one first, and takes its place once the registry knows the view. A call that was
+    stopped anywhere is completed by the same call.
     """
     now_us = time.time_ns() // 1000
-    known = _known_view(ws, spec)
-    roles = _roles(frame, spec, known)
-    table = _without_repeats(to_table(frame, roles, _known_types(known)), roles)
-    if not allow_future:
-        refuse_future(epoch_us(table.column(roles.timestamp)), now_us=now_us, view=str(spec.view))
-    _refuse_values(table, roles, known, str(spec.view))
-    path = _offline_path(ws, spec, known)
-    automatic = roles.created is None and (known is None or known.batch_source.created_timestamp_column == CREATED)
+    judged = _judged(ws, frame, spec, now_us=None if allow_future else now_us)
     with offline_file.locked(ws.directory):
-        table, stored = offline_file.merge(path, table, roles, now_us=now_us, automatic=automatic)
-    view = register(ws, spec, known, roles, table, path)
-    interval = _interval(table, roles, now_us)
+        staged = offline_file.stage(
+            judged.path, judged.table, judged.roles, now_us=now_us, automatic=judged.is_automatic
+        )
+        try:
+            view = register(ws, judged.registration)
+            staged.commit()
+        except BaseException:
+            staged.discard()
+            raise
+    interval = judged.interval(now_us)
     done = write_table(
         ws.store,
         ws.feast.config,
         view,
-        table,
+        staged.table,
         interval,
-        check_stored=stored if stored.any() else None,
+        check_stored=staged.is_stored if staged.is_stored.any() else None,
         allow_future=allow_future,
         progress=progress,
     )
-    if table.num_rows:
+    if judged.table.num_rows:
         note_interval(ws, view, interval)
-    return done
+    return replace(done, repeats=judged.repeats)
 
 
-def _known_view(ws: Workspace, spec: FrameSpec) -> FeatureView | None:
-    if not spec.view or not isinstance(spec.view, str):
-        raise ConfigurationError(
-            "the feature view has no name", hint='ws.materialize(df, "plane_stats", keys=["tailnum"])'
-        )
-    known = {view.name: view for view in ws.feast.list_feature_views()}.get(spec.view)
-    if known is not None and spec.keys is not None:
-        keys = [spec.keys] if isinstance(spec.keys, str) else list(spec.keys)
-        stored = [field.name for field in known.entity_columns]
-        if sorted(keys) != sorted(stored):
-            raise ConfigurationError(
-                f"view {spec.view!r} has the join keys {', '.join(stored)}, not {', '.join(keys)}",
-                hint="ws.drop the view first, or choose another name",
-            )
-    if known is None and not spec.keys:
-        raise ConfigurationError(
-            f"view {spec.view!r} is new, so its join keys are needed",
-            hint='keys=["tailnum"]: the columns that name an entity',
-        )
-    return known
+def _judged(ws: Workspace, frame: Any, spec: FrameSpec, *, now_us: int | None) -> _Frame:
+    """Return a frame that can be stored; nothing is written.
+
+    Parameters
+    ----------
+    now_us
+        Events later than five minutes after it are refused; None to take them.
+    """
+    known = known_view(ws, spec)
+    frame, roles = _roles(frame, spec, known)
+    types = key_types(ws, roles.keys, known)
+    whole = to_table(frame, roles, _known_types(known), types)
+    event_us = epoch_us(whole.column(roles.timestamp))
+    if now_us is not None:
+        refuse_future(event_us, now_us=now_us, view=spec.view)
+    keep = _last_of_repeats(whole, roles, event_us)
+    table, event_us = whole.filter(pa.array(keep)), event_us[keep]
+    path = _offline_path(ws, spec, known)
+    registration = judge(ws, spec, known, roles, table, path)
+    value_types = {field.name: field.dtype.to_value_type() for field in registration.view.schema}
+    _refuse_values(offline_file.fitted(table, path), roles, event_us, {**value_types, **types}, spec.view)
+    warn_of_losses(whole, {name: value_types[name] for name in roles.features})
+    return _Frame(table, roles, event_us, len(keep) - table.num_rows, path, registration)
 
 
-def _roles(frame: Any, spec: FrameSpec, known: FeatureView | None) -> Columns:
+def _roles(frame: Any, spec: FrameSpec, known: FeatureView | None) -> tuple[Any, Columns]:
+    """Return a frame with plain columns, and their roles."""
     if not hasattr(frame, "columns") and not hasattr(frame, "__arrow_c_stream__"):
         raise InvalidFrame(
-            f"{type(frame).__name__} is no DataFrame", hint="pandas, polars, Arrow and DuckDB tables are"
+            f"expected a DataFrame, got a {type(frame).__name__}",
+            hint="pandas, Polars, Arrow and DuckDB tables are DataFrames here; pd.DataFrame(…) makes one of a dict or a list",
         )
+    keys = spec.keys if spec.keys is not None else [field.name for field in known.entity_columns] if known else []
+    source = known.batch_source if known else None
+    created = spec.created
+    if created is None and source is not None and source.created_timestamp_column not in ("", None, CREATED):
+        created = source.created_timestamp_column
+    fields = [field.name for field in known.schema if field.name != DUMMY_ENTITY_ID] if known else []
+    times = [name for name in (spec.timestamp, source.timestamp_field if source else None, created) if name]
+    frame = with_plain_columns(frame, [*keys, *times, *fields])
     names = list(frame.columns) if hasattr(frame, "columns") else pa.table(frame).column_names
     if names and not all(isinstance(name, str) for name in names) and hasattr(frame, "column_names"):
         names = list(frame.column_names)  # an Arrow table's `columns` are arrays
-    keys = spec.keys if spec.keys is not None else [field.name for field in known.entity_columns] if known else []
-    created = spec.created
-    if created is None and known is not None:
-        stored = known.batch_source.created_timestamp_column
-        created = stored if stored and stored != CREATED else None
     if CREATED in names and created is None:
         raise InvalidFrame(
             f"the frame has a column {CREATED!r}, which is ours", hint=f"drop it, or pass created={CREATED!r}"
         )
-    missing = [field.name for field in known.schema if field.name not in names] if known else []
+    timestamp = _timestamp(spec, source, names)
+    missing = [name for name in fields if name not in names]
     if missing:
         raise InvalidFrame(
             f"the view has the column{'s' * (len(missing) > 1)} {', '.join(missing)}, the frame has not",
             hint="add them (nulls are fine), or ws.drop the view to begin anew",
         )
-    return columns_of(names, keys=keys, timestamp=spec.timestamp, created=created)
+    return frame, columns_of(names, keys=keys, timestamp=timestamp, created=created)
+
+
+def _timestamp(spec: FrameSpec, source: Any, names: Sequence[Any]) -> str:
+    """Return the event time's column: as the caller says, or as the view has it."""
+    if source is None or source.timestamp_field == spec.timestamp:
+        return spec.timestamp
+    stored = str(source.timestamp_field)
+    if stored in names and spec.timestamp not in names:
+        return stored
+    raise ConfigurationError(
+        f"view {spec.view!r} has the timestamp column {stored!r}, not {spec.timestamp!r}",
+        hint=f"rename the frame's column to {stored!r}, or ws.drop the view to begin anew",
+    )
 
 
 def _offline_path(ws: Workspace, spec: FrameSpec, known: FeatureView | None) -> Path:
@@ -121,13 +191,13 @@ def _offline_path(ws: Workspace, spec: FrameSpec, known: FeatureView | None) -> 
     Raises
     ------
     ConfigurationError
-        The view's source is no parquet file here, so that a frame cannot be added to it.
+        The view's source is not a parquet file here, so that a frame cannot be added to it.
     """
     from feast import FileSource
     from feast.data_format import ParquetFormat
 
     if known is None:
-        return offline_file.path_of(ws.directory, str(spec.view))
+        return offline_file.path_of(ws.directory, spec.view)
     source = known.batch_source
     if isinstance(source, FileSource) and isinstance(source.file_format or ParquetFormat(), ParquetFormat):
         path = Path(source.get_uri_for_file_path(ws.feast.config.repo_path, source.path))
@@ -139,51 +209,38 @@ def _offline_path(ws: Workspace, spec: FrameSpec, known: FeatureView | None) -> 
     )
 
 
-def _refuse_values(table: pa.Table, roles: Columns, known: FeatureView | None, view: str) -> None:
-    """Refuse values that their features cannot hold before anything is written: encoding them all costs little."""
-    from feastra_nb.storage import codec
-
-    types = {field.name: field.dtype.to_value_type() for field in known.schema} if known else {}
-
-    def kinds(names: Sequence[str]) -> list[Any]:
-        return [types.get(name) or feast_dtype(table.schema.field(name).type).to_value_type() for name in names]
-
+def _refuse_values(
+    table: pa.Table, roles: Columns, event_us: npt.NDArray[np.int64], types: dict[str, Any], view: str
+) -> None:
+    """Refuse values that their features cannot hold: encoding them all costs little."""
     zeros = np.zeros(table.num_rows, dtype=np.int64)
-    keys = codec.encode_entity_keys(roles.keys, kinds(roles.keys), [table.column(name) for name in roles.keys])
+    of_keys, of_features = ([types[name] for name in names] for names in (roles.keys, roles.features))
+    keys = pa.array([b""] * table.num_rows, pa.binary())
+    if roles.keys:
+        keys = codec.encode_entity_keys(roles.keys, of_keys, [table.column(name) for name in roles.keys])
     columns = [table.column(name) for name in roles.features]
-    payloads = codec.encode_payloads(columns, kinds(roles.features), table.num_rows, names=roles.features)
-    refuse_large(Rows(keys, epoch_us(table.column(roles.timestamp)), zeros, zeros, payloads), view=view)
+    payloads = codec.encode_payloads(columns, of_features, table.num_rows, names=roles.features)
+    refuse_large(Rows(keys, event_us, zeros, zeros, payloads), view=view)
 
 
 def _known_types(known: FeatureView | None) -> dict[str, pa.DataType]:
-    """Return the Arrow types of a registered view's fields, for columns of a frame that are all null."""
-    from feastra_nb.storage.codec import arrow_type
-
-    return {field.name: arrow_type(field.dtype.to_value_type()) for field in known.schema} if known else {}
+    """Return the Arrow types of a registered view's fields, for columns of a frame that have no type of their own."""
+    return {field.name: codec.arrow_type(field.dtype.to_value_type()) for field in known.schema} if known else {}
 
 
-def _without_repeats(table: pa.Table, roles: Columns) -> pa.Table:
-    """Keep, of rows with the same entity, event and created time, the last: the one that both stores get."""
+def _last_of_repeats(table: pa.Table, roles: Columns, event_us: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Return which rows both stores get: of those with the same entity, event and created time the last."""
     if not table.num_rows:
-        return table
-    key = pa.StructArray.from_arrays(
-        [table.column(name).combine_chunks() for name in roles.keys], names=list(roles.keys)
-    )
-    codes = _codes(key)
-    created = epoch_us(table.column(roles.created)) if roles.created else codes * 0
-    keep = last_of_repeats(codes, epoch_us(table.column(roles.timestamp)), created)
-    return table if keep.all() else table.filter(pa.array(keep))
+        return np.zeros(0, dtype=bool)
+    codes = _codes([table.column(name).combine_chunks() for name in roles.keys], table.num_rows)
+    created_us = epoch_us(table.column(roles.created)) if roles.created else codes * 0
+    return last_of_repeats(codes, event_us, created_us)
 
 
-def _codes(key: pa.StructArray) -> Any:
-    codes = np.zeros(len(key), dtype=np.int64)
-    for field in key.flatten():
-        encoded = field.dictionary_encode()
+def _codes(keys: Sequence[pa.Array], rows: int) -> npt.NDArray[np.int64]:
+    codes = np.zeros(rows, dtype=np.int64)
+    for key in keys:
+        encoded = key.dictionary_encode()
         codes = codes * (len(encoded.dictionary) + 1) + np.asarray(encoded.indices, dtype=np.int64)
         codes = np.unique(codes, return_inverse=True)[1].astype(np.int64)
     return codes
-
-
-def _interval(table: pa.Table, roles: Columns, now_us: int) -> tuple[int, int]:
-    events = epoch_us(table.column(roles.timestamp))
-    return (int(events.min()), int(events.max())) if len(events) else (now_us, now_us)

@@ -84,6 +84,7 @@ def materialize_view(
                     plan.write_spans(gap, extent, report)
             if before:
                 plan.write_latest(before, report)
+    writing.warn_of_losses()
     skipped = [one for one in covered if window and one[1] >= window[0] and one[0] <= window[1]]
     return writing.result(skipped)
 

@@ -10,6 +10,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from feastra_nb.adapter.objects import has_entities, key_fields, with_constant_key
 from feastra_nb.intake.offline_file import sql_name
 from feastra_nb.intake.spans import OLDEST_US
 from feastra_nb.storage.columns import epoch_us
@@ -149,8 +150,8 @@ class Pulled:
 
     def keys(self) -> pa.Table:
         """Return the join keys of the rows, each combination once, sorted, under the view's names."""
-        names = [field.name for field in self.view.entity_columns]
-        if not self._streams or not self._has_keys:
+        names = [name for name, _type in key_fields(self.view)]
+        if not self._streams or not has_entities(self.view):
             table = self._kept_whole.select(names)
         else:
             listed = ", ".join(f"{sql_name(self._in_source(name))} AS {sql_name(name)}" for name in names)
@@ -166,7 +167,7 @@ class Pulled:
         keys
             Join keys under the view's names, each combination once.
         """
-        if not self._streams or not self._has_keys:
+        if not self._streams or not has_entities(self.view):
             return _joined(self._kept_whole, keys)
         pairs = [f"r.{sql_name(self._in_source(name))} = k.{sql_name(name)}" for name in keys.column_names]
         wanted = _connection(self.job).from_arrow(keys).set_alias("k")
@@ -176,10 +177,6 @@ class Pulled:
     @cached_property
     def _streams(self) -> bool:
         return _duckdb_table(self.job) is not None
-
-    @property
-    def _has_keys(self) -> bool:
-        return not _has_dummy_key(self.view)
 
     def _in_source(self, name: str) -> str:
         mapped = {view: source for source, view in dict(self.view.batch_source.field_mapping or {}).items()}
@@ -203,7 +200,7 @@ class Pulled:
         event_us = epoch_us(table.column(self.view.batch_source.timestamp_field))
         lower_us, upper_us = self.interval
         inside = (event_us >= lower_us) & (event_us <= upper_us)
-        return _with_dummy_key(table if inside.all() else table.filter(pa.array(inside)), self.view)
+        return with_constant_key(table if inside.all() else table.filter(pa.array(inside)), self.view)
 
 
 def _duckdb_table(job: Any) -> Any:
@@ -234,18 +231,3 @@ def _joined(table: pa.Table, keys: pa.Table) -> pa.Table:
 
 
 _PLACE = "feastra_place"  # numbers rows through a join
-
-
-def _has_dummy_key(view: FeatureView) -> bool:
-    from feast.feature_view import DUMMY_ENTITY_ID
-
-    return [field.name for field in view.entity_columns] == [DUMMY_ENTITY_ID]
-
-
-def _with_dummy_key(table: pa.Table, view: FeatureView) -> pa.Table:
-    """Return a view's rows with the key that Feast gives to views without entities; most offline stores leave it out."""
-    from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
-
-    if not _has_dummy_key(view) or DUMMY_ENTITY_ID in table.column_names:
-        return table
-    return table.append_column(DUMMY_ENTITY_ID, pa.array(np.repeat(DUMMY_ENTITY_VAL, table.num_rows), pa.string()))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from feastra_nb.adapter.feast_calls import streaming_from_feast
+from feastra_nb.adapter.objects import refuse_unserved
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.intake.from_offline import LOOKBACK, materialize_view
 from feastra_nb.intake.pulled import OfflineView
-from feastra_nb.quiet import quiet_feast
-from feastra_nb.retrieval.request import instants
 from feastra_nb.storage.reader import BEGINNING_US
-from feastra_nb.times import EPOCH, instant, us, utc_now
+from feastra_nb.times import EPOCH, instant, instants, us, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,16 +38,17 @@ def materialize_registered(
     from feastra_nb.arrow_engine import serves
 
     view = ws.view(name)
+    refuse_unserved(view)
     if not serves(view, ws.store):
         raise ConfigurationError(
-            f"view {name!r} is transformed, aggregated or not online, so Feast must materialize it",
+            f"view {name!r} is transformed or aggregated, so Feast must materialize it",
             hint=f"ws.feast.materialize(start, end, [{name!r}])",
         )
     until = _moment(end, "end") or utc_now()
     since = _since(view, _moment(start, "start"))
     if since is not None and since > until:
-        raise ConfigurationError(f"start {since} lies after end {until}")
-    with quiet_feast():
+        raise ConfigurationError(f"start {since} lies after end {until}", hint="exchange them, or leave one out")
+    with streaming_from_feast(f"materializing view {name}"):
         interval = (us(since) if since else BEGINNING_US, us(until))
         offline = OfflineView.of(ws.feast, view)
         done = materialize_view(offline, ws.store, interval, resume=resume, progress=progress)

@@ -11,14 +11,14 @@ import pandas as pd
 
 from feastra_nb import billing
 from feastra_nb.errors import ConfigurationError
-from feastra_nb.latency.measuring import Load, check_enough, check_sizes, sampled_keys
+from feastra_nb.latency.measuring import Load, asked_entities, check_enough, check_sizes
 from feastra_nb.latency.picking import UNIFORM, batches
 from feastra_nb.latency.rows import SATURATED_BELOW
 from feastra_nb.latency.stores import open_target
 from feastra_nb.latency.surroundings import environment, server
 from feastra_nb.progress import line
 from feastra_nb.reports import Report
-from feastra_nb.retrieval.request import entity_table, requested
+from feastra_nb.retrieval.request import requested
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -124,9 +124,9 @@ def capacity(
     load = Load(seconds=seconds, warmup_s=0.5)
     load.check()
     check_sizes([batch])
-    wanted, _on_demand = requested(ws.feast, features, full_feature_names=True)
+    request = requested(ws.feast, features, full_feature_names=True)
     billing.agree(ws, "finding the capacity", reads=None, yes=yes)
-    table = entity_table(entities, wanted) if entities is not None else sampled_keys(ws, wanted)
+    table = asked_entities(ws, entities, request)
     check_enough([batch], table.num_rows)
     picked = batches(table.num_rows, batch, pick=keys or UNIFORM)
     with closing(open_target(ws, target, features, consistency)) as opened, line(shown=progress) as say:

@@ -10,8 +10,11 @@ from itertools import product
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+from feast.feature_view import DUMMY_ENTITY_ID
+
 from feastra_nb import billing
-from feastra_nb.errors import ConfigurationError
+from feastra_nb.errors import ConfigurationError, InvalidFrame
 from feastra_nb.latency.arrivals import CONSTANT, NS_PER_S, schedule
 from feastra_nb.latency.load import check_durations, closed_loop
 from feastra_nb.latency.pacing import open_loop
@@ -21,18 +24,17 @@ from feastra_nb.latency.rows import Run
 from feastra_nb.latency.stores import open_target
 from feastra_nb.latency.surroundings import environment, server
 from feastra_nb.progress import line
-from feastra_nb.retrieval.request import entity_table, requested
+from feastra_nb.retrieval.entities import Entities, array_of, entity_table
+from feastra_nb.retrieval.request import requested
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-    import pyarrow as pa
 
     from feastra_nb.latency.recording import Recording
     from feastra_nb.latency.report import LatencyReport
     from feastra_nb.latency.rows import Kind
     from feastra_nb.latency.targets import Target
-    from feastra_nb.retrieval.request import Requested
+    from feastra_nb.retrieval.request import Request, Requested
     from feastra_nb.workspace import Workspace
 
 FRAME_PART = "to_df"  # part that comes on top of the service time: an answer made a DataFrame
@@ -129,13 +131,13 @@ def latency(
     load.check()
     sizes = list(batch) if hasattr(batch, "__iter__") else [batch]
     check_sizes(sizes)
-    wanted, _on_demand = requested(ws.feast, features, full_feature_names=True)
+    request = requested(ws.feast, features, full_feature_names=True)
     reads = billing.latency_reads(
-        load, settings=len(_settings(target, consistency)) * len(wanted), entities=sum(sizes),
+        load, settings=len(_settings(target, consistency)) * len(request.views), entities=sum(sizes),
         sampled=SAMPLED_KEYS if entities is None else 0,
     )  # fmt: skip
     billing.agree(ws, "this measurement", reads=reads, yes=yes)
-    table = entity_table(entities, wanted) if entities is not None else sampled_keys(ws, wanted)
+    table = asked_entities(ws, entities, request)
     check_enough(sizes, table.num_rows)
     pick = keys or UNIFORM
     plans = {size: batches(table.num_rows, size, pick=pick) for size in sizes}
@@ -202,21 +204,58 @@ def check_enough(sizes: Sequence[int], keys: int) -> None:
         )
 
 
+def asked_entities(ws: Workspace, entities: Any, request: Request) -> pa.Table:
+    """Return the entities to read: those given, or a fair sample of the store; with the request data that belongs to them.
+
+    Raises
+    ------
+    InvalidFrame
+        A join key or a column of request data is missing.
+    ConfigurationError
+        None were given, and none can be sampled.
+    """
+    if entities is None:
+        if request.inputs:
+            raise ConfigurationError(
+                f"{', '.join(request.on_demand)} needs the request data {', '.join(request.inputs)}, which no store holds",
+                hint="pass entities=, a frame with the join keys and a column for each",
+            )
+        return sampled_keys(ws, request.views)
+    given = Entities.of(entities)
+    missing = [name for name in request.inputs if name not in given.columns]
+    if missing:
+        raise InvalidFrame(
+            f"the entities lack the request data {', '.join(missing)}", hint="add a column for each, one value a row"
+        )
+    table = entity_table(given, request.views)
+    for name in request.inputs:
+        table = table.append_column(name, array_of(given.columns[name], name))
+    return table
+
+
 def sampled_keys(ws: Workspace, wanted: Sequence[Requested]) -> pa.Table:
-    """Return entities of the online store, a fair sample by token.
+    """Return entities of the online store, a fair sample by token, of the view that has the join keys of all.
 
     Raises
     ------
     ConfigurationError
-        The store is not ours, or the views differ in join keys.
+        The store is not ours, or no view has all the join keys.
     """
-    first = wanted[0]
-    if not ws._is_ours or any(one.keys != first.keys for one in wanted):  # noqa: SLF001 - a workspace's own room
+    names = [{shown for _stored, shown, _type in one.keys} for one in wanted]
+    keyed = [some for some in names if some != {DUMMY_ENTITY_ID}] or names
+    every = set().union(*keyed)
+    chosen = next((one for one, some in zip(wanted, names, strict=True) if some == every), None)
+    if not ws.has_history or chosen is None:
+        reason = "no view has all the join keys" if ws.has_history else "the online store is not a FeastraOnlineStore"
         raise ConfigurationError(
-            "which entities to read cannot be sampled here: the views differ in join keys, or the store is not ours",
-            hint="pass entities=, a frame with all join keys",
+            f"which entities to read cannot be sampled here: {reason}",
+            hint=f"pass entities=, a frame with {', '.join(sorted(every))}",
         )
-    return sampled(ws.store.open(ws.feast.config).db, ws.store.entry(ws.feast.config, first.view), first)
+    table = sampled(ws.store.open(ws.feast.config).db, ws.store.entry(ws.feast.config, chosen.view), chosen)
+    constant = {DUMMY_ENTITY_ID} <= set().union(*names) and DUMMY_ENTITY_ID not in table.column_names
+    if not constant:
+        return table
+    return table.append_column(DUMMY_ENTITY_ID, pa.array([""] * table.num_rows, pa.string()))
 
 
 def _say(say: Callable[[str], object], about: str, recording: Recording) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from feastra_nb.adapter.feast_calls import calling_feast
 from feastra_nb.errors import ConfigurationError, close_names
 from feastra_nb.latency.endpoint import EndpointTarget, is_url
 from feastra_nb.latency.targets import DRIVER, FEAST, DriverTarget, FeastTarget, ServedView, refuse_unknown
-from feastra_nb.quiet import quiet_feast
 from feastra_nb.retrieval.request import references, requested
 
 if TYPE_CHECKING:
@@ -86,14 +86,16 @@ def _ours(ws: Workspace, store: FeatureStore, target: str, features: Any, close:
 
 
 def _views(ws: Workspace, features: Any) -> Sequence[ServedView]:
-    wanted, is_on_demand = requested(ws.feast, features, full_feature_names=True)
-    if is_on_demand:
+    request = requested(ws.feast, features, full_feature_names=True)
+    if request.on_demand:
         raise ConfigurationError(
             f'target="{DRIVER}" computes no on-demand features', hint=f'ask for their inputs, or take target="{FEAST}"'
         )
     store, config = ws.store, ws.feast.config
     # Of the workspace's own store: what it knows need not be read at the level that is measured.
-    return [ServedView(one, store.entry(config, one.view), store.served_ttl_us(config, one.view)) for one in wanted]
+    return [
+        ServedView(one, store.entry(config, one.view), store.served_ttl_us(config, one.view)) for one in request.views
+    ]
 
 
 def _at_consistency(ws: Workspace, level: str | None) -> tuple[FeatureStore, Callable[[], object]]:
@@ -114,7 +116,7 @@ def _at_consistency(ws: Workspace, level: str | None) -> tuple[FeatureStore, Cal
         "consistency": {**block.consistency.model_dump(), "read": level},
     }
     config._online_store = None  # noqa: SLF001 - Feast keeps what it made of the block
-    with quiet_feast():
+    with calling_feast("opening the feature store"):
         store = FeatureStore(repo_path=str(ws.feast.repo_path), config=config)
     return store, _online(store).shutdown
 

@@ -8,9 +8,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from feastra_nb.errors import ConfigurationError, close_names
+from feastra_nb.adapter.feast_calls import translate
+from feastra_nb.errors import ConfigurationError, FeastraError, close_names
 from feastra_nb.latency.histogram import Histogram
-from feastra_nb.retrieval.request import entity_keys
+from feastra_nb.retrieval.entities import entity_keys
 from feastra_nb.storage.reader import NewestRead, serving_bounds
 
 if TYPE_CHECKING:
@@ -96,9 +97,14 @@ class FeastTarget:
             began_ns = time.perf_counter_ns()
             if self._watch is not None:
                 self._watch.begin()
-            answer = self._store.get_online_features(
-                features=self._features, entity_rows=asked, full_feature_names=True
-            )
+            try:
+                answer = self._store.get_online_features(
+                    features=self._features, entity_rows=asked, full_feature_names=True
+                )
+            except FeastraError:
+                raise
+            except Exception as error:
+                raise translate(error, "reading online") from error
             self._answers.append(answer)
             if self._watch is None:
                 return None

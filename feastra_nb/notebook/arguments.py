@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 # Spaces, a quoted string, a bracket, or a run of anything else; the last one is a quote that nothing closes.
 _PIECE = re.compile(r"""\s+|"[^"]*"|'[^']*'|[\[\]{}]|[^\s"'\[\]{}]+|["']""")
-_VARIABLE = re.compile(r"\{([A-Za-z_]\w*)\}")
+VARIABLE = r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*"  # a name, or an attribute of what it names
+_VARIABLE = re.compile(rf"\{{({VARIABLE})\}}")
 _NUMBER = re.compile(r"-\.?\d")
 _SECRET_OPTIONS = {"--password", "--token", "--client-secret", "--secret"}
 
@@ -81,17 +82,31 @@ def fill_words(words: Iterable[str], variables: Mapping[str, Any]) -> list[str]:
 
 
 def variable(name: str, variables: Mapping[str, Any]) -> Any:
-    """Return a variable's value.
+    """Return a variable's value, or that of an attribute: ``ws.project``.
 
     Raises
     ------
     ConfigurationError
         There is none of that name; names the closest.
+
+    Examples
+    --------
+    >>> variable("now.year", {"now": date(2024, 1, 31)})
+    2024
     """
-    if name not in variables:
+    first, *attributes = name.split(".")
+    if first not in variables:
         names = [known for known in variables if not known.startswith("_")]
-        raise ConfigurationError(f"there is no variable {name!r} in this notebook", hint=close_names(name, names))
-    return variables[name]
+        raise ConfigurationError(f"there is no variable {first!r} in this notebook", hint=close_names(first, names))
+    value = variables[first]
+    for attribute in attributes:
+        if not hasattr(value, attribute):
+            names = [known for known in dir(value) if not known.startswith("_")]
+            raise ConfigurationError(
+                f"{name}: a {type(value).__name__} has no {attribute!r}", hint=close_names(attribute, names)
+            )
+        value = getattr(value, attribute)
+    return value
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, where: str) -> ConfigurationError:

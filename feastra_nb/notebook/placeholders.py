@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.notebook.arguments import variable
+from feastra_nb.notebook.arguments import VARIABLE, variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 # What a brace means nothing in (strings, quoted names, comments), or a name in braces alone: a map has a colon in it.
 _PIECE = re.compile(
-    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\$\$.*?\$\$|--[^\n]*|//[^\n]*|/\*.*?\*/|\{([A-Za-z_]\w*)\}""", re.DOTALL
+    rf"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\$\$.*?\$\$|--[^\n]*|//[^\n]*|/\*.*?\*/|\{{({VARIABLE})\}}""", re.DOTALL
 )
 _HASH = re.compile(r"^[ \t]*#[^\n]*$", re.MULTILINE)
 
@@ -54,7 +54,8 @@ def with_placeholders(
         name = found[1]
         if name is None:
             return found[0]
-        values.append((name, variable(name, variables)))
-        return placeholder(name)
+        plain = name.replace(".", "__")  # a parameter's name has no dots
+        values.append((plain, variable(name, variables)))
+        return placeholder(plain)
 
     return _PIECE.sub(replaced, body), values

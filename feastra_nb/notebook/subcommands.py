@@ -40,9 +40,9 @@ class Line:
         return self.magics.workspace(self.variables)
 
     def resolve_variable(self, name: str) -> None:
-        """Replace an argument that is a variable's name, or a dict as text, by the value."""
+        """Replace an argument that is a variable's name, or a dict or list as text, by the value."""
         word = self.arguments[name]
-        self.arguments[name] = _literal(word) if word.startswith("{") else variable(word, self.variables)
+        self.arguments[name] = _literal(word) if word.startswith(("{", "[")) else variable(word, self.variables)
 
     def unwrap_single(self, name: str) -> None:
         """Replace an argument that is a list of one reference by that reference: it may be a view's name."""
@@ -158,14 +158,16 @@ def materialize(line: Line) -> object:
 def historical(line: Line) -> object:
     """Join features to an entity frame: a variable, or what the cell's query makes."""
     line.unwrap_single("features")
+    if "entities" in line.arguments:
+        line.resolve_variable("entities")
     features, named = line.arguments.pop("features"), line.arguments.pop("entities", None)
     if (named is None) == (line.cell is None):
         raise ConfigurationError(
-            "historical needs one entity frame, and no two" if named else "historical needs an entity frame",
+            "historical needs one entity frame, not two" if named is not None else "historical needs an entity frame",
             hint=f"{MAGIC} historical VIEW --entities FRAME, or %{MAGIC} historical VIEW with a query in the cell",
         )
     if line.cell is None:
-        return line.workspace.historical(features, variable(str(named), line.variables), **line.arguments)
+        return line.workspace.historical(features, named, **line.arguments)
     from feastra_nb.notebook.entity_query import entity_frame
 
     return line.workspace.historical(features, entity_frame(line.cell, line.variables), **line.arguments)
@@ -227,7 +229,8 @@ def _literal(word: str) -> Any:
         return ast.literal_eval(word)
     except (ValueError, SyntaxError) as exc:
         raise ConfigurationError(
-            f"{word} is no dict of lists", hint='{"tailnum": ["N14228"]}, or the name of a variable that holds one'
+            f"{word} is neither a dict nor a list",
+            hint='{"tailnum": ["N14228"]}, or the name of a variable that holds one',
         ) from exc
 
 

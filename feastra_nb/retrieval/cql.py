@@ -49,6 +49,11 @@ _FROM = re.compile(
     r"""'(?:[^']|'')*'|\$\$.*?\$\$|--[^\n]*|//[^\n]*|/\*.*?\*/|\bFROM\s+("(?:[^"]|"")+"|\w+)(?!\s*\.|\w)|"(?:[^"]|"")*\"""",
     re.DOTALL | re.IGNORECASE,
 )
+_SEMICOLON = re.compile(r"""'(?:[^']|'')*'|\$\$.*?\$\$|--[^\n]*|//[^\n]*|/\*.*?\*/|"(?:[^"]|"")*"|;""", re.DOTALL)
+_CHANGED = re.compile(
+    r"""(?:(?:DROP|ALTER)\s+TABLE|TRUNCATE(?:\s+TABLE)?|INSERT\s+INTO|UPDATE|DELETE\b.*?\bFROM)\s+(?:IF\s+EXISTS\s+)?("(?:[^"]|"")+"|\w+)(?!\s*\.|\w)""",
+    re.DOTALL | re.IGNORECASE,
+)
 _STRING = re.compile(r"'((?:[^']|'')*)'|\$\$(.*?)\$\$", re.DOTALL)
 _ABOUT_SECRETS = re.compile(r"password|secret|token|credential", re.IGNORECASE)
 _PLACE = re.compile(r"line \d+:\d+")
@@ -90,9 +95,10 @@ def query(ws: Workspace, statement: str, parameters: Sequence[Any], limit: int |
     """Run a statement and return its rows; see `Workspace.cql`."""
     text = statement.strip().rstrip(";").rstrip()
     verb = next(iter(_COMMENT.sub(" ", text).split()), "").lower()
-    _refuse(ws, verb, limit)
+    _refuse(ws, text, verb, limit)
     opened = ws.store.open(ws.feast.config)
     db, views = opened.db, {entry.view: entry for entry in opened.catalog.views(ws.project)}
+    _refuse_change_of_view(text, verb, views)
     with _refusals(text, verb, db, views):
         if verb == "select":
             answer = _select(db, qualified(text, db.keyspace, views), parameters, limit)
@@ -104,7 +110,7 @@ def query(ws: Workspace, statement: str, parameters: Sequence[Any], limit: int |
     return frame
 
 
-def _refuse(ws: Workspace, verb: str, limit: int | None) -> None:
+def _refuse(ws: Workspace, text: str, verb: str, limit: int | None) -> None:
     if not verb:
         raise ConfigurationError("there is no statement", hint="such as SELECT * FROM plane_stats, with a view's name")
     if verb == "use":
@@ -114,8 +120,32 @@ def _refuse(ws: Workspace, verb: str, limit: int | None) -> None:
         )
     if ws.read_only and verb not in _READING:
         raise ReadOnly(f"this workspace was opened with read_only=True; {verb.upper()} writes")
+    if verb != "begin" and any(found[0] == ";" for found in _SEMICOLON.finditer(text)):
+        raise ConfigurationError("there are several statements", hint="one statement a call, or a cell")
     if limit is not None and limit < 1:
         raise ConfigurationError(f"limit={limit!r} makes no sense", hint="at least one row, or None for all")
+
+
+def _refuse_change_of_view(text: str, verb: str, views: Mapping[str, ViewEntry]) -> None:
+    """Refuse a statement that would change a view's table: registry, catalog and offline data would not know of it."""
+    found = _CHANGED.match(_COMMENT.sub(" ", text).strip())
+    name = None if found is None else _view_of(found[1], views)
+    if name is None:
+        return
+    instead = f"ws.materialize(df, {name!r})" if verb in {"insert", "update"} else f"ws.drop({name!r})"
+    instead = f"ws.forget({name!r}, entities)" if verb == "delete" else instead
+    raise ConfigurationError(
+        f"{name!r} is a view, which CQL alone cannot {verb}", hint=f"{instead} does it on both sides"
+    )
+
+
+def _view_of(name: str, views: Mapping[str, ViewEntry]) -> str | None:
+    """Return the view that a name in a statement means; names without quotes know no capitals."""
+    if name.startswith('"'):
+        plain = name[1:-1].replace('""', '"')
+        return plain if plain in views else None
+    alike = [view for view in views if view.lower() == name.lower()]
+    return name if name in views else alike[0] if len(alike) == 1 else None
 
 
 def qualified(text: str, keyspace: str, views: Mapping[str, ViewEntry]) -> str:
@@ -131,8 +161,8 @@ def qualified(text: str, keyspace: str, views: Mapping[str, ViewEntry]) -> str:
         name = found[1]
         if name is None:
             return found[0]
-        entry = views.get(name[1:-1].replace('""', '"') if name.startswith('"') else name)
-        return f"FROM {quoted(keyspace)}.{name if entry is None else quoted(entry.table)}"
+        view = _view_of(name, views)
+        return f"FROM {quoted(keyspace)}.{name if view is None else quoted(views[view].table)}"
 
     return _FROM.sub(replaced, text)
 
@@ -284,6 +314,8 @@ def _in_words(error: FeastraError, text: str, verb: str, db: Database, views: Ma
     if (column := _NO_COLUMN.search(said)) and any(column[1] in _decoded(entry) for entry in views.values()):
         hint = "features lie in one column, join keys in another, and both come decoded: SELECT entity_key, features FROM …"
         return UnknownName(f"{column[1]!r} is no column of its own", hint=hint)
+    if "No keyspace has been specified" in said:
+        return ConfigurationError("the statement names no keyspace", hint=f'name it with the table: "{db.keyspace}".…')
     kind = AuthenticationFailed if isinstance(error, AuthenticationFailed) else RequestFailed
     return kind(f"the server refused the statement: {said}", hint=error.hint if kind is AuthenticationFailed else None)
 

@@ -12,20 +12,40 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+BACKENDS = ("numpy_nullable", "pyarrow", "numpy")
+
+
+def check_backend(dtype_backend: str) -> None:
+    """Refuse a backend that there is not, before anything is read."""
+    if dtype_backend not in BACKENDS:
+        raise ConfigurationError(
+            f"dtype_backend={dtype_backend!r} is not known", hint=", ".join(f'"{name}"' for name in BACKENDS)
+        )
+
+
 def to_pandas(table: pa.Table, dtype_backend: str) -> pd.DataFrame:
-    """Return a DataFrame that loses nothing: Int64, boolean, string, microsecond timestamps, NA.
+    """Return a DataFrame of a table.
 
     Parameters
     ----------
     dtype_backend
-        ``"numpy_nullable"`` or ``"pyarrow"``, as in pandas.
+        ``"numpy_nullable"`` and ``"pyarrow"``, as in pandas, lose nothing: Int64, boolean, string, timestamps in microseconds,
+        NA. ``"numpy"`` is for models, as Feast's own ``to_df``: float64 with NaN where ints or floats are null, object for
+        text, lists and booleans with nulls.
+
+    Examples
+    --------
+    >>> table = pa.table({"n": pa.array([1, None]), "city": ["Oslo", None]})
+    >>> [str(dtype) for dtype in to_pandas(table, "numpy").dtypes]
+    ['float64', 'object']
     """
     import pandas as pd
 
+    check_backend(dtype_backend)
+    if dtype_backend == "numpy":
+        return table.to_pandas()
     if dtype_backend == "pyarrow":
         return table.to_pandas(types_mapper=pd.ArrowDtype)
-    if dtype_backend != "numpy_nullable":
-        raise ConfigurationError(f"unknown dtype_backend {dtype_backend!r}", hint='"numpy_nullable" or "pyarrow"')
     nullable = {
         pa.int32(): pd.Int32Dtype(),
         pa.int64(): pd.Int64Dtype(),

@@ -6,15 +6,22 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from feastra_nb.adapter.feast_calls import calling_feast
 from feastra_nb.errors import ConfigurationError, InvalidFrame, close_names
-from feastra_nb.quiet import quiet_feast
-from feastra_nb.retrieval.dataframes import to_pandas
-from feastra_nb.retrieval.request import entity_table, instants, references, requested
+from feastra_nb.frames import in_utc, is_naive
+from feastra_nb.retrieval.dataframes import check_backend, to_pandas
+from feastra_nb.retrieval.entities import Entities, entity_table, shown_keys
+from feastra_nb.retrieval.request import references, requested
+from feastra_nb.times import instants
 
 if TYPE_CHECKING:
     import pandas as pd
     from feast import FeatureStore
+
+    from feastra_nb.retrieval.request import Request
 
 log = logging.getLogger("feastra_nb")
 
@@ -49,11 +56,13 @@ def historical(
             f"known_at={known_at!r}: the offline join knows only known_at='as_of'",
             hint="it counts rows whose created time is at or before each row's own timestamp",
         )
+    check_backend(dtype_backend)
     refs = references(feature_store, features)
-    spine = check_spine(feature_store, entity_df, features)
-    _refuse_names_of_features(feature_store, spine, features, full_feature_names=full_feature_names)
+    request = requested(feature_store, features, full_feature_names=full_feature_names)
+    spine = check_spine(entity_df, request)
+    _refuse_names_of_features(spine, request, full_feature_names=full_feature_names)
     numbered = spine.assign(**{_ROW: np.arange(len(spine))})
-    with quiet_feast():
+    with calling_feast("joining offline"):
         job = feature_store.get_historical_features(
             entity_df=numbered,
             features=refs,
@@ -64,19 +73,27 @@ def historical(
     if table.num_rows != len(spine):
         log.warning("the offline join returned %d of %d rows", table.num_rows, len(spine))
     table = table.sort_by(_ROW).drop_columns([_ROW])
-    result = to_pandas(table, dtype_backend)
+    result = to_pandas(_in_utc(table, request, full_feature_names=full_feature_names), dtype_backend)
     ordered = [*spine.columns, *(name for name in result.columns if name not in spine.columns)]
     return result[ordered]
+
+
+def _in_utc(table: pa.Table, request: Request, *, full_feature_names: bool) -> pa.Table:
+    """Return a join's result with its times in UTC, as they are served: a file may hold naive ones."""
+    for one in request.views:
+        for name in one.columns(full_feature_names=full_feature_names):
+            place = table.schema.get_field_index(name)
+            kind = table.schema.field(place).type if place >= 0 else pa.null()
+            if is_naive(kind):
+                table = table.set_column(place, name, pc.cast(table.column(place), in_utc(kind), safe=False))
+    return table
 
 
 _ROW = "feastra_row"  # numbers the entity rows through Feast's join, which orders them as it likes
 
 
-def _refuse_names_of_features(
-    feature_store: FeatureStore, spine: pd.DataFrame, features: Any, *, full_feature_names: bool
-) -> None:
-    wanted, _on_demand = requested(feature_store, features, full_feature_names=full_feature_names)
-    names = [name for one in wanted for name in one.columns(full_feature_names=full_feature_names)]
+def _refuse_names_of_features(spine: pd.DataFrame, request: Request, *, full_feature_names: bool) -> None:
+    names = [name for one in request.views for name in one.columns(full_feature_names=full_feature_names)]
     twice = [name for name in names if name in spine.columns]
     if twice:
         raise InvalidFrame(
@@ -85,24 +102,37 @@ def _refuse_names_of_features(
         )
 
 
-def check_spine(feature_store: FeatureStore, entity_df: Any, features: Any) -> pd.DataFrame:
-    """Return an entity frame with an aware ``event_timestamp``.
+def check_spine(entity_df: Any, request: Request) -> pd.DataFrame:
+    """Return an entity frame with an aware ``event_timestamp``, and its join keys in the views' types.
+
+    Parameters
+    ----------
+    entity_df
+        Of any shape that `Entities.of` reads.
 
     Raises
     ------
     InvalidFrame
-        A join key or the timestamps are missing or null.
+        A join key, request data or the timestamps are missing or null.
     """
     import pandas as pd
 
-    frame = pd.DataFrame(entity_df).reset_index(drop=True)
-    wanted, _on_demand = requested(feature_store, features, full_feature_names=True)
-    entity_table(frame, wanted)
+    given = Entities.of(entity_df)
+    keys = entity_table(given, request.views)
+    frame = given.frame()
     if "event_timestamp" not in frame.columns:
         raise InvalidFrame(
             "the entity frame has no column 'event_timestamp'",
-            hint=close_names("event_timestamp", map(str, frame.columns)),
+            hint=close_names("event_timestamp", frame.columns) if len(frame.columns) else "the instants to join at",
+        )
+    missing = [name for name in request.inputs if name not in frame.columns]
+    if missing:
+        raise InvalidFrame(
+            f"the entity frame lacks the request data {', '.join(missing)}, which on-demand features are computed from",
+            hint="add a column for each",
         )
     at_us: Any = instants(frame["event_timestamp"], len(frame), "event_timestamp") if len(frame) else []
     frame["event_timestamp"] = pd.to_datetime(np.asarray(at_us, dtype="datetime64[us]"), utc=True)
+    for name in shown_keys(keys):
+        frame[name] = keys.column(name).to_pandas()
     return frame

@@ -8,20 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from feastra_nb.adapter.feast_calls import calling_feast
 from feastra_nb.errors import ConfigurationError, InvalidFrame, close_names
 from feastra_nb.frames import TIMESTAMP_US
-from feastra_nb.quiet import quiet_feast
-from feastra_nb.retrieval.dataframes import to_pandas
+from feastra_nb.retrieval.dataframes import check_backend, to_pandas
+from feastra_nb.retrieval.entities import Entities, array_of, entity_keys, entity_table, shown_keys
 from feastra_nb.retrieval.offline import KNOWN_AT_AS_OF
 from feastra_nb.retrieval.past import Found, find_as_of, find_now
-from feastra_nb.retrieval.request import (
-    Requested,
-    entity_keys,
-    entity_table,
-    instants,
-    references,
-    requested,
-)
+from feastra_nb.retrieval.request import Request, Requested, references, requested
+from feastra_nb.times import instants
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -44,19 +39,21 @@ class Options:
 
 def online(ws: Workspace, features: Any, entities: Any, *, as_of: Any, known_at: Any, options: Options) -> pd.DataFrame:
     """Return the features of each entity row, now or as of an instant."""
-    wanted, on_demand = requested(ws.feast, features, full_feature_names=options.full_feature_names)
+    check_backend(options.dtype_backend)
+    request = requested(ws.feast, features, full_feature_names=options.full_feature_names)
+    given = Entities.of(entities)
     past = as_of is not None or known_at is not None
-    if on_demand or not ws._is_ours:  # noqa: SLF001 - a workspace's own room
+    if request.on_demand or not ws.has_history:
         if past:
             raise ConfigurationError(
                 "as_of and known_at need the history of a FeastraOnlineStore, and no on-demand features",
                 hint="ask for the on-demand view's inputs, or read without as_of",
             )
-        return _through_feast(ws, features, entities, wanted, options)
-    keys = entity_table(entities, wanted)
-    t_us, known_us = _when(entities, keys.num_rows, as_of, known_at) if past else (None, None)
-    columns = {name: keys.column(name) for name in keys.column_names}
-    for one in wanted:
+        return _through_feast(ws, features, given, request, options)
+    keys = entity_table(given, request.views)
+    t_us, known_us = _when(given, as_of, known_at) if past else (None, None)
+    columns = {name: keys.column(name) for name in shown_keys(keys)}
+    for one in request.views:
         found = _found(ws, one, entity_keys(one, keys), t_us, known_us, status=options.status)
         columns |= _columns(ws, one, found, options)
     return to_pandas(pa.table(columns), options.dtype_backend)
@@ -81,56 +78,52 @@ def _columns(ws: Workspace, one: Requested, found: Found, options: Options) -> d
     return columns
 
 
-def _when(entities: Any, rows: int, as_of: Any, known_at: Any) -> tuple[Int64s, Int64s | None]:
+def _when(given: Entities, as_of: Any, known_at: Any) -> tuple[Int64s, Int64s | None]:
     """Return each row's instant, and the instant by which its rows must have arrived."""
     import time
 
-    t_us = np.full(rows, time.time_ns() // 1000)
+    t_us = np.full(given.rows, time.time_ns() // 1000)
     if as_of is not None:
-        t_us = instants(_column(entities, as_of, "as_of"), rows, "as_of")
+        t_us = instants(_column(given, as_of, "as_of"), given.rows, "as_of")
     if known_at is None:
         return t_us, None
     if isinstance(known_at, str) and known_at == KNOWN_AT_AS_OF:
         return t_us, t_us
-    return t_us, instants(_column(entities, known_at, "known_at"), rows, "known_at")
+    return t_us, instants(_column(given, known_at, "known_at"), given.rows, "known_at")
 
 
-def _column(entities: Any, value: Any, name: str) -> Any:
+def _column(given: Entities, value: Any, name: str) -> Any:
     """Return a column of the entities where a string names one, else the value itself."""
     if not isinstance(value, str):
         return value
-    names = list(entities) if isinstance(entities, dict) else list(entities.columns)
-    if value in names:
-        return entities[value]
-    import pandas as pd
-
+    if value in given.columns:
+        return given.columns[value]
     try:
-        return pd.Timestamp(value)
-    except ValueError:
+        instants(value, 1, name)
+    except InvalidFrame as exc:
+        if "unit=" in str(exc.hint):
+            raise  # a number, whose hint says how to read it
         raise InvalidFrame(
             f"{name}={value!r} is neither an instant nor a column of the entities",
-            hint=close_names(value, map(str, names)),
+            hint=close_names(value, given.columns) if given.columns else exc.hint,
         ) from None
+    return value
 
 
 # --- through Feast: other online stores, on-demand features ------------------------------------------------------------
 
 
-def _through_feast(
-    ws: Workspace, features: Any, entities: Any, wanted: list[Requested], options: Options
-) -> pd.DataFrame:
+def _through_feast(ws: Workspace, features: Any, given: Entities, request: Request, options: Options) -> pd.DataFrame:
     """Read through `get_online_features`: for on-demand features, and for stores that are not ours."""
-    rows = dict(entities) if isinstance(entities, dict) else {name: entities[name] for name in entities.columns}
-    entity_table(rows, wanted)
-    plain = {name: pa.array(values).to_pylist() for name, values in rows.items()}
-    with quiet_feast():
+    rows = feast_rows(given, request)
+    with calling_feast("reading online"):
         response = ws.feast.get_online_features(
-            features=references(ws.feast, features), entity_rows=plain, full_feature_names=options.full_feature_names
+            features=references(ws.feast, features), entity_rows=rows, full_feature_names=options.full_feature_names
         )
+        values = response.to_dict()
     proto = response.proto
     names = list(proto.metadata.feature_names.val)
-    values = response.to_dict()
-    columns = {name: pa.array(values[name]) for name in names}
+    columns = {name: array_of(values[name], name) for name in names}
     for name, vector in zip(names, proto.results, strict=True):
         if name in rows:
             continue
@@ -141,6 +134,25 @@ def _through_feast(
             columns[f"{name}__status"] = pa.array([_STATUS.get(code, "NOT_FOUND") for code in vector.statuses])
     ordered = [name for name in rows if name in columns] + [name for name in columns if name not in rows]
     return to_pandas(pa.table({name: columns[name] for name in ordered}), options.dtype_backend)
+
+
+def feast_rows(given: Entities, request: Request) -> dict[str, list[Any]]:
+    """Return what `get_online_features` takes as entities: the join keys in the views' types, and the request data.
+
+    Raises
+    ------
+    InvalidFrame
+        A join key or a column of request data is missing.
+    """
+    missing = [name for name in request.inputs if name not in given.columns]
+    if missing:
+        raise InvalidFrame(
+            f"the entities lack the request data {', '.join(missing)}, which {', '.join(request.on_demand)} is computed from",
+            hint="add a column for each, one value a row",
+        )
+    keys = entity_table(given, request.views)
+    data = {name: array_of(given.columns[name], name).to_pylist() for name in request.inputs}
+    return {**{name: keys.column(name).to_pylist() for name in keys.column_names}, **data}
 
 
 _STATUS = {1: "PRESENT", 2: "NULL_VALUE", 3: "NOT_FOUND", 4: "OUTSIDE_MAX_AGE"}  # FieldStatus of Feast's protobuf

@@ -1,25 +1,18 @@
-"""What is asked for: views and features, entities, instants."""
+"""What is asked for: views and their features, by reference or as a feature service."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-
-from feastra_nb.errors import ConfigurationError, InvalidFrame, UnknownName, close_names
-from feastra_nb.frames import refuse_nulls, storable
-from feastra_nb.notices import warn_user
-from feastra_nb.storage import codec
+from feastra_nb.adapter.feast_calls import calling_feast
+from feastra_nb.adapter.objects import key_fields
+from feastra_nb.errors import ConfigurationError, UnknownName, close_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy.typing as npt
     from feast import FeatureStore, FeatureView
-
-    Int64s = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +39,7 @@ class Requested:
     def keys(self) -> tuple[tuple[str, str, Any], ...]:
         """The view's join keys: stored name, name in the entity frame, value type."""
         renamed = self.view.projection.join_key_map
-        return tuple(
-            (field.name, renamed.get(field.name, field.name), field.dtype.to_value_type())
-            for field in self.view.entity_columns
-        )
+        return tuple((name, renamed.get(name, name), value_type) for name, value_type in key_fields(self.view))
 
     def columns(self, *, full_feature_names: bool) -> list[str]:
         """Names of the result's columns, as Feast names them."""
@@ -58,6 +48,9 @@ class Requested:
 
 class _Views:
     """A registry that remembers the views it built until they are asked for again: to build one takes milliseconds."""
+
+    # A view that is being materialized serves what it served before; that Feast stops it is for feature servers to ask for.
+    serve_features_while_materializing = True
 
     def __init__(self, registry: Any) -> None:
         self._registry = registry
@@ -97,41 +90,99 @@ def _references(feature_store: FeatureStore, views: _Views, features: Any) -> An
 
     if isinstance(features, FeatureService):
         return features
-    refs = [features] if isinstance(features, str) else list(features)
+    refs = [features] if isinstance(features, str) else _listed(features)
     if not refs:
         raise ConfigurationError("no features were asked for", hint='"view:feature", or a list of them')
+    if len(refs) == 1 and (service := _service(feature_store, views, refs[0])) is not None:
+        return service
     names = dict.fromkeys(_view_name(ref) for ref in refs)
     known = {name: _features_of(feature_store, views, name) for name in names}
     return [full for ref in refs for full in _expand(ref, known)]
 
 
-def _view_name(ref: Any) -> str:
-    return str(ref).partition(":")[0].split("@")[0]
+def _listed(features: Any) -> list[str]:
+    refs = list(features) if hasattr(features, "__iter__") else [features]
+    for ref in refs:
+        if not isinstance(ref, str):
+            raise ConfigurationError(
+                f"{ref!r} is not a feature reference",
+                hint='"view:feature", "view", a feature service or its name; several of the first two as a list',
+            )
+    return refs
+
+
+def _service(feature_store: FeatureStore, views: _Views, name: str) -> Any:
+    """Return the feature service of a name; None where a view has the name, or nothing has."""
+    from feast.errors import FeatureServiceNotFoundException, FeatureViewNotFoundException
+
+    if ":" in name:
+        return None
+    try:
+        views.look_up(_view_name(name), feature_store.project)
+    except FeatureViewNotFoundException:
+        try:
+            return feature_store.get_feature_service(name)
+        except FeatureServiceNotFoundException:
+            return None
+    return None
+
+
+def _view_name(ref: str) -> str:
+    return ref.partition(":")[0].split("@")[0]
 
 
 def _features_of(feature_store: FeatureStore, views: _Views, view: str) -> list[str]:
     from feast.errors import FeatureViewNotFoundException
 
     try:
-        found = views.look_up(view, feature_store.project)
+        known_view = views.look_up(view, feature_store.project)
     except FeatureViewNotFoundException:
-        known = [one.name for one in feature_store.list_all_feature_views()]
-        raise UnknownName(f"there is no feature view {view!r}", hint=close_names(view, known)) from None
-    return [field.name for field in found.features]
+        known = [other.name for other in feature_store.list_all_feature_views()]
+        services = [service.name for service in feature_store.list_feature_services()]
+        if view in services:
+            raise ConfigurationError(
+                f"{view!r} is a feature service, which stands alone", hint=f'ask for "{view}", without other references'
+            ) from None
+        raise UnknownName(f"there is no feature view {view!r}", hint=close_names(view, [*known, *services])) from None
+    return [field.name for field in known_view.features]
 
 
-def _expand(ref: Any, known: Mapping[str, Sequence[str]]) -> list[str]:
-    view, _, feature = str(ref).partition(":")
+def _expand(ref: str, known: Mapping[str, Sequence[str]]) -> list[str]:
+    view, _, feature = ref.partition(":")
     name = _view_name(ref)
     if not feature:
-        return [f"{view}:{one}" for one in known[name]]
+        return [f"{view}:{each}" for each in known[name]]
     if feature not in known[name]:
         raise UnknownName(f"view {name!r} has no feature {feature!r}", hint=close_names(feature, known[name]))
+    if ":" in feature:
+        raise ConfigurationError(
+            f"the name of feature {feature!r} of view {name!r} has a ':', which Feast cannot read",
+            hint="rename the feature in the view's definition, and its column in the source",
+        )
     return [f"{view}:{feature}"]
 
 
-def requested(feature_store: FeatureStore, features: Any, *, full_feature_names: bool) -> tuple[list[Requested], bool]:
-    """Return the views that a request touches, and whether on-demand transformations are among them.
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a request for features touches.
+
+    Parameters
+    ----------
+    views
+        Each feature view's part, in the request's order; the inputs of on-demand views are among them.
+    on_demand
+        On-demand features, as ``view:feature``.
+    inputs
+        Request data that they are computed with: columns which come with the entities.
+    """
+
+    views: tuple[Requested, ...]
+    on_demand: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+
+
+def requested(feature_store: FeatureStore, features: Any, *, full_feature_names: bool) -> Request:
+    """Return what a request touches.
 
     Raises
     ------
@@ -143,69 +194,27 @@ def requested(feature_store: FeatureStore, features: Any, *, full_feature_names:
     registry: Any = _Views(feature_store.registry)
     project = feature_store.project
     refs = _references(feature_store, registry, features)
-    names = utils._get_features(registry, project, refs)  # noqa: SLF001 - Feast has no public resolver
-    views, on_demand = utils._get_feature_views_to_use(registry, project, refs)  # noqa: SLF001
-    grouped, on_demand_grouped = utils._group_feature_refs(names, views, on_demand)  # noqa: SLF001
+    with calling_feast("looking up features"):
+        names = utils._get_features(registry, project, refs)  # noqa: SLF001 - Feast has no public resolver
+        views, on_demand = utils._get_feature_views_to_use(registry, project, refs)  # noqa: SLF001
+        grouped, on_demand_grouped = utils._group_feature_refs(names, views, on_demand)  # noqa: SLF001
     # Feast groups by sets; the request's own order is what a reader expects.
     order = {name: place for place, name in enumerate(names)}
-    wanted = [
-        Requested(view, tuple(sorted(some, key=lambda one: order.get(f"{view.projection.name_to_use()}:{one}", 0))))
+    wanted = tuple(
+        Requested(view, tuple(sorted(some, key=lambda each: order.get(f"{view.projection.name_to_use()}:{each}", 0))))
         for view, some in grouped
-    ]
+    )
     columns = [name for one in wanted for name in one.columns(full_feature_names=full_feature_names)]
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
         raise ConfigurationError(
             f"several views have a feature named {', '.join(twice)}", hint="pass full_feature_names=True"
         )
-    return wanted, bool(on_demand_grouped)
-
-
-def entity_table(entities: Any, wanted: Sequence[Requested]) -> pa.Table:
-    """Return the join keys of an entity frame, in its order, repeats kept.
-
-    Raises
-    ------
-    InvalidFrame
-        A join key is missing, or its columns differ in length.
-    """
-    columns = dict(entities) if isinstance(entities, dict) else {name: entities[name] for name in entities.columns}
-    names = list(dict.fromkeys(name for one in wanted for _stored, name, _type in one.keys))
-    for name in names:
-        if name not in columns:
-            raise InvalidFrame(f"the entities lack the join key {name!r}", hint=close_names(name, map(str, columns)))
-    arrays = {name: storable(_as_array(columns[name], name), name) for name in names}
-    for name, array in arrays.items():
-        refuse_nulls(array, name, "join key")
-    lengths = {len(array) for array in arrays.values()}
-    if len(lengths) > 1:
-        raise InvalidFrame(f"the entities' columns differ in length: { {n: len(a) for n, a in arrays.items()} }")
-    return pa.table(arrays)
-
-
-def _as_array(values: Any, name: str) -> pa.Array:
-    import pandas as pd
-
-    try:
-        array = pa.Array.from_pandas(values) if isinstance(values, (pd.Series, pd.Index)) else pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as exc:
-        raise InvalidFrame(f"join key {name!r} mixes types: {exc}", hint="give the column one type") from exc
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
-    # An empty list has no type of its own.
-    return array.cast(pa.string()) if pa.types.is_null(array.type) else array
-
-
-def entity_keys(one: Requested, entities: pa.Table) -> pa.Array:
-    """Return the encoded entity key of each row for one view."""
-    keys = one.keys
-    if not entities.num_rows:
-        return pa.array([], pa.binary())
-    return codec.encode_entity_keys(
-        [stored for stored, _name, _type in keys],
-        [kind for _stored, _name, kind in keys],
-        [entities.column(name) for _stored, name, _type in keys],
+    computed = tuple(
+        f"{view.projection.name_to_use()}:{name}" for view, some in on_demand_grouped for name in sorted(some)
     )
+    inputs = (name for view, _some in on_demand_grouped for name in view.get_request_data_schema())
+    return Request(wanted, computed, tuple(dict.fromkeys(inputs)))
 
 
 def ttl_us(view: FeatureView) -> int | None:
@@ -213,31 +222,3 @@ def ttl_us(view: FeatureView) -> int | None:
     from datetime import timedelta
 
     return view.ttl // timedelta(microseconds=1) if getattr(view, "ttl", None) else None
-
-
-def instants(values: Any, rows: int, name: str) -> Int64s:
-    """Return an instant, or a column of them, as microseconds since the epoch, shape (rows,); naive ones are UTC.
-
-    Raises
-    ------
-    InvalidFrame
-        It is no instant, null somewhere, or of another length.
-    """
-    import pandas as pd
-
-    try:
-        index = pd.DatetimeIndex(
-            pd.to_datetime([values] if np.isscalar(values) or not hasattr(values, "__len__") else values)
-        )
-    except (ValueError, TypeError) as exc:
-        raise InvalidFrame(
-            f"{name} is no instant: {exc}", hint='"2024-01-31 14:03", a datetime, or a column of them'
-        ) from exc
-    if index.hasnans:
-        raise InvalidFrame(f"{name} is null in row {int(np.flatnonzero(index.isna())[0])}")
-    if index.tz is None:
-        warn_user(f"{name} has no time zone and is taken for UTC")
-    at_us = index.as_unit("us").asi8
-    if len(at_us) not in (1, rows):
-        raise InvalidFrame(f"{name} has {len(at_us):,} instants for {rows:,} rows")
-    return np.broadcast_to(at_us, rows).copy() if len(at_us) == 1 else at_us

@@ -42,10 +42,13 @@ class BudgetCheck(Report):
         does not know it), ``state`` (within, over, could not tell).
     gone
         Features that the budget names and the report lacks.
+    failed
+        Views that could not be compared.
     """
 
     frame: pd.DataFrame
     gone: tuple[str, ...]
+    failed: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -58,7 +61,7 @@ class BudgetCheck(Report):
         states = set(self.frame["state"])
         if OVER in states:
             return OVER
-        return UNTOLD if self.gone or UNTOLD in states or not len(self.frame) else WITHIN
+        return UNTOLD if self.gone or self.failed or UNTOLD in states or not len(self.frame) else WITHIN
 
     @property
     def new(self) -> pd.DataFrame:
@@ -73,6 +76,7 @@ class BudgetCheck(Report):
                 lines.append(f"  {row['feature']}: {row['rate']:.2%} differ, {row['max_rate']:.2%} allowed{causes}")
             elif row["state"] == UNTOLD:
                 lines.append(f"  {row['feature']}: nothing could be compared")
+        lines += [f"  {name}: could not be compared" for name in self.failed]
         lines += [f"  {name}: in the budget, not in the report" for name in self.gone]
         return "\n".join(lines)
 
@@ -89,7 +93,12 @@ class BudgetCheck(Report):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a JSON holds of it."""
-        return {"state": self.state, "features": self.frame, "gone": list(self.gone)}
+        return {
+            "state": self.state,
+            "features": self.frame,
+            "gone": list(self.gone),
+            "failed": list(self.failed),
+        }
 
 
 def check(report: SkewReport, budget: Any) -> BudgetCheck:
@@ -105,12 +114,16 @@ def check(report: SkewReport, budget: Any) -> BudgetCheck:
     allowed = _read(budget)
     known: Mapping[str, Any] = allowed["features"]
     default = {"max_rate": allowed.get("default", 0.0), "causes": None}
-    rows = [_row(name, count, known.get(name), default) for name, count in report.counts.items()]
+    told = report.is_told
+    rows = [_row(name, count, known.get(name), default, is_told=told) for name, count in report.counts.items()]
     names = ["feature", "rate", "max_rate", "new_causes", "is_new", "state"]
-    return BudgetCheck(pd.DataFrame(rows, columns=names), tuple(name for name in known if name not in report.counts))
+    gone = tuple(name for name in known if name not in report.counts and name.partition(":")[0] not in report.failed)
+    return BudgetCheck(pd.DataFrame(rows, columns=names), gone, tuple(report.failed))
 
 
-def _row(name: str, count: Any, entry: Mapping[str, Any] | None, default: Mapping[str, Any]) -> dict[str, Any]:
+def _row(
+    name: str, count: Any, entry: Mapping[str, Any] | None, default: Mapping[str, Any], *, is_told: bool
+) -> dict[str, Any]:
     allowed = default if entry is None else entry
     rate = count.different / count.compared if count.compared else float("nan")
     accepted = allowed.get("causes")
@@ -122,7 +135,7 @@ def _row(name: str, count: Any, entry: Mapping[str, Any] | None, default: Mappin
         "max_rate": allowed["max_rate"],
         "new_causes": ", ".join(fresh),
         "is_new": entry is None,
-        "state": OVER if over else WITHIN if count.compared else UNTOLD,
+        "state": OVER if over else WITHIN if count.compared and is_told else UNTOLD,
     }
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # In the order in which they are looked for; a cause's place is its code, and 0 is none.
 CAUSES = (
     "", "dropped_offline", "timezone", "late_arrival", "overwritten", "ttl_changed", "expired", "not_materialized", "stale",
-    "ahead", "feature_added_later", "corrected", "null", "type", "precision", "scale", "unexplained",
+    "ahead", "feature_added_later", "corrected", "conversion", "null", "type", "precision", "scale", "unexplained",
 )  # fmt: skip
 CODES = {name: code for code, name in enumerate(CAUSES)}
 
@@ -42,6 +42,7 @@ ADVICE = {
     "ahead": "the online event is absent offline: it was pushed online only, or lost offline",
     "feature_added_later": "the online row is older than the feature: materialize its interval again",
     "corrected": "the offline row was corrected afterwards: materialize its interval again",
+    "conversion": "storing changes the value: keep nulls out of lists and whole seconds in times, or train on what is served",
     "null": "one side is null: look at how the feature is computed on either side",
     "type": "equal once both have one type: one side stores the feature in another",
     "precision": "equal as 32-bit floats: one side stores the feature narrower",
@@ -163,7 +164,9 @@ def row_bits(evidence: Evidence) -> Bits:
     )
 
 
-def cell_bits(evidence: Evidence, *, lacks: Bools, online: pa.Array, offline: pa.Array, superseded: Bools) -> Bits:
+def cell_bits(
+    evidence: Evidence, *, lacks: Bools, online: pa.Array, offline: pa.Array, superseded: Bools, converted: Bools
+) -> Bits:
     """Return the causes that the values of one feature prove, for each row.
 
     Parameters
@@ -174,6 +177,8 @@ def cell_bits(evidence: Evidence, *, lacks: Bools, online: pa.Array, offline: pa
         Shape (n,), the two values.
     superseded
         Shape (n,): whether the online value is that of an older version of the same offline event.
+    converted
+        Shape (n,): whether the values are equal only after what storing loses.
     """
     e = evidence
     both_known = (e.offline_created_us != NO_US) & (e.online_created_us != NO_US)
@@ -184,6 +189,7 @@ def cell_bits(evidence: Evidence, *, lacks: Bools, online: pa.Array, offline: pa
     return _bits(
         feature_added_later=lacks & e.served,
         corrected=corrected,
+        conversion=converted,
         null=one_null & comparable & ~(e.beyond_ttl & ~e.served),
         type=comparable & equal_as_other_type(online, offline),
         precision=comparable & narrowed(online, offline),

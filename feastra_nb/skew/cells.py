@@ -61,6 +61,8 @@ class CellChunk:
     @classmethod
     def empty(cls, view: str, keys: pa.Schema, features: tuple[str, ...]) -> CellChunk:
         """Return a chunk of no rows."""
+        from feast.feature_view import DUMMY_ENTITY_ID
+
         times = {name: pa.array([], pa.int64()) for name in (ROW, AS_OF, *TIMES)}
         sides = {side + name: pa.nulls(0) for name in features for side in (ONLINE, OFFLINE)}
         verdicts = {VERDICT + name: pa.array([], pa.int8()) for name in features}
@@ -68,7 +70,13 @@ class CellChunk:
         bad = {name: pa.array([], pa.int64()) for name in (AT, "entity", COVERED, ARRIVED, TTL_BOUND)}
         numbered = {kind + name: pa.array([], pa.int64()) for name in features for kind in (CAUSE, BITS)}
         then = {THEN + name: pa.nulls(0) for name in features}
-        return cls(view, tuple(keys.names), features, pa.table(rows), pa.table({**bad, **numbered, **then}))
+        return cls(
+            view,
+            tuple(name for name in keys.names if name != DUMMY_ENTITY_ID),
+            features,
+            pa.table(rows),
+            pa.table({**bad, **numbered, **then}),
+        )
 
     def verdicts(self, feature: str) -> Int8s:
         """Return the verdict codes of a feature, shape (n,)."""
@@ -120,6 +128,11 @@ class Cells:
             self._kept.append(chunk)
         else:
             self._kept.append(self._written(chunk))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was added yet."""
+        return not self._kept
 
     def __iter__(self) -> Iterator[CellChunk]:
         for chunk in self._kept:

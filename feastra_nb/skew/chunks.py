@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from feastra_nb.retrieval.request import entity_keys
+from feastra_nb.retrieval.entities import entity_keys
 from feastra_nb.skew.events import codes_of
 
 if TYPE_CHECKING:

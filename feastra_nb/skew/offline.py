@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from feastra_nb.adapter.feast_calls import calling_feast
 from feastra_nb.intake.pulled import OfflineView, Pulled
-from feastra_nb.quiet import quiet_feast
 from feastra_nb.skew.events import NO_US, Versions
 from feastra_nb.storage import codec
 from feastra_nb.storage.columns import epoch_us
+from feastra_nb.storage.conversion import lost, unconverted
 from feastra_nb.storage.reader import BEGINNING_US
 from feastra_nb.storage.rows import Rows
 
@@ -44,18 +45,18 @@ class OfflineRows:
 
     @cached_property
     def _pulled(self) -> Pulled:
-        with quiet_feast():
+        with calling_feast(f"reading view {self.one.view.name} offline"):
             return OfflineView.of(self._ws.feast, self.one.view).all((BEGINNING_US, self._until_us))
 
     def count(self) -> int:
         """Return how many rows there are; 0 where the offline store could only tell by giving them all."""
-        with quiet_feast():
+        with calling_feast(f"reading view {self.one.view.name} offline"):
             extent = self._pulled.extent()
         return 0 if extent is None else extent.rows
 
     def entities(self) -> pa.Table:
         """Return the join keys of every entity, under the view's names, sorted."""
-        with quiet_feast():
+        with calling_feast(f"reading view {self.one.view.name} offline"):
             keys = self._pulled.keys()
         return without_nulls(keys)
 
@@ -69,7 +70,7 @@ class OfflineRows:
         entities
             The same, encoded.
         """
-        with quiet_feast():
+        with calling_feast(f"reading view {self.one.view.name} offline"):
             table = self._pulled.of_keys(keys)
         source = self.one.view.batch_source
         stored = keys.column_names
@@ -120,6 +121,17 @@ class OfflineEvents:
         source = self.versions.source[distinct] if len(self.versions) else distinct
         some = self.table.column(feature).take(pa.array(source, mask=distinct < 0))
         return converted(some, kind, feature).take(pa.array(places))
+
+    def unconverted(self, one: Requested, feature: str, index: Int64s) -> tuple[pa.Array, Bools] | None:
+        """Return a feature of some versions before its conversion, and which of them that changes; None where it changes none."""
+        kind = {field.name: field.dtype.to_value_type() for field in one.view.features}[feature]
+        distinct, places = _distinct(index, len(self.versions))
+        source = self.versions.source[distinct] if len(self.versions) else distinct
+        some = self.table.column(feature).take(pa.array(source, mask=distinct < 0))
+        changed = lost(some, kind)
+        if not changed.any():
+            return None
+        return unconverted(some, kind).take(pa.array(places)), changed[places]
 
     def created(self, index: Int64s) -> Int64s:
         """Return when some versions were created; NO_US where the source does not say."""

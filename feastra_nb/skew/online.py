@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from feastra_nb.adapter.feast_calls import calling_feast
 from feastra_nb.errors import CatalogConflict, InvalidFrame
-from feastra_nb.quiet import quiet_feast
 from feastra_nb.retrieval.past import OUTSIDE_MAX_AGE, UNKNOWN, find_as_of, find_now
 from feastra_nb.skew.events import NO_US, Versions, at
 from feastra_nb.skew.offline import converted
 from feastra_nb.storage import codec, reader
+from feastra_nb.storage.conversion import lost, unconverted
 from feastra_nb.storage.wire import MalformedBytes
 from feastra_nb.times import us
 
@@ -196,7 +197,7 @@ class AnyStoreNow:
         for start in range(0, len(entities), READ_KEYS):
             some = entities.slice(start, READ_KEYS).to_pylist()
             keys = [deserialize_entity_key(key, version) for key in some]
-            with quiet_feast():
+            with calling_feast(f"reading view {one.view.name} online"):
                 found += provider.online_read(self._ws.feast.config, one.view, keys, list(one.features))
         return found
 
@@ -299,6 +300,7 @@ def _logged_column(column: pa.ChunkedArray, one: Requested, name: str) -> pa.Arr
     """Return logged values in the feature's type; as they are where they are not of that type."""
     kind = {field.name: field.dtype.to_value_type() for field in one.view.features}[name]
     try:
-        return converted(column, kind, name)
-    except InvalidFrame:
+        # What was logged was served: where storing would change it, it did not come from the store.
+        return unconverted(column, kind) if lost(column, kind).any() else converted(column, kind, name)
+    except (InvalidFrame, pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return column.combine_chunks()

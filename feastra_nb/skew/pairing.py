@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,11 +16,12 @@ import pandas as pd
 import pyarrow as pa
 
 from feastra_nb import billing
-from feastra_nb.errors import ConfigurationError, InvalidFrame, UnknownName, close_names
+from feastra_nb.adapter.feast_calls import calling_feast
+from feastra_nb.errors import ConfigurationError, FeastraError, InvalidFrame, UnknownName, close_names
 from feastra_nb.progress import acknowledged_rows
-from feastra_nb.quiet import quiet_feast
+from feastra_nb.retrieval.entities import Entities, entity_table
 from feastra_nb.retrieval.offline import KNOWN_AT_AS_OF, check_spine
-from feastra_nb.retrieval.request import Requested, entity_table, requested
+from feastra_nb.retrieval.request import Request, Requested, requested
 from feastra_nb.skew.cells import AS_OF, TIMES, CellChunk, Cells, numbers
 from feastra_nb.skew.chunks import Questions, whole_entities
 from feastra_nb.skew.columns import column_rules
@@ -28,10 +33,10 @@ from feastra_nb.skew.report import SkewReport
 from feastra_nb.skew.verdicts import Tolerance, compare
 from feastra_nb.storage.admission import CLOCK_SKEW_US
 from feastra_nb.storage.journal import DONE
-from feastra_nb.times import us
+from feastra_nb.times import instants, us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -73,26 +78,80 @@ def skew(
 ) -> SkewReport:
     """Compare a workspace's online and offline stores; see `Workspace.skew`."""
     mode = _mode(spine, served, known_at, sample)
-    wanted, _on_demand = requested(ws.feast, view_or_features, full_feature_names=True)
-    wanted = _only(wanted, only)
-    frame = None if mode == NOW else _sampled(_frame(ws, view_or_features, spine if mode == PAST else served), sample)
-    pairings = [_pairing(ws, one, mode, frame, known_at, sample) for one in wanted]
+    request, failed = _requested(ws, view_or_features)
+    if not request.views:
+        raise ConfigurationError(
+            f"only on-demand features were asked for ({', '.join(request.on_demand)}), which no store holds",
+            hint="compare the feature views that they are computed from",
+        )
+    wanted = _only(request, only)
+    _check_tolerance(tolerance, wanted)
+    compared = Request(tuple(wanted))  # request data is not compared, so a frame need not have it
+    frame = None if mode == NOW else _sampled(_frame(compared, spine if mode == PAST else served), sample)
+    alone = len(wanted) + len(failed) == 1
+    pairings = []
+    for one in wanted:
+        with _failing(one.label, failed, alone=alone):
+            pairings.append(_pairing(ws, one, mode, frame, known_at, sample))
     if billing.is_billed(ws):
         billing.show_use(ws, "this comparison", reads=sum(one.asked.entities() for one in pairings))
     cells = Cells()
     with acknowledged_rows(sum(len(one.asked) for one in pairings), "skew", progress) as done:
         for pairing in pairings:
-            _compare(ws, pairing, tolerance, cells, done)
+            with _failing(pairing.asked.one.label, failed, alone=alone):
+                for chunk in _compared(ws, pairing, tolerance, done):
+                    cells.add(chunk)
+    if len(failed) and cells.is_empty:
+        raise next(iter(failed.values()))
     return SkewReport(
         cells=cells,
         rules=column_rules(cells),
         mode=mode,
         store=ws.online_store_type,
+        not_compared=request.on_demand,
+        failed={view: error.message for view, error in failed.items()},
         arrived_later=_arrived_later(cells) if mode == PAST and not known_at else 0,
     )
 
 
-def _mode(spine: Any, served: Any, known_at: Any, sample: int | None) -> str:
+def _requested(ws: Workspace, features: Any) -> tuple[Request, dict[str, FeastraError]]:
+    """Return what is to be compared, and of several views those that cannot be asked for, with the reason."""
+    try:
+        return requested(ws.feast, features, full_feature_names=True), {}
+    except FeastraError:
+        refs = list(features) if isinstance(features, (list, tuple)) else []
+        views = {str(ref).partition(":")[0] for ref in refs}
+        if len(views) < 2:  # noqa: PLR2004 - one view alone
+            raise
+    failed: dict[str, FeastraError] = {}
+    well: list[Any] = []
+    for ref in refs:
+        try:
+            requested(ws.feast, ref, full_feature_names=True)
+            well.append(ref)
+        except UnknownName:
+            raise  # a slip of the pen, not an ill view
+        except FeastraError as error:
+            failed[str(ref).partition(":")[0]] = error
+    if not well:
+        raise next(iter(failed.values()))
+    return requested(ws.feast, well, full_feature_names=True), failed
+
+
+@contextlib.contextmanager
+def _failing(view: str, failed: dict[str, FeastraError], *, alone: bool) -> Iterator[None]:
+    """Keep the error of one view among several, so that the others are compared all the same."""
+    try:
+        yield
+    except InvalidFrame:
+        raise  # what was handed in lacks something, whichever view comes first
+    except FeastraError as error:
+        if alone:
+            raise
+        failed[view] = error
+
+
+def _mode(spine: Any, served: Any, known_at: Any, sample: Any) -> str:
     if spine is not None and served is not None:
         raise ConfigurationError(
             "spine= and served= exclude each other", hint="a served frame brings its own instants: event_timestamp"
@@ -101,31 +160,56 @@ def _mode(spine: Any, served: Any, known_at: Any, sample: int | None) -> str:
         raise ConfigurationError(f"known_at={known_at!r}", hint="known_at='as_of' counts only what had arrived by then")
     if known_at and spine is None:
         raise ConfigurationError("known_at needs a spine: now, everything that arrived counts")
-    if sample is not None and sample < 1:
-        raise ConfigurationError(f"sample is {sample}; it must be at least 1")
+    if sample is not None and (isinstance(sample, bool) or not isinstance(sample, Integral) or sample < 1):
+        raise ConfigurationError(f"sample is {sample!r}; it must be a whole number, at least 1", hint="sample=1_000")
     if spine is not None:
         return PAST
     return NOW if served is None else SERVED
 
 
-def _only(wanted: Sequence[Requested], only: Any) -> list[Requested]:
+def _only(request: Request, only: Any) -> list[Requested]:
+    wanted = request.views
     if only is None:
         return list(wanted)
     names = [only] if isinstance(only, str) else list(only)
     known = [name for one in wanted for name in one.features]
+    if not names:
+        raise ConfigurationError("features=[] leaves nothing to compare", hint=close_names("", known))
     for name in names:
         if name not in known:
-            raise UnknownName(f"there is no feature {name!r} among those to compare", hint=close_names(name, known))
+            raise UnknownName(
+                f"there is no feature {name!r} among those to compare", hint=close_names(str(name), known)
+            )
     some = [Requested(one.view, tuple(name for name in one.features if name in names)) for one in wanted]
     return [one for one in some if one.features]
 
 
-def _frame(ws: Workspace, features: Any, frame: Any) -> pd.DataFrame:
+def _check_tolerance(tolerance: Tolerance, wanted: Sequence[Requested]) -> None:
+    """Refuse a tolerance that is not a number from 0 on, or of a feature that is not compared."""
+    known = [name for one in wanted for name in one.features]
+    given: Mapping[Any, Any] = (
+        tolerance if isinstance(tolerance, Mapping) else {} if tolerance is None else {None: tolerance}
+    )
+    for name, value in given.items():
+        if name is not None and name not in known:
+            raise UnknownName(
+                f"tolerance names {name!r}, which is not among the features to compare",
+                hint=close_names(str(name), known),
+            )
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+            of = "" if name is None else f"[{name!r}]"
+            raise ConfigurationError(
+                f"tolerance{of}={value!r} is not a number from 0 on",
+                hint="the absolute difference that counts as equal",
+            )
+
+
+def _frame(request: Request, frame: Any) -> pd.DataFrame:
     """Return a spine, or a frame of logged values, with an aware ``event_timestamp``."""
-    frame = pd.DataFrame(frame)
+    frame = Entities.of(frame).frame()
     if "event_timestamp" not in frame.columns and _LOG_TIMESTAMP in frame.columns:
         frame = frame.rename(columns={_LOG_TIMESTAMP: "event_timestamp"})
-    return check_spine(ws.feast, frame, features)
+    return check_spine(frame, request)
 
 
 _LOG_TIMESTAMP = "__log_timestamp"  # of Feast's feature logging
@@ -216,7 +300,9 @@ def _column(values: pd.Series[Any], name: str) -> pa.Array:
 
 
 def _instants(values: pd.Series[Any]) -> pa.Array:
+    known = values.dropna()
     at = pd.to_datetime(values, utc=True)
+    instants(known, len(known), str(values.name))  # refuses numbers
     return pa.array(at.dt.as_unit("us").astype("int64").to_numpy(), mask=at.isna().to_numpy())
 
 
@@ -249,22 +335,20 @@ def _ttl_us(terms: str) -> int | None:
 # --- comparing ---------------------------------------------------------------------------------------------------------
 
 
-def _compare(
-    ws: Workspace, pairing: Pairing, tolerance: Tolerance, cells: Cells, done: Callable[[int], object]
-) -> None:
+def _compared(
+    ws: Workspace, pairing: Pairing, tolerance: Tolerance, done: Callable[[int], object]
+) -> Iterator[CellChunk]:
     """Compare a view chunk by chunk; an empty chunk keeps its columns in the report."""
     asked = pairing.asked
     lost = _lost(ws, asked)
     chunks = whole_entities(asked, offline_rows=pairing.offline.count()) if len(asked) else iter(())
     for chunk in chunks:
-        cells.add(
-            compare(
-                chunk, pairing.online, pairing.offline, pairing.covers, lost=lost[chunk.asked.rows], tolerance=tolerance
-            )
+        yield compare(
+            chunk, pairing.online, pairing.offline, pairing.covers, lost=lost[chunk.asked.rows], tolerance=tolerance
         )
         done(len(chunk.asked))
     if not len(asked):
-        cells.add(CellChunk.empty(asked.one.label, asked.shown.schema, asked.one.features))
+        yield CellChunk.empty(asked.one.label, asked.shown.schema, asked.one.features)
 
 
 def _lost(ws: Workspace, asked: Questions) -> Bools:
@@ -280,7 +364,7 @@ def _lost(ws: Workspace, asked: Questions) -> Bools:
     spine["event_timestamp"] = pd.to_datetime(asked.t_us, unit="us", utc=True)
     spine[_ROW] = np.arange(len(spine))
     reference = f"{asked.one.view.name}:{asked.one.features[0]}"
-    with quiet_feast():
+    with calling_feast(f"joining view {asked.one.view.name} offline"):
         job = ws.feast.get_historical_features(entity_df=spine, features=[reference], full_feature_names=True)
         kept = np.asarray(job.to_arrow().column(_ROW))
     lost[:] = True

@@ -8,11 +8,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from feastra_nb.reports import Report
 from feastra_nb.skew import cells as of_cells
 from feastra_nb.skew.causes import ADVICE, CAUSES
-from feastra_nb.skew.comparison import UNKNOWN
+from feastra_nb.skew.comparison import MATCH, UNKNOWN
 from feastra_nb.skew.distances import Distances, distances, rate_interval
 from feastra_nb.skew.distribution import Distribution
 from feastra_nb.skew.frame import cause_codes, cells_frame
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from feastra_nb.skew.budget import BudgetCheck
-    from feastra_nb.skew.cells import Cells
+    from feastra_nb.skew.cells import CellChunk, Cells
     from feastra_nb.skew.columns import Rule
     from feastra_nb.skew.impact import Impact
 
@@ -37,6 +39,7 @@ class Count:
 
     compared: int = 0
     unknown: int = 0
+    nothing: int = 0  # of the compared ones: null on both sides
     causes: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -48,6 +51,15 @@ class Count:
 def _ranked(causes: Counter[str]) -> list[tuple[str, int]]:
     """Return the causes with their counts, the most frequent first; equal ones in the order of events."""
     return sorted(causes.items(), key=lambda item: (-item[1], CAUSES.index(item[0])))
+
+
+def _null_pairs(chunk: CellChunk, feature: str) -> int:
+    online, offline = (chunk.rows.column(side + feature) for side in (of_cells.ONLINE, of_cells.OFFLINE))
+    if not (online.null_count and offline.null_count):
+        return 0
+    both = pc.and_(online.is_null(), offline.is_null())
+    matches = pa.array(chunk.verdicts(feature) == MATCH)
+    return int(pc.sum(pc.and_(both, pa.chunked_array([matches]))).as_py() or 0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,6 +79,11 @@ class SkewReport(Report):
     arrived_later
         Rows whose online value arrived only after the instant it was needed: a back-loaded history replays better than
         production was; ``known_at="as_of"`` counts only what had arrived.
+    not_compared
+        On-demand features that were asked for, as ``view:feature``: they are computed when they are read, and only their
+        inputs are compared.
+    failed
+        Of several views those that could not be compared, each with the reason.
     """
 
     cells: Cells
@@ -74,6 +91,8 @@ class SkewReport(Report):
     mode: str
     store: str = ""
     arrived_later: int = 0
+    not_compared: tuple[str, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     # --- cells ---
 
@@ -110,6 +129,7 @@ class SkewReport(Report):
                 unknown = int((chunk.verdicts(feature) == UNKNOWN).sum())
                 count.compared += chunk.rows.num_rows - unknown
                 count.unknown += unknown
+                count.nothing += _null_pairs(chunk, feature)
                 codes, cells = np.unique(cause_codes(chunk, feature, self.rules), return_counts=True)
                 count.causes.update({CAUSES[code]: int(n) for code, n in zip(codes, cells, strict=True) if code})
         return counts
@@ -135,9 +155,19 @@ class SkewReport(Report):
         return sum(count.different for count in self._counts.values())
 
     @property
+    def nothing(self) -> int:
+        """Compared cells that are null on both sides."""
+        return sum(count.nothing for count in self._counts.values())
+
+    @property
+    def is_told(self) -> bool:
+        """Whether anything was really compared: a cell that has a value on one side at least."""
+        return self.compared > self.nothing
+
+    @property
     def ok(self) -> bool:
-        """Whether every cell that could be compared matches."""
-        return not self.differing
+        """Whether no cell that could be compared differs, and no view failed; `is_told` says whether any cell really was."""
+        return not self.differing and not self.failed
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -210,8 +240,10 @@ class SkewReport(Report):
         for chunk in self.cells.of_view(view):
             known = chunk.verdicts(feature) != UNKNOWN
             rows = chunk.rows if known.all() else chunk.rows.filter(known)
-            online += Distribution.of(rows.column(of_cells.ONLINE + feature))
-            offline += Distribution.of(rows.column(of_cells.OFFLINE + feature))
+            parts = [Distribution.of(rows.column(side + feature)) for side in (of_cells.ONLINE, of_cells.OFFLINE)]
+            if len({part.kind for part in (online, offline, *parts)} - {None}) > 1:
+                return Distances()  # numbers on one side, texts on the other: no distance is defined
+            online, offline = online + parts[0], offline + parts[1]
         return distances(online, offline)
 
     # --- what follows ---
@@ -256,6 +288,11 @@ class SkewReport(Report):
         tail = f"; {unknown:,} lie before the store's memory" if unknown else ""
         if not compared:
             return f"No value could be compared ({self.mode}){tail}."
+        if not self.is_told:
+            return (
+                f"Nothing was really compared ({self.mode}): all {compared:,} pairs are null on both sides{tail}. "
+                "Do the instants lie after the first events, within the ttl, and are the join keys those of the store?"
+            )
         if not bad:
             return f"All {compared:,} values compared ({self.mode}) match{tail}."
         return f"{bad:,} of {compared:,} values compared ({self.mode}) differ ({bad / compared:.2%}){tail}."
@@ -263,12 +300,14 @@ class SkewReport(Report):
     @property
     def caveat(self) -> str:
         """What the report does not show by itself; empty for nothing."""
-        return (
+        late = (
             f"{self.arrived_later:,} online rows arrived after the instant they were needed; "
             'known_at="as_of" counts only what had arrived.'
-            if self.arrived_later
-            else ""
         )
+        ill = f"Could not be compared: {'; '.join(f'{view} ({why})' for view, why in self.failed.items())}."
+        left_out = f"Not compared, since they are computed on demand: {', '.join(self.not_compared)}."
+        said = ((ill, self.failed), (late, self.arrived_later), (left_out, self.not_compared))
+        return " ".join(text for text, holds in said if holds)
 
     def plot(self, ax: Axes | None = None, *, kind: str = "causes", feature: str | None = None) -> Axes:
         """Draw the report.
@@ -295,6 +334,8 @@ class SkewReport(Report):
             "ok": self.ok,
             "sentence": self.sentence,
             "arrived_later": self.arrived_later,
+            "not_compared": list(self.not_compared),
+            "failed": dict(self.failed),
             "summary": self.summary,
             "causes": self.causes,
             "different": self.different,

@@ -12,8 +12,9 @@ import pyarrow as pa
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.frames import TIMESTAMP_US
 from feastra_nb.reports import Report
+from feastra_nb.retrieval.entities import entity_table, shown_keys
 from feastra_nb.retrieval.past import PRESENT, Found
-from feastra_nb.retrieval.request import entity_table, instants, requested, ttl_us
+from feastra_nb.retrieval.request import requested, ttl_us
 from feastra_nb.skew.causes import ADVICE
 from feastra_nb.skew.cells import Cells
 from feastra_nb.skew.chunks import Questions, whole_entities
@@ -25,7 +26,7 @@ from feastra_nb.skew.pairing import covers_of
 from feastra_nb.skew.verdicts import compare
 from feastra_nb.storage import reader
 from feastra_nb.storage.admission import CLOCK_SKEW_US
-from feastra_nb.times import us
+from feastra_nb.times import instants, us
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,7 +82,8 @@ class Timeline(Report):
         cell = self.cell
         online = _said("online", cell["online"], cell["online_event"])
         offline = _said("the point-in-time join picks", cell["offline"], cell["offline_event"])
-        at = f"{self.feature} of {_keys(self.entity)} at {cell['as_of']:%Y-%m-%d %H:%M:%S} UTC"
+        of = f" of {_keys(self.entity)}" if self.entity else ""
+        at = f"{self.feature}{of} at {cell['as_of']:%Y-%m-%d %H:%M:%S} UTC"
         text = f"{at}: {online}, {offline}: {cell['verdict']}"
         if cell["cause"]:
             text += f", {cell['cause']}: {ADVICE[cell['cause']]}"
@@ -133,14 +135,17 @@ def _keys(entity: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value!r}" for name, value in entity.items())
 
 
-def explain(ws: Workspace, feature: str, entity: Mapping[str, Any], *, as_of: Any = None) -> Timeline:
+def explain(ws: Workspace, feature: str, entity: Any, *, as_of: Any = None) -> Timeline:
     """Return one value's life; see `Workspace.explain`."""
     one = _one(ws, feature)
     now_us = time.time_ns() // 1000
     t_us = now_us if as_of is None else int(instants(as_of, 1, "as_of")[0])
     online = _side(ws, now_us, is_now=as_of is None)
     ahead_us = CLOCK_SKEW_US if as_of is None else 0
-    shown = entity_table({name: [value] for name, value in entity.items()}, [one])
+    shown = entity_table(entity, [one])
+    if shown.num_rows != 1:
+        raise ConfigurationError(f"explain takes one entity, not {shown.num_rows}", hint='{"tailnum": "N14228"}')
+    named = {name: shown.column(name)[0].as_py() for name in shown_keys(shown)}
     asked = Questions(one, shown, np.array([t_us]), None, None, np.zeros(1, dtype=np.int64), ahead_us=ahead_us)
     # The whole life, and not only what came before the instant.
     offline = OfflineRows(ws, one, max(t_us, now_us) + CLOCK_SKEW_US)
@@ -152,13 +157,16 @@ def explain(ws: Workspace, feature: str, entity: Mapping[str, Any], *, as_of: An
     events = offline.events(chunk.stored, chunk.entities)
     rows = _offline_rows(one, events, cell) + _online_rows(ws, one, chunk, cell) + _runs(covers)
     ttl = ttl_us(one.view)
-    return Timeline(
-        _frame(rows), cell, f"{one.label}:{one.features[0]}", dict(entity), None if ttl is None else ttl / 1e6
-    )
+    return Timeline(_frame(rows), cell, f"{one.label}:{one.features[0]}", named, None if ttl is None else ttl / 1e6)
 
 
 def _one(ws: Workspace, feature: str) -> Requested:
-    wanted, _on_demand = requested(ws.feast, feature, full_feature_names=True)
+    request = requested(ws.feast, feature, full_feature_names=True)
+    if request.on_demand:
+        raise ConfigurationError(
+            f"{request.on_demand[0]} is computed on demand, so no store holds it", hint="explain one of its inputs"
+        )
+    wanted = request.views
     names = [f"{one.label}:{name}" for one in wanted for name in one.features]
     if len(names) != 1:
         raise ConfigurationError(f"explain takes one feature, not {len(names)}", hint=f"one of {', '.join(names[:10])}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from feastra_nb.retrieval.entities import shown_keys
 from feastra_nb.retrieval.request import ttl_us
 from feastra_nb.skew import cells
 from feastra_nb.skew.causes import cell_bits, first_cause, row_bits
@@ -44,6 +45,8 @@ class _Feature:
     ----------
     superseded, tied
         Whether the online value is that of an older version of the offline event; of another one with the same times.
+    converted
+        Whether the values are equal only after what storing loses.
     """
 
     name: str
@@ -52,6 +55,7 @@ class _Feature:
     verdict: npt.NDArray[np.int8]
     superseded: Bools
     tied: Bools
+    converted: Bools
 
 
 def compare(
@@ -89,7 +93,7 @@ def compare(
     evidence = gather(compared, bad, history, covers, ttl)
     return cells.CellChunk(
         view=one.label,
-        keys=tuple(asked.shown.column_names),
+        keys=tuple(shown_keys(asked.shown)),
         features=one.features,
         rows=_rows(compared, features),
         bad=_bad(compared, features, bad, evidence, ttl),
@@ -105,9 +109,19 @@ def _compared(compared: Compared, name: str, tolerance: float | None) -> _Featur
     kind = next(field.dtype.to_value_type() for field in one.view.features if field.name == name)
     online, offline = answers.values[name], compared.offline.values(one, name, star)
     equal = equal_cells(online, offline, tolerance=tolerance, kind=kind)
+    converted = np.zeros(len(equal), dtype=bool)
+    raw = compared.offline.unconverted(one, name, star)
+    if raw is not None:
+        offline, changed = raw
+        where = pa.array(np.flatnonzero(changed))
+        # Compared as values: stored, they would be equal.
+        same = np.zeros(len(equal), dtype=bool)
+        same[changed] = equal_cells(online.take(where), offline.take(where), tolerance=tolerance)
+        converted = equal & changed & ~same
+        equal = np.where(changed, same, equal)
     superseded, tied = np.zeros(len(equal), dtype=bool), np.zeros(len(equal), dtype=bool)
     versions = compared.offline.versions
-    doubt = np.flatnonzero(~equal & (star >= 0))
+    doubt = np.flatnonzero(~equal & ~converted & (star >= 0))
     place = versions.older(star[doubt])
     # As many rounds as one event has versions.
     while (place >= 0).any():
@@ -121,7 +135,7 @@ def _compared(compared: Compared, name: str, tolerance: float | None) -> _Featur
     verdict = verdict_codes(
         equal | tied, served=answers.found, joined=star >= 0, unknown=answers.unknown, lost=compared.lost
     )
-    return _Feature(name, online, offline, verdict, superseded, tied)
+    return _Feature(name, online, offline, verdict, superseded, tied, converted)
 
 
 def _rows(compared: Compared, features: Sequence[_Feature]) -> pa.Table:
@@ -171,6 +185,7 @@ def _bad(
             online=feature.online.take(where),
             offline=feature.offline.take(where),
             superseded=feature.superseded[bad],
+            converted=feature.converted[bad],
         )
         differs = cells.is_different(feature.verdict[bad])
         columns[cells.BITS + feature.name] = np.where(differs, bits, 0).astype(np.uint32)

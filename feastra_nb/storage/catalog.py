@@ -257,11 +257,11 @@ class Catalog:
             Another registry owns the view, its join keys differ, or others kept changing it.
         """
         Retention(retain)  # refuse what cannot be read before anything is made
-        fresh = False
+        before: ViewEntry | None = None
 
         def update(entry: ViewEntry | None) -> ViewEntry:
-            nonlocal fresh
-            fresh = entry is None or entry.dropped
+            nonlocal before
+            before = entry
             if entry is None or entry.dropped:
                 generation = 1 if entry is None else entry.generation + 1
                 base = ViewEntry(spec.project, spec.view, 0, generation, (), spec.join_keys, retain)
@@ -271,7 +271,21 @@ class Catalog:
             return follow(_with_registry(base, registry, adopt=adopt), spec)
 
         entry = self.change(spec.project, spec.view, update)
-        self._ensure_table(entry, creator=fresh)
+        is_fresh = before is None or before.dropped
+        try:
+            self._ensure_table(entry, creator=is_fresh)
+        except RequestFailed:
+            if is_fresh:  # refused by the server: the catalog is to know no view without a table
+                self._restore(before, entry)
+            raise
+        return entry
+
+    def check(self, spec: ViewSpec, *, registry: str | None, adopt: bool = False) -> ViewEntry | None:
+        """Raise what `ensure` would raise of a view's keys and registry, change nothing, and return the entry there is."""
+        entry = self.load(spec.project, spec.view)
+        if entry is not None:
+            _check_keys(entry, spec)
+            _with_registry(entry, registry, adopt=adopt)
         return entry
 
     def change(self, project: str, view: str, update: Callable[[ViewEntry | None], ViewEntry]) -> ViewEntry:
@@ -323,6 +337,14 @@ class Catalog:
             )
             values = (new.version, encode_entry(new), new.project, new.view, old.version)
         return bool(self.db.execute(cql, values, profile=TRANSACTION).one()[0])
+
+    def _restore(self, before: ViewEntry | None, entry: ViewEntry) -> None:
+        """Take back the change from one entry to another, unless somebody has changed it since."""
+        if before is not None:
+            self._swap(entry, before)
+            return
+        cql = f"DELETE FROM {self._table} WHERE project = ? AND feature_view = ? IF version = ?"
+        self.db.execute(cql, (entry.project, entry.view, entry.version), profile=TRANSACTION)
 
     def _ensure_table(self, entry: ViewEntry, *, creator: bool) -> None:
         if self.db.table_exists(entry.table):
@@ -387,6 +409,7 @@ def _with_registry(entry: ViewEntry, registry: str | None, *, adopt: bool) -> Vi
         raise CatalogConflict(
             f"view {entry.view!r} of project {entry.project!r} belongs to another Feast registry: "
             f"{', '.join(entry.registries)}; this one is {registry}",
-            hint="use that registry, another project or keyspace, or take it over with `adopt_registry: true`",
+            hint="use that registry, or another project or keyspace; fnb.connect(…, adopt_registry=True), or "
+            "adopt_registry: true in the online_store block, takes the view over",
         )
     return dataclasses.replace(entry, registries=(registry,))

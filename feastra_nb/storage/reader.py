@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from struct import Struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feastra_nb.connection.awaiting import answer_of
 from feastra_nb.connection.cluster import READ, Database, quoted
@@ -197,16 +197,36 @@ def read_history(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: 
     return gathered(_slices(db, entry, _select(db, entry), keys, bounds))
 
 
-def read_lives(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> tuple[Rows, list[int | None]]:
-    """Return every row as `read_history` does, and what is left of each one's life, in seconds; None for ever."""
+class Lives(NamedTuple):
+    """Rows, and what the server knows of each.
+
+    Parameters
+    ----------
+    rows
+        n rows; each entity's together, newest first.
+    left_s
+        What is left of each one's life, in seconds; None for ever.
+    written_us
+        The write time of each, in microseconds since the epoch, by the clock of the client that wrote it.
+    """
+
+    rows: Rows
+    left_s: list[int | None]
+    written_us: list[int]
+
+
+def read_lives(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> Lives:
+    """Return every row as `read_history` does, with its life and its write time."""
     left_s: list[int | None] = []
+    written_us: list[int] = []
 
     def without_life() -> Iterator[list[tuple[Any, ...]]]:
-        for page in _slices(db, entry, _select(db, entry, ", TTL(features)"), keys, bounds):
-            left_s.extend(row[-1] for row in page)
-            yield [row[:-1] for row in page]
+        for page in _slices(db, entry, _select(db, entry, ", TTL(features), WRITETIME(features)"), keys, bounds):
+            left_s.extend(row[-2] for row in page)
+            written_us.extend(row[-1] for row in page)
+            yield [row[:-2] for row in page]
 
-    return gathered(without_life()), left_s
+    return Lives(gathered(without_life()), left_s, written_us)
 
 
 def _slices(

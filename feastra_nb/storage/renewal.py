@@ -38,10 +38,13 @@ class Stored:
         Shape (n,): when the row's first like (same entity, event, created time and content) arrived; 0 where there is none.
     life_s
         Shape (n,): what is left of that one's life, in seconds.
+    written_us
+        Shape (n,): its write time, by the clock of the client that wrote it.
     """
 
     arrived_us: Int64s
     life_s: Int64s
+    written_us: Int64s
 
     @property
     def found(self) -> Bools:
@@ -62,7 +65,7 @@ class Stored:
 
 def find_stored(db: Database, entry: ViewEntry, rows: Rows, candidates: Bools) -> Stored:
     """Look the candidates up in a view's table; rows without repeats."""
-    stored = Stored(np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=np.int64))
+    stored = Stored(*(np.zeros(len(rows), dtype=np.int64) for _field in range(3)))
     where = np.flatnonzero(candidates)
     if not len(where):
         return stored
@@ -71,12 +74,14 @@ def find_stored(db: Database, entry: ViewEntry, rows: Rows, candidates: Bools) -
     bounds = reader.Bounds(int(some.event_us.min()), int(some.event_us.max()))
     keys = some.entity_key.unique().to_pylist()
     for start in range(0, len(keys), KEYS_AT_ONCE):
-        history, life_s = reader.read_lives(db, entry, keys[start : start + KEYS_AT_ONCE], bounds)
-        for content, arrived_us, left_s in zip(_contents(history), history.arrived_us.tolist(), life_s, strict=True):
+        found, left_s, written_us = reader.read_lives(db, entry, keys[start : start + KEYS_AT_ONCE], bounds)
+        of_rows = zip(_contents(found), found.arrived_us.tolist(), left_s, written_us, strict=True)
+        for content, arrived_us, life_s, at_us in of_rows:
             index = wanted.get(content)
             if index is not None and (not stored.arrived_us[index] or arrived_us < stored.arrived_us[index]):
                 stored.arrived_us[index] = arrived_us
-                stored.life_s[index] = FOREVER_S if left_s is None else left_s
+                stored.life_s[index] = FOREVER_S if life_s is None else life_s
+                stored.written_us[index] = at_us
     return stored
 
 
@@ -90,9 +95,15 @@ def _contents(rows: Rows) -> Iterator[tuple[Any, ...]]:
     )
 
 
-def renew(db: Database, entry: ViewEntry, rows: Rows, ttl_s: Int64s) -> None:
-    """Write stored rows again under their own key, arrival included, with a new time to live in seconds."""
-    insert = db.prepare(insert_cql(db, entry), WRITE)
+def renew(db: Database, entry: ViewEntry, rows: Rows, ttl_s: Int64s, written_us: Int64s) -> None:
+    """Write stored rows again under their own key, arrival included, with a new time to live in seconds.
+
+    Parameters
+    ----------
+    written_us
+        Shape (n,): the rows' write times. The new ones follow them, so that a client whose clock is slow renews as well.
+    """
+    insert = db.prepare(f"{insert_cql(db, entry)} AND TIMESTAMP ?", WRITE)
     values = zip(
         rows.entity_key.to_pylist(),
         rows.event_us.tolist(),
@@ -100,6 +111,7 @@ def renew(db: Database, entry: ViewEntry, rows: Rows, ttl_s: Int64s) -> None:
         rows.arrived_us.tolist(),
         rows.features.to_pylist(),
         ttl_s.tolist(),
+        (written_us + 1).tolist(),
         strict=True,
     )
     for _answer in run_all(db, (insert.bind(row) for row in values), f"renewing {entry.view}", profile=WRITE):

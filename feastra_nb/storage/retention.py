@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from feastra_nb.errors import ConfigurationError
+from feastra_nb.times import duration
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
 US = 1_000_000  # microseconds in a second
+_HINT = 'a number with s, m, h, d or w ("7d"), or "all", or "latest"'
 _UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 # A row outlives its last use by this much, so that clocks that differ a little lose nothing.
 TTL_MARGIN_S = 60
@@ -45,11 +48,38 @@ class Retention:
 
     text: str
 
+    @classmethod
+    def of(cls, value: Any) -> Retention:
+        """Return the retention that somebody handed in: also ``"30 days"`` or a timedelta, kept in the largest of days, hours, ….
+
+        Raises
+        ------
+        ConfigurationError
+            It is neither ``"all"``, ``"latest"`` nor a duration of whole seconds.
+
+        Examples
+        --------
+        >>> Retention.of("30 days").text, Retention.of(timedelta(minutes=90)).text, Retention.of("all").text
+        ('30d', '90m', 'all')
+        """
+        if isinstance(value, cls):
+            return value
+        if value in ("all", "latest"):
+            return cls(value)
+        try:
+            length_us = duration(value, "retain") // timedelta(microseconds=1)
+        except ConfigurationError as exc:
+            raise ConfigurationError(f"cannot read the retention {value!r}: {exc.message}", hint=_HINT) from exc
+        unit = next((unit for unit in "dhms" if length_us % (_UNITS_S[unit] * US) == 0), None)
+        if unit is None:
+            raise ConfigurationError(f"retain={value!r} is not a whole number of seconds", hint=_HINT)
+        return cls(f"{length_us // (_UNITS_S[unit] * US)}{unit}")
+
     def __post_init__(self) -> None:
         if self.text not in ("all", "latest") and not re.fullmatch(r"[1-9]\d*[smhdw]", str(self.text)):
             raise ConfigurationError(
                 f"cannot read the retention {self.text!r}",
-                hint='a number with s, m, h, d or w ("7d"), or "all", or "latest"',
+                hint=_HINT,
             )
 
     @property
