@@ -39,6 +39,7 @@ from feastra_nb.adapter.rows import Read, key_bytes, to_rows
 from feastra_nb.adapter.secrets import hidden, hide_in_repo_config
 from feastra_nb.connection import cluster
 from feastra_nb.connection.astra.access import TOKEN_USER, access, fetched_again
+from feastra_nb.connection.forks import renew_in_child
 from feastra_nb.connection.secrets import secret
 from feastra_nb.connection.targets import DEFAULT_PORT, REQUEST_TIMEOUT_S, Astra, ClusterSettings, tls_settings
 from feastra_nb.errors import AuthenticationFailed, CatalogConflict, ConfigurationError, ConnectionFailed, RequestFailed
@@ -196,8 +197,8 @@ class FeastraOnlineStore(ManyViewStore):
     """Feast's online store on Cassandra: a log of events that no order of writing can corrupt (see ``docs/storage.md``)."""
 
     def __init__(self) -> None:
-        self._opened: _Opened | None = None
-        self._lock = threading.RLock()
+        self.after_fork()
+        renew_in_child(self)
 
     def __repr__(self) -> str:
         return f"FeastraOnlineStore({self._opened.db if self._opened else 'not connected'})"
@@ -211,6 +212,11 @@ class FeastraOnlineStore(ManyViewStore):
 
     # --- connection ---
 
+    def after_fork(self) -> None:
+        """Begin without a connection, as a new store and a forked child do: the first use opens one."""
+        self._opened: _Opened | None = None
+        self._lock = threading.RLock()
+
     def open(self, config: RepoConfig) -> _Opened:
         """Connect on first use and return the connection; ``config`` counts until `shutdown`."""
         with self._lock:
@@ -223,7 +229,7 @@ class FeastraOnlineStore(ManyViewStore):
         with self._lock:
             opened, self._opened = self._opened, None
         if opened is not None:
-            cluster.pool.release(opened.settings)
+            cluster.pool.release(opened.db.session)
 
     async def initialize(self, config: RepoConfig) -> None:
         """Connect, as `feast serve` asks at its start."""
@@ -462,7 +468,8 @@ class FeastraOnlineStore(ManyViewStore):
 
 
 def _open(config: FeastraOnlineStoreConfig) -> _Opened:
-    from feastra_nb.connection.cluster import Database, ensure_keyspace, pool
+    from feastra_nb.connection.cluster import Database, pool
+    from feastra_nb.connection.keyspaces import ensure_keyspace
 
     Retention.of(config.retain)  # what cannot be read is refused here, and not at the first write
     settings = config.settings()
@@ -475,7 +482,7 @@ def _open(config: FeastraOnlineStoreConfig) -> _Opened:
         db.write_window = config.write_concurrency or db.write_window
         return _Opened(settings, db, Catalog(db), Journal(db))
     except BaseException:
-        pool.release(settings)
+        pool.release(session)
         raise
 
 

@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from feastra_nb.adapter.forks import ForkedRegistry
 from feastra_nb.connection.astra.access import KEYSPACE_VARIABLE
 from feastra_nb.connection.choice import choose_target, local_names
-from feastra_nb.connection.targets import DEFAULT_CONSISTENCY, Astra, Local, short
+from feastra_nb.connection.targets import DEFAULT_CONSISTENCY, Astra, Local, check_target, short
 from feastra_nb.errors import ConfigurationError, ReadOnly, UnknownName, WorkspaceClosed, close_names
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def connect(
     if target is None:
         target, named = choose_target()
         keyspace = keyspace or named
+    check_target(target)
     project, keyspace = _names(target, project, keyspace, folder)
     config = repo_config(
         target,
@@ -216,6 +218,7 @@ class Workspace:
         self.read_only = read_only
         self.project: str = feature_store.project
         self.keyspace: str | None = getattr(feature_store.config.online_store, "keyspace", None)
+        self._forked = ForkedRegistry(feature_store)
         # A run that was killed leaves its view "materializing", which Feast alone does not serve; what was written stands.
         with calling_feast("reading the registry"):
             feature_store.registry.serve_features_while_materializing = True

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -34,6 +35,18 @@ def node():
         started = local.start(name=NODE, settings=NODE_SETTINGS, progress=False)
     yield started
     local.purge(NODE)
+
+
+@pytest.fixture(scope="session")
+def three_nodes():
+    """A cluster of three nodes that all tests of failing nodes share."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only Linux has all of 127.0.0.0/8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEASTRA_JVM_OPTIONS", JVM_OPTIONS)
+        started = local.start(name=f"{NODE}-three", nodes=3, heap_mb=384, settings=NODE_SETTINGS, progress=False)
+    yield started
+    local.purge(started.name)
 
 
 @pytest.fixture

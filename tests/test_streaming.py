@@ -49,11 +49,8 @@ class Answer:
         return self
 
     @property
-    def has_more_pages(self):
-        return bool(self._next)
-
-    def fetch_next_page(self):
-        self.current_rows, self._next = self._next, []
+    def paging_state(self):
+        return self._next or None
 
 
 class Session:
@@ -63,7 +60,10 @@ class Session:
         self.kept, self._fails = [], fails
         self.cluster = SimpleNamespace(metadata=SimpleNamespace(token_map=None, all_hosts=list))
 
-    def execute_async(self, keys, execution_profile):  # noqa: ARG002 - the driver's signature
+    def send(self, keys, profile, paging_state=None):  # noqa: ARG002 - the database's signature
+        if paging_state is not None:
+            rest = SimpleNamespace(current_rows=paging_state, paging_state=None)
+            return SimpleNamespace(result=lambda: rest)
         self.kept.append(Answer(keys, SyntaxException(0, "no", None) if len(self.kept) == self._fails else None))
         return self.kept[-1]
 
@@ -77,7 +77,11 @@ def database(monkeypatch):
     monkeypatch.setattr(Row, "most", 0)
     prepared = SimpleNamespace()
     return lambda session: SimpleNamespace(
-        session=session, read_window=WINDOW, keyspace="ks", prepare=lambda _cql, _profile: prepared
+        session=session,
+        send=session.send,
+        read_window=WINDOW,
+        keyspace="ks",
+        prepare=lambda _cql, _profile: prepared,
     )
 
 
@@ -122,13 +126,13 @@ def test_ctrl_c_midway_ends_a_read(database, read, monkeypatch):
     session = Session()
     taken = []
 
-    def interrupted(answer):
+    def interrupted(_db, _request, answer, *, profile):
         taken.append(answer)
         if len(taken) == 5:
             raise KeyboardInterrupt
         return iter([])
 
-    monkeypatch.setattr(reader, "_pages", interrupted)
+    monkeypatch.setattr(reader, "pages", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read(database(session), ENTRY, KEYS, reader.Bounds(0, 100))
     assert len(session.kept) <= 5 + WINDOW

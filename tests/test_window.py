@@ -42,13 +42,23 @@ class Session:
         return future
 
 
+def database(session):
+    """A database whose nodes are all up."""
+    return SimpleNamespace(
+        session=session,
+        write_window=WINDOW,
+        send=lambda statement, profile: session.execute_async(statement, execution_profile=profile),
+        shortage=lambda _profile: None,
+    )
+
+
 @pytest.fixture
 def sending(monkeypatch):
     """Send batches of three rows through a window over a fake session; returns window and session."""
     monkeypatch.setattr(window, "BACKOFF_S", 0.0)
 
     def send(batches, session):
-        under_test = window.Window(SimpleNamespace(session=session, write_window=WINDOW), None)
+        under_test = window.Window(database(session), None)
         session.limit = lambda: under_test._limit
         for number in range(batches):
             under_test.send(Batch(0.0, number, 3))
@@ -120,7 +130,7 @@ def interrupted():
     """Send batches until Ctrl-C comes, at whatever point; returns the window."""
 
     def send(session, batches=WINDOW + 1):
-        under_test = window.Window(SimpleNamespace(session=session, write_window=WINDOW), None)
+        under_test = window.Window(database(session), None)
         session.limit = lambda: WINDOW
         with contextlib.suppress(KeyboardInterrupt):
             for number in range(batches):

@@ -11,7 +11,7 @@ import pytest
 import feastra_nb as fnb
 from feastra_nb.connection import cluster
 from feastra_nb.connection.choice import choose_target, local_names
-from feastra_nb.errors import ConfigurationError, ConnectionFailed, KeyspaceNotFound
+from feastra_nb.errors import ConfigurationError, ConnectionFailed, KeyspaceNotFound, Unavailable
 
 
 def test_views_list_what_is_there_and_search(filled, events):
@@ -171,6 +171,55 @@ def test_an_unknown_keyspace_names_those_that_are_there(ws, node, tmp_path):
     target = fnb.Hosts(node.hosts, port=node.port)
     with pytest.raises(KeyspaceNotFound, match=r"no keyspace 'no_such' .*tests"):
         fnb.connect(target, project="p", keyspace="no_such", directory=tmp_path)
+
+
+@pytest.mark.parametrize("option", ["read_dc", "write_dc"])
+def test_a_data_centre_that_is_not_there_names_those_that_are(ws, open_repository, driver, option):
+    routing = {"routing": {option: "dc-east"}}
+    with pytest.raises(ConfigurationError, match="no data centre 'dc-east'; it has 'datacenter1'"):
+        open_repository(online=routing).apply([driver])
+
+
+def test_a_local_data_centre_that_is_not_there_names_those_that_are(ws, node, tmp_path):
+    target = fnb.Hosts(node.hosts, port=node.port, local_dc="dc-east")
+    with pytest.raises(ConfigurationError, match="no data centre 'dc-east'; it has 'datacenter1'") as caught:
+        fnb.connect(target, project="p", keyspace="tests", directory=tmp_path)
+    assert "local_dc='datacenter1'" in caught.value.hint
+
+
+def test_a_level_that_the_cluster_cannot_reach_says_what_it_needs(ws, node, tmp_path):
+    target = fnb.Hosts(node.hosts, port=node.port)
+    with pytest.raises(Unavailable, match="level THREE needs 3 replicas, 1 is alive") as caught:
+        fnb.connect(target, project="p", keyspace="tests", directory=tmp_path, consistency="THREE")
+    assert 'consistency="LOCAL_QUORUM"' in caught.value.hint
+    assert "TLS" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "hint"),
+    [
+        ("127.0.0.1", 'fnb.Hosts(["127.0.0.1"])'),
+        ("db.example.org:9043", 'fnb.Hosts(["db.example.org"], port=9043)'),
+        ("::1", 'fnb.Hosts(["::1"])'),
+        (["10.0.0.1", "10.0.0.2"], 'fnb.Hosts(["10.0.0.1", "10.0.0.2"])'),
+        ("bundle.zip", 'fnb.Astra(bundle="bundle.zip", token=…)'),
+        (fnb.Local, "fnb.Local()"),
+        (fnb.Hosts, "fnb.Hosts(…), with arguments"),
+        (7, 'fnb.Local(), fnb.Hosts(["10.0.0.1"]) or fnb.Astra("my-db")'),
+    ],
+)
+def test_what_is_not_a_target_is_refused_with_the_one_that_was_meant(target, hint, tmp_path):
+    with pytest.raises(ConfigurationError, match="is not a target") as caught:
+        fnb.connect(target, directory=tmp_path / "none")
+    assert caught.value.hint == hint
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_token_in_place_of_a_target_is_not_shown(tmp_path):
+    with pytest.raises(ConfigurationError) as caught:
+        fnb.connect("AstraCS:swordfish", directory=tmp_path)
+    assert "swordfish" not in str(caught.value)
+    assert "fnb.Astra(" in caught.value.hint
 
 
 def test_hosts_need_project_and_keyspace(node, tmp_path):

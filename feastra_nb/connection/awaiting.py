@@ -7,33 +7,29 @@ import contextlib
 from typing import Any
 
 
-async def rows_of(future: Any) -> list[Any]:
-    """Return all rows of a driver's ``ResponseFuture``, further pages included; raises what the driver raises."""
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[list[Any]] = loop.create_future()
-    rows: list[Any] = []
+async def answer_of(future: Any) -> Any:
+    """Return what a driver's ``ResponseFuture`` answers first, as its ``ResultSet``; raises what the driver raises.
 
-    def page(more: list[Any] | None) -> None:
-        # Called by the driver once a page, in its event thread.
-        rows.extend(more or ())
-        if not future.has_more_pages:
-            _settle(loop, answer, rows)
-            return
-        try:
-            future.start_fetching_next_page()
-        except Exception as error:  # noqa: BLE001 - raised here it would be lost, and the caller would wait for ever
-            failed(error)
+    Sent to two nodes, a request may be answered twice, and the driver calls back for both.
+    """
+    from cassandra.cluster import ResultSet
+
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[Any] = loop.create_future()
+
+    def answered(rows: list[Any] | None) -> None:
+        _settle(loop, answer, ResultSet(future, rows))
 
     def failed(error: Exception) -> None:
         _settle(loop, answer, error)
 
-    future.add_callbacks(page, failed)
+    future.add_callbacks(answered, failed)
     return await answer
 
 
-def _settle(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[list[Any]], outcome: list[Any] | Exception) -> None:
+def _settle(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Any], outcome: Any) -> None:
     def settle() -> None:
-        if answer.done():  # the caller gave up
+        if answer.done():  # the caller gave up, or has its answer
             return
         if isinstance(outcome, Exception):
             answer.set_exception(outcome)

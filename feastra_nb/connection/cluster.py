@@ -1,46 +1,67 @@
-"""Driver sessions: the one module that builds clusters; everything else asks it for a `Database`.
-
-Sessions are shared process-wide by their settings (Spark builds an online store for every Arrow batch, a notebook opens
-several workspaces), counted, and closed with the last one that closes.
-"""
+"""Driver sessions: the one module that builds clusters; everything else asks it for a `Database`."""
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import logging
-import os
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.connection.driver import map_driver_errors, quiet_driver_log
-from feastra_nb.errors import (
-    ConfigurationError,
-    KeyspaceNotFound,
+from feastra_nb.connection.liveness import Shortage, shortage
+from feastra_nb.connection.pool import SessionPool
+from feastra_nb.connection.profiles import (
+    LOOPBACK,
+    READ,
+    TRANSACTION,
+    WRITE,
+    consistency_value,
+    has_several_nodes,
+    profiles,
 )
+from feastra_nb.errors import ConfigurationError
 from feastra_nb.notices import warn_user
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
-    from cassandra.cluster import Cluster, ExecutionProfile, Session
+    from cassandra.cluster import Cluster, Session
     from cassandra.query import PreparedStatement
 
     from feastra_nb.connection.targets import ClusterSettings, TlsSettings
+
+__all__ = [
+    "READ",
+    "TRANSACTION",
+    "WRITE",
+    "Database",
+    "await_agreement",
+    "build_cluster",
+    "consistency_value",
+    "open_session",
+    "pool",
+    "quoted",
+]
 
 log = logging.getLogger("feastra_nb.connection")
 
 # v5 adds a checksummed frame that costs client CPU; nothing here needs it. Saying a version spares two refused handshakes.
 PROTOCOL_VERSION = 4
 CONNECT_TIMEOUT_S = 10.0
-# A read that has no answer by then is sent to a second replica too; well above a healthy p99, well below a stall.
-SPECULATIVE_DELAY_S = 0.1
-READ, WRITE = "read", "write"
+RECONNECT_S = 1.0  # between two attempts to reach a node that is down, for as long as it is
+# Among several nodes: a connection that has been silent for the first is asked for a sign of life, and given up after the second.
+HEARTBEAT_S, HEARTBEAT_TIMEOUT_S = 5.0, 5.0
+# The driver's own threads. One that reconnects to a node that hangs is busy for CONNECT_TIMEOUT_S; retries need others.
+EXECUTOR_THREADS = 8
+SCHEMA_TIMEOUT_S = 60.0  # a change of the schema on a busy node
+AGREEMENT_S = 20.0  # how long all nodes may take to learn of it; they go on by themselves after that
+# How long a request is waited for while more nodes are down than its consistency level can do without: the servers notice a
+# node's death only after ten seconds, and let requests time out until then.
+SHORT_OF_REPLICAS_TIMEOUT_S = 2.0
 # Requests in flight. For writes 64 beat 512 in measurements: more only make the client's threads fight for the interpreter.
 READ_WINDOW, WRITE_WINDOW = 128, 64
-LOOPBACK = ("127.", "localhost", "::1")
 
 
 class Database:
@@ -69,13 +90,16 @@ class Database:
         return f"Database({self.settings.label}, keyspace={self.keyspace!r})"
 
     def prepare(self, cql: str, profile: str) -> PreparedStatement:
-        """Return the prepared statement of a CQL text, with the consistency level of ``READ`` or ``WRITE``; idempotent."""
+        """Return the prepared statement of a CQL text, with the consistency level of ``READ`` or ``WRITE``.
+
+        It is idempotent, and may be sent to two nodes at once, but for a ``TRANSACTION``, which answers by what it met.
+        """
         key = (cql, profile)
         statement = self._prepared.get(key)
         if statement is None:
-            with self._lock, map_driver_errors(cql):
+            with self._lock, map_driver_errors(cql, self):
                 statement = self.session.prepare(cql)
-                statement.is_idempotent = True
+                statement.is_idempotent = profile != TRANSACTION
                 statement.consistency_level = consistency_value(
                     self.settings.read_consistency if profile == READ else self.settings.write_consistency
                 )
@@ -85,18 +109,38 @@ class Database:
     def execute(self, cql: str, values: Sequence[object] = (), *, profile: str = WRITE) -> Any:
         """Run one statement and return the driver's result set, with driver errors mapped."""
         statement = self.prepare(cql, profile) if values else self._simple(cql, profile)
-        with map_driver_errors(cql):
-            return self.session.execute(statement, values or None, execution_profile=profile)
+        with map_driver_errors(cql, self):
+            return self.send(statement.bind(values) if values else statement, profile).result()
 
     def schema(self, cql: str) -> None:
-        """Run a schema statement; such statements are not retried, so a time-out is the caller's to judge.
+        """Run a schema statement, and return when all nodes have it; a time-out is the caller's to judge.
 
         What the server warns of is passed on: of a guardrail that the change has come near to.
         """
-        with map_driver_errors(cql):
-            done = self.session.execute(cql, timeout=60.0)
+        with map_driver_errors(cql, self):
+            done = self.session.execute(cql, timeout=SCHEMA_TIMEOUT_S)
+            if not done.response_future.is_schema_agreed:
+                await_agreement(self.session)
         for warning in done.response_future.warnings or ():
             warn_user(f"the server warns: {warning}")
+
+    def send(self, statement: Any, profile: str, paging_state: bytes | None = None) -> Any:
+        """Send a statement and return the driver's future; where too few nodes are up it waits for a short while only."""
+        options: dict[str, Any] = {} if paging_state is None else {"paging_state": paging_state}
+        if self.shortage(profile) is not None:
+            options["timeout"] = min(SHORT_OF_REPLICAS_TIMEOUT_S, self.settings.request_timeout_s)
+        return self.session.execute_async(statement, execution_profile=profile, **options)
+
+    def shortage(self, profile: str = WRITE, gone: Collection[str] = ()) -> Shortage | None:
+        """Return what the consistency level of ``READ`` or ``WRITE`` may lack, with these nodes gone beside those that are down."""
+        reads = profile == READ
+        level = self.settings.read_consistency if reads else self.settings.write_consistency
+        local_dc = self.settings.read_dc if reads else self.settings.write_dc
+        return shortage(self.session.cluster.metadata, self.keyspace, level, local_dc, gone)
+
+    def down(self) -> tuple[str, ...]:
+        """Return the addresses of the nodes that the driver holds for down."""
+        return tuple(host.address for host in self.session.cluster.metadata.all_hosts() if host.is_up is False)
 
     def table_exists(self, table: str) -> bool:
         """Tell whether the keyspace has a table, as the server sees it now."""
@@ -111,7 +155,7 @@ class Database:
         from cassandra.query import SimpleStatement
 
         level = self.settings.read_consistency if profile == READ else self.settings.write_consistency
-        return SimpleStatement(cql, is_idempotent=True, consistency_level=consistency_value(level))
+        return SimpleStatement(cql, is_idempotent=profile != TRANSACTION, consistency_level=consistency_value(level))
 
 
 def quoted(name: str) -> str:
@@ -125,59 +169,18 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def consistency_value(name: str) -> int:
-    """Return the driver's number of a consistency level."""
-    from cassandra import ConsistencyLevel
-
-    return int(ConsistencyLevel.name_to_value[name])
+def await_agreement(session: Session) -> None:
+    """Wait until all nodes that are up have the same schema; goes on after a while, since those that have it can be used."""
+    try:
+        agreed = session.cluster.control_connection.wait_for_schema_agreement(wait_time=AGREEMENT_S)
+    except Exception as error:  # noqa: BLE001 - the driver raises anything here while it reconnects
+        log.info("cannot ask for the nodes' schema: %s", error)
+        return
+    if not agreed:
+        log.warning("the nodes do not agree on the schema after %.0f s", AGREEMENT_S)
 
 
 # --- sessions -------------------------------------------------------------------------------------------------------
-
-
-class SessionPool:
-    """Sessions of this process by their settings, each with the number of its users."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._open: dict[tuple[int, ClusterSettings], tuple[Session, int]] = {}
-
-    def acquire(self, settings: ClusterSettings) -> Session:
-        """Return the session of these settings, opening it for the first user; pair with `release`."""
-        # A session must not cross a fork, hence the process id.
-        key = (os.getpid(), settings)
-        with self._lock:
-            session, users = self._open.get(key, (None, 0))
-            if session is None or session.is_shutdown:
-                session, users = open_session(settings), 0
-            self._open[key] = (session, users + 1)
-            return session
-
-    def release(self, settings: ClusterSettings) -> None:
-        """Give a session back; the last user's return closes it."""
-        key = (os.getpid(), settings)
-        with self._lock:
-            session, users = self._open.get(key, (None, 0))
-            if session is None:
-                return
-            if users > 1:
-                self._open[key] = (session, users - 1)
-                return
-            del self._open[key]
-        session.cluster.shutdown()
-
-    def close_all(self) -> None:
-        """Close every session of this process."""
-        with self._lock:
-            mine = [key for key in self._open if key[0] == os.getpid()]
-            sessions = [self._open.pop(key)[0] for key in mine]
-        for session in sessions:
-            with contextlib.suppress(Exception):
-                session.cluster.shutdown()
-
-
-pool = SessionPool()
-atexit.register(pool.close_all)
 
 
 def open_session(settings: ClusterSettings) -> Session:
@@ -191,8 +194,7 @@ def open_session(settings: ClusterSettings) -> Session:
     quiet_driver_log()
     cluster = build_cluster(settings)
     try:
-        with map_driver_errors(f"connecting to {settings.label}"):
-            session = cluster.connect()
+        session = _connect(cluster, settings)
     except BaseException:
         cluster.shutdown()
         raise
@@ -201,18 +203,51 @@ def open_session(settings: ClusterSettings) -> Session:
     return session
 
 
+def _connect(cluster: Cluster, settings: ClusterSettings) -> Session:
+    from cassandra.cluster import NoHostAvailable
+
+    with map_driver_errors(f"connecting to {settings.label}"):
+        try:
+            session = cluster.connect()
+        except NoHostAvailable:
+            _refuse_unknown_dc(cluster, settings)
+            raise
+        _refuse_unknown_dc(cluster, settings)
+        return session
+
+
+def _refuse_unknown_dc(cluster: Cluster, settings: ClusterSettings) -> None:
+    there = sorted({host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter})
+    for name in (settings.read_dc, settings.write_dc):
+        if name and there and name not in there:
+            raise ConfigurationError(
+                f"{settings.label} has no data centre {name!r}; it has {', '.join(map(repr, there))}",
+                hint=f"fnb.Hosts(…, local_dc={there[0]!r}); without local_dc that of the first contact point is taken",
+            )
+
+
 def build_cluster(settings: ClusterSettings) -> Cluster:
     """Return an unconnected driver cluster for the settings."""
     from cassandra.cluster import Cluster
+    from cassandra.policies import ConstantReconnectionPolicy
 
+    from feastra_nb.connection.retries import ReadAgain
+
+    again = ReadAgain()
     options: dict[str, Any] = {
         "auth_provider": _auth_provider(settings),
-        "execution_profiles": _profiles(settings),
+        "execution_profiles": profiles(settings, again),
         "protocol_version": settings.protocol_version or PROTOCOL_VERSION,
         "connect_timeout": CONNECT_TIMEOUT_S,
         "control_connection_timeout": CONNECT_TIMEOUT_S,
         "application_name": "feastra_nb",
+        "reconnection_policy": ConstantReconnectionPolicy(RECONNECT_S, max_attempts=None),
+        "executor_threads": EXECUTOR_THREADS,
+        # One that hangs would keep all waiting; a node that does not know a statement is told when it is asked.
+        "prepare_on_all_hosts": False,
     }
+    if has_several_nodes(settings):
+        options |= {"idle_heartbeat_interval": HEARTBEAT_S, "idle_heartbeat_timeout": HEARTBEAT_TIMEOUT_S}
     if settings.bundle:
         # The driver unpacks the bundle; in a private temporary folder, since the bundle's own may be read-only.
         options["cloud"] = {"secure_connect_bundle": settings.bundle, "use_default_tempdir": True}
@@ -225,7 +260,9 @@ def build_cluster(settings: ClusterSettings) -> Cluster:
             "compression": not all(host.startswith(LOOPBACK) for host in settings.hosts),
         }
     with map_driver_errors(f"connecting to {settings.label}"):
-        return _cluster(Cluster, options)
+        cluster = _cluster(Cluster, options)
+    again.metadata = cluster.metadata
+    return cluster
 
 
 def _cluster(cls: type[Cluster], options: Mapping[str, Any]) -> Cluster:
@@ -239,30 +276,6 @@ def _cluster(cls: type[Cluster], options: Mapping[str, Any]) -> Cluster:
             f"the secure connect bundle lacks a file, or is not there: {exc.filename or exc}",
             hint="download the bundle again from the Astra portal",
         ) from exc
-
-
-def _profiles(settings: ClusterSettings) -> dict[Any, ExecutionProfile]:
-    from cassandra.cluster import EXEC_PROFILE_DEFAULT, ExecutionProfile
-    from cassandra.policies import ConstantSpeculativeExecutionPolicy, DCAwareRoundRobinPolicy, TokenAwarePolicy
-    from cassandra.query import tuple_factory
-
-    def profile(level: str, local_dc: str | None, **more: Any) -> ExecutionProfile:
-        return ExecutionProfile(
-            load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(local_dc or "")),
-            consistency_level=consistency_value(level),
-            request_timeout=settings.request_timeout_s,
-            row_factory=tuple_factory,
-            **more,
-        )
-
-    # With one contact point on loopback there is no second replica to ask, and every speculation costs a timer.
-    several = len(settings.hosts) != 1 or not settings.hosts[0].startswith(LOOPBACK)
-    again = {"speculative_execution_policy": ConstantSpeculativeExecutionPolicy(SPECULATIVE_DELAY_S, 1)}
-    return {
-        EXEC_PROFILE_DEFAULT: profile(settings.write_consistency, settings.write_dc),
-        WRITE: profile(settings.write_consistency, settings.write_dc),
-        READ: profile(settings.read_consistency, settings.read_dc, **(again if several else {})),
-    }
 
 
 def _auth_provider(settings: ClusterSettings) -> Any:
@@ -291,53 +304,5 @@ def _ssl_context(tls: TlsSettings | ssl.SSLContext | None) -> ssl.SSLContext | N
     return context
 
 
-# --- keyspaces -------------------------------------------------------------------------------------------------------
-
-
-def ensure_keyspace(
-    session: Session, keyspace: str, *, create: bool, replication: int | Mapping[str, int] | None = None
-) -> None:
-    """Make sure that a keyspace is there.
-
-    Parameters
-    ----------
-    create
-        Whether to make it where it is missing.
-    replication
-        Replicas: a number for the local data centre, or a number per data centre; None for 3, or as many nodes as there are.
-
-    Raises
-    ------
-    KeyspaceNotFound
-        It is not there and is not to be made.
-    """
-    with map_driver_errors(f"looking for keyspace {keyspace}"):
-        found = session.execute(
-            "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s", (keyspace,)
-        )
-        if found.one() is not None:
-            return
-        if not create:
-            names = sorted(row[0] for row in session.execute("SELECT keyspace_name FROM system_schema.keyspaces"))
-            mine = [name for name in names if not name.startswith("system")]
-            raise KeyspaceNotFound(
-                f"the cluster has no keyspace {keyspace!r} (it has: {', '.join(mine) or 'none'})",
-                hint="make it, or pass create_keyspace=True; on Astra DB keyspaces are made in the portal",
-            )
-        session.execute(
-            f"CREATE KEYSPACE IF NOT EXISTS {quoted(keyspace)} WITH replication = {_replication(session, replication)}",
-            timeout=60.0,
-        )
-
-
-def _replication(session: Session, replication: int | Mapping[str, int] | None) -> dict[str, object]:
-    centres: dict[str, int] = {}
-    for host in session.cluster.metadata.all_hosts():
-        centres[host.datacenter] = centres.get(host.datacenter, 0) + 1
-    if replication is None:
-        replicas = {name: min(3, nodes) for name, nodes in centres.items()}
-    elif isinstance(replication, int):
-        replicas = dict.fromkeys(centres, replication)
-    else:
-        replicas = dict(replication)
-    return {"class": "NetworkTopologyStrategy", **replicas}
+pool = SessionPool(open_session)
+atexit.register(pool.close_all)

@@ -1,4 +1,4 @@
-"""What the driver logs and raises, as ours: here, once."""
+"""Translates the driver's exceptions and log records into ours."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
+from feastra_nb.connection.liveness import Shortage, local_note
 from feastra_nb.errors import (
     AuthenticationFailed,
     CatalogConflict,
@@ -18,7 +19,11 @@ from feastra_nb.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from cassandra.cluster import NoHostAvailable
+
+    from feastra_nb.connection.cluster import Database
 
 GUARDRAIL = "Guardrail"  # begins what a server says of a limit that its operator has set
 
@@ -41,71 +46,165 @@ def quiet_driver_log() -> None:
 
 
 @contextlib.contextmanager
-def map_driver_errors(what: str) -> Iterator[None]:
+def map_driver_errors(what: str, db: Database | None = None) -> Iterator[None]:
     """Turn whatever the driver raises into an error of ours.
 
     Parameters
     ----------
     what
         The CQL text, or what was being done; quoted in the message. Never holds values.
+    db
+        Where it was done, so that an error can say which of its nodes are down.
     """
     from cassandra import DriverException
     from cassandra.cluster import NoHostAvailable
+    from cassandra.connection import ConnectionException
     from cassandra.protocol import ErrorMessage
 
     try:
         yield
     except FeastraError:
         raise
-    except (DriverException, ErrorMessage, NoHostAvailable) as exc:
-        raise translate(exc, what) from exc
+    except (DriverException, ErrorMessage, NoHostAvailable, ConnectionException) as exc:
+        raise translate(exc, what, db) from exc
     except OSError as exc:
         raise ConnectionFailed(f"{what}: {exc}", hint="is the address right and the server up?") from exc
 
 
-def translate(exc: BaseException, what: str) -> FeastraError:
-    """Return our error for one of the driver's."""
+def translate(exc: BaseException, what: str, db: Database | None = None) -> FeastraError:
+    """Return our error for one of the driver's; parameters as for `map_driver_errors`."""
     from cassandra import AuthenticationFailed as DriverAuthenticationFailed
     from cassandra import InvalidRequest, OperationTimedOut, Timeout, Unauthorized, UnresolvableContactPoints
     from cassandra import Unavailable as DriverUnavailable
     from cassandra.cluster import NoHostAvailable
+    from cassandra.connection import ConnectionException
 
     what = " ".join(what.split())[:200]
-    if isinstance(exc, (NoHostAvailable, UnresolvableContactPoints)):
-        return _no_host(exc, what)
+    if isinstance(exc, NoHostAvailable) and (answer := _answer(exc)) is not None:
+        exc = answer
     if isinstance(exc, (DriverAuthenticationFailed, Unauthorized)):
         return AuthenticationFailed(
             f"{what}: {exc}", hint="check the user name, the password or the token, and its role"
         )
-    if isinstance(exc, (OperationTimedOut, Timeout)):
-        return RequestTimedOut(f"{what}: no answer in time ({exc})", hint="is the cluster overloaded or far away?")
     if isinstance(exc, DriverUnavailable):
-        return Unavailable(
-            f"{what}: {exc.alive_replicas} of {exc.required_replicas} replicas are alive",
-            hint="wait for the nodes to return, or ask for a lower consistency level",
-        )
+        return _unavailable(exc, what, db)
+    if isinstance(exc, (OperationTimedOut, Timeout)):
+        return _timed_out(exc, what, db)
+    if isinstance(exc, (NoHostAvailable, ConnectionException, UnresolvableContactPoints)):
+        return _no_host(exc, what, db)
     if isinstance(exc, InvalidRequest):
         return _invalid(exc, what)
     return RequestFailed(f"{what}: {type(exc).__name__}: {exc}")
 
 
-def _no_host(exc: Any, what: str) -> FeastraError:
+def _answer(exc: NoHostAvailable) -> BaseException | None:
+    """Return what a server said, where the driver tells of it as of hosts that are not there: a refusal or a failure."""
     from cassandra import AuthenticationFailed as DriverAuthenticationFailed
+    from cassandra import DriverException, OperationTimedOut
+    from cassandra import Unavailable as DriverUnavailable
+    from cassandra.protocol import ErrorMessage
+
+    causes = list(exc.errors.values()) if isinstance(exc.errors, dict) else []
+    said = [
+        getattr(cause, "to_exception", lambda cause=cause: cause)()
+        for cause in causes
+        if isinstance(cause, (DriverException, ErrorMessage)) and not isinstance(cause, OperationTimedOut)
+    ]
+    for kind in (DriverAuthenticationFailed, DriverUnavailable, Exception):
+        for answer in said:
+            if isinstance(answer, kind):
+                return answer
+    return None
+
+
+def _no_host(exc: Any, what: str, db: Database | None) -> FeastraError:
     from cassandra import UnresolvableContactPoints
 
     if isinstance(exc, UnresolvableContactPoints):
         return ConnectionFailed(
             f"{what}: no such host is known", hint="is the host's name right, and this machine on its network?"
         )
-    causes = list(getattr(exc, "errors", {}).values() if isinstance(getattr(exc, "errors", None), dict) else [])
-    for cause in causes:
-        if isinstance(cause, DriverAuthenticationFailed):
-            return translate(cause, what)
-    reasons = "; ".join(f"{host}: {cause}" for host, cause in (exc.errors or {}).items()) or str(exc)
+    errors = getattr(exc, "errors", None)  # of each host; only their addresses where none could be asked
+    reasons = str(exc)
+    if isinstance(errors, dict):
+        reasons = "; ".join(f"{host}: {cause}" for host, cause in errors.items()) or "all are held for down"
+    short = db.shortage(gone={address for address, _port in _failed(errors)}) if db is not None else None
+    if short is not None and short.alive:
+        return _too_few(short, what, _addresses(exc, db))
+    note = local_note(_addresses(exc, db))
+    hint = "check host and port, that the node is up, and TLS settings; fnb.connect(fnb.Local()) needs no server"
     return ConnectionFailed(
-        f"{what}: no host could be reached ({reasons})",
-        hint="check host and port, that the node is up, and TLS settings; fnb.connect(fnb.Local()) needs no server",
+        f"{what}: no host could be reached ({reasons}){note.text}",
+        hint=note.hint or hint,
     )
+
+
+def _unavailable(exc: Any, what: str, db: Database | None) -> FeastraError:
+    from cassandra import ConsistencyLevel
+
+    level = ConsistencyLevel.value_to_name.get(exc.consistency, str(exc.consistency))
+    down = db.down() if db is not None else ()
+    return _too_few(Shortage(level, exc.required_replicas, exc.alive_replicas, down), what, _addresses(exc, db))
+
+
+def _too_few(short: Shortage, what: str, addresses: Iterable[tuple[str, int]]) -> FeastraError:
+    down = f" (down: {', '.join(short.down)})" if short.down else ""
+    alive = f"{short.alive} {'is' if short.alive == 1 else 'are'} alive"
+    lower = "LOCAL_ONE" if short.level.endswith("QUORUM") else "LOCAL_QUORUM"
+    note = local_note(addresses, only_ill=True)
+    start = f"{note.hint}; " if note.hint else ""
+    replicas = f"{short.required} replica{'s' if short.required != 1 else ''}"
+    return Unavailable(
+        f"{what}: consistency level {short.level} needs {replicas}, {alive}{down}{note.text}",
+        hint=f'{start}wait for the nodes to return, or ask for fewer replicas: fnb.connect(…, consistency="{lower}")',
+    )
+
+
+def _timed_out(exc: BaseException, what: str, db: Database | None) -> FeastraError:
+    addresses = _addresses(exc, db)
+    short = db.shortage() if db is not None else None
+    if short is not None:
+        return _too_few(short, f"{what}: no answer in time", addresses)
+    note = local_note(addresses)
+    return RequestTimedOut(
+        f"{what}: no answer in time ({exc}){note.text}", hint=note.hint or "is the cluster overloaded or far away?"
+    )
+
+
+def _addresses(exc: BaseException, db: Database | None) -> list[tuple[str, int]]:
+    """Return hosts and ports that an error speaks of, and those that the session was told."""
+    return _failed(getattr(exc, "errors", None)) + (
+        [(host, db.settings.port) for host in db.settings.hosts] if db is not None else []
+    )
+
+
+def _failed(errors: object) -> list[tuple[str, int]]:
+    """Return hosts and ports of the driver's errors by host."""
+    found = []
+    for host in errors if isinstance(errors, dict) else ():
+        endpoint = getattr(host, "endpoint", host)  # a host, an end point, or its text
+        address, _, port = str(endpoint).rpartition(":")
+        if port.isdecimal():
+            found.append((address, int(port)))
+    return found
+
+
+def is_unknown_table(error: BaseException) -> bool:
+    """Tell whether an error, the driver's or ours for it, says that a node does not know a table."""
+    from cassandra import InvalidRequest
+    from cassandra.cluster import NoHostAvailable
+    from cassandra.protocol import ServerError
+
+    for each in (error, error.__cause__):
+        said = _answer(each) if isinstance(each, NoHostAvailable) else each
+        if isinstance(said, (InvalidRequest, ServerError)) and _names_no_table(str(said)):
+            return True
+    return False
+
+
+def _names_no_table(text: str) -> bool:
+    known = "unconfigured table", "Unknown CF"  # the latter of a node that is about to learn of a change
+    return any(each in text for each in known) or ("table" in text and "does not exist" in text)
 
 
 _LEVEL_HINT = (
@@ -118,9 +217,9 @@ _LIMIT_HINT = (
 
 def _invalid(exc: BaseException, what: str) -> FeastraError:
     text = str(exc)
-    if "Keyspace" in text and "does not exist" in text:
+    if "keyspace" in text.lower() and "does not exist" in text:
         return KeyspaceNotFound(f"{what}: {text}", hint="make it first, or pass create_keyspace=True")
-    if "unconfigured table" in text or ("table" in text and "does not exist" in text):
+    if _names_no_table(text):
         return CatalogConflict(
             f"{what}: {text}", hint="the feature view was dropped or re-created meanwhile; connect or apply again"
         )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 9042
 REQUEST_TIMEOUT_S = 10.0  # the driver's own default, here always set: Feast's store can wait for ever
 DEFAULT_CONSISTENCY = "LOCAL_QUORUM"  # Astra refuses to write below it
+TOKEN_PREFIX = "AstraCS:"  # noqa: S105 - how a token begins, so that none is shown
 CONSISTENCY_LEVELS = (
     "ANY",
     "ONE",
@@ -215,6 +216,50 @@ class Astra:
 
 
 Target = Local | Hosts | Astra
+
+
+def check_target(target: object) -> None:
+    """Refuse what is not a target, and say which one was probably meant.
+
+    Raises
+    ------
+    ConfigurationError
+        It is something else, such as an address.
+
+    Examples
+    --------
+    >>> check_target("10.0.0.1:9043")
+    Traceback (most recent call last):
+    ...
+    feastra_nb.errors.ConfigurationError: '10.0.0.1:9043' is not a target, it is a str
+    Hint: fnb.Hosts(["10.0.0.1"], port=9043)
+    """
+    if isinstance(target, Local | Hosts | Astra):
+        return
+    shown, hint = repr(target), 'fnb.Local(), fnb.Hosts(["10.0.0.1"]) or fnb.Astra("my-db")'
+    if isinstance(target, type) and issubclass(target, Local | Hosts | Astra):
+        shown, hint = target.__name__, "fnb.Local()" if target is Local else f"fnb.{target.__name__}(…), with arguments"
+    elif isinstance(target, str) and target.startswith(TOKEN_PREFIX):
+        shown, hint = f"'{TOKEN_PREFIX}…'", 'fnb.Astra("my-db", token=…)'
+    elif isinstance(target, str) and target.endswith(".zip"):
+        hint = f'fnb.Astra(bundle="{target}", token=…)'
+    elif isinstance(target, str) and target:
+        hint = _hosts_hint([target])
+    elif isinstance(target, list | tuple) and target and all(isinstance(host, str) for host in target):
+        hint = _hosts_hint(target)
+    raise ConfigurationError(f"{shown} is not a target, it is a {type(target).__name__}", hint=hint)
+
+
+def _hosts_hint(addresses: Sequence[str]) -> str:
+    hosts, ports = zip(*(_split(address) for address in addresses), strict=True)
+    names = ", ".join(f'"{host}"' for host in hosts)
+    return f"fnb.Hosts([{names}]{f', port={ports[0]}' if ports[0] else ''})"
+
+
+def _split(address: str) -> tuple[str, str]:
+    """Return host and port of an address; no port where it names none, as an IPv6 address cannot."""
+    host, colon, port = address.rpartition(":")
+    return (host, port) if colon and port.isdecimal() and ":" not in host else (address, "")
 
 
 def short(target: Target) -> str:

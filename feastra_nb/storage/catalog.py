@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from feastra_nb.connection.cluster import READ, WRITE, Database, quoted
+from feastra_nb.connection.cluster import READ, TRANSACTION, Database, await_agreement, quoted
 from feastra_nb.connection.driver import GUARDRAIL
 from feastra_nb.errors import CatalogConflict, RequestFailed, RequestTimedOut, close_names
 from feastra_nb.storage.retention import Retention, expired_before_us, horizon_us
@@ -33,6 +33,9 @@ CATALOG_TABLE = "feastra_catalog"
 RUNS_TABLE = "feastra_runs"
 NAME_LIMIT = 48  # characters of a table name that every Cassandra since 3.0 accepts
 ATTEMPTS = 12  # of a catalog change that others' changes overtake
+# When a node that waits for a replica asks another one. Its default follows the table's own latency, which for a new table is
+# taken to be 2.5 s: for as long a read would hang with a replica that hangs.
+SPECULATIVE_RETRY = "100ms"
 CREATOR_WAIT_S = 15.0  # how long the others wait for the process that won the right to make the table
 
 
@@ -333,7 +336,7 @@ class Catalog:
                 f"UPDATE {self._table} SET version = ?, entry = ? WHERE project = ? AND feature_view = ? IF version = ?"
             )
             values = (new.version, encode_entry(new), new.project, new.view, old.version)
-        return bool(self.db.execute(cql, values, profile=WRITE).one()[0])
+        return bool(self.db.execute(cql, values, profile=TRANSACTION).one()[0])
 
     def _restore(self, before: ViewEntry | None, entry: ViewEntry) -> None:
         """Take back the change from one entry to another, unless somebody has changed it since."""
@@ -341,10 +344,11 @@ class Catalog:
             self._swap(entry, before)
             return
         cql = f"DELETE FROM {self._table} WHERE project = ? AND feature_view = ? IF version = ?"
-        self.db.execute(cql, (entry.project, entry.view, entry.version), profile=WRITE)
+        self.db.execute(cql, (entry.project, entry.view, entry.version), profile=TRANSACTION)
 
     def _ensure_table(self, entry: ViewEntry, *, creator: bool) -> None:
         if self.db.table_exists(entry.table):
+            await_agreement(self.db.session)  # another process may have made it just now, and other nodes not know it
             return
         # Two CREATEs of one table at once can leave replicas with different ids of it, so only the process that won
         # the catalog's transaction makes it; should that one have died, the others do after a while.
@@ -352,8 +356,11 @@ class Catalog:
         while time.monotonic() < deadline:
             time.sleep(0.2)
             if self.db.table_exists(entry.table):
+                await_agreement(self.db.session)
                 return
-        self._create_table(entry.table, _LOG_TABLE)
+        # Astra sets such options by itself, and warns of each that it is given.
+        options = "" if self.db.settings.bundle else f" AND speculative_retry = '{SPECULATIVE_RETRY}'"
+        self._create_table(entry.table, f"{_LOG_TABLE}{options}")
 
     def _create_table(self, name: str, columns: str) -> None:
         cql = f"CREATE TABLE IF NOT EXISTS {quoted(self.db.keyspace)}.{quoted(name)} {columns}"

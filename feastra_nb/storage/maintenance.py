@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from feastra_nb.connection.cluster import READ, WRITE, Database, quoted
 from feastra_nb.connection.driver import map_driver_errors
 from feastra_nb.errors import RequestFailed
+from feastra_nb.storage.pages import all_rows
 from feastra_nb.storage.reader import BEGINNING_US, END_US
 from feastra_nb.storage.requests import run_all
 from feastra_nb.storage.retention import TTL_MARGIN_S
@@ -296,8 +297,8 @@ def scan(
         cql, values = f"{cql} AND event_us >= ? ALLOW FILTERING", (*bounds, oldest_us)
     statement = db.prepare(cql, READ).bind(values)
     statement.fetch_size = PAGE_ROWS
-    with map_driver_errors(f"scanning view {entry.view}"):
-        for key, *place in db.session.execute(statement, execution_profile=READ):
+    with map_driver_errors(f"scanning view {entry.view}", db):
+        for key, *place in all_rows(db, statement, profile=READ):
             yield key, Place(*place)
 
 

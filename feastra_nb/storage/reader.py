@@ -9,14 +9,16 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from feastra_nb.connection.awaiting import rows_of
+from feastra_nb.connection.awaiting import answer_of
 from feastra_nb.connection.cluster import READ, Database, quoted
 from feastra_nb.connection.driver import map_driver_errors
 from feastra_nb.storage.admission import CLOCK_SKEW_US
+from feastra_nb.storage.pages import pages
+from feastra_nb.storage.patience import AGAIN_S, Patience
 from feastra_nb.storage.replicas import replica_groups
 from feastra_nb.storage.rows import gathered
 from feastra_nb.storage.statements import bound
@@ -91,9 +93,10 @@ class NewestRead:
     ) -> None:
         self._db = db
         self._entry = entry
-        self._futures: deque[Any] = deque()
+        self._flying: deque[_Flight] = deque()
+        self._patience = Patience(db, entry)
         with self._mapped():
-            self._requests = _newest_requests(db, entry, keys, bounds, columns)
+            self._requests = self._patience.until_known(lambda: _newest_requests(db, entry, keys, bounds, columns))
             self._start()
 
     def result(self) -> list[tuple[Any, ...]]:
@@ -112,36 +115,71 @@ class NewestRead:
     def pages(self) -> Iterator[list[tuple[Any, ...]]]:
         """Yield the answers as they come, otherwise as `result`; each is valid until the next is asked for."""
         with self._mapped():
-            while self._futures:
-                answer = self._futures.popleft().result()
+            while self._flying:
+                flight = self._flying.popleft()
+                answer = flight.answer(self._db, self._patience)
                 self._start()
-                yield from _pages(answer)
+                yield from pages(self._db, flight.request, answer, profile=READ)
 
     async def result_async(self) -> list[tuple[Any, ...]]:
         """Await the answers, without a thread that waits; otherwise as `result`."""
         found: list[tuple[Any, ...]] = []
         with self._mapped():
-            while self._futures:
-                found += await rows_of(self._futures.popleft())
+            while self._flying:
+                flight = self._flying.popleft()
+                answer = await flight.answer_async(self._db, self._patience)
                 self._start()
+                found += answer.current_rows
+                while (state := answer.paging_state) is not None:
+                    answer = await answer_of(self._db.send(flight.request, READ, paging_state=state))
+                    found += answer.current_rows
         return found
 
     def _mapped(self) -> AbstractContextManager[None]:
-        return map_driver_errors(f"reading view {self._entry.view}")
+        return map_driver_errors(f"reading view {self._entry.view}", self._db)
 
     def _start(self) -> None:
-        execute = self._db.session.execute_async
-        while len(self._futures) < self._db.read_window:
+        while len(self._flying) < self._db.read_window:
             request = next(self._requests, None)
             if request is None:
                 return
-            self._futures.append(execute(request, execution_profile=READ))
+            self._flying.append(_Flight(request, self._db.send(request, READ)))
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A request that was sent, and the driver's future of its answer."""
+
+    request: Any
+    future: Any
+
+    def answer(self, db: Database, patience: Patience) -> ResultSet:
+        """Wait for the answer; sent again for as long as a node does not know the table."""
+        while True:
+            try:
+                return self.future.result()
+            except Exception as error:
+                if not patience.allows(error):
+                    raise
+            time.sleep(AGAIN_S)
+            self.future = db.send(self.request, READ)
+
+    async def answer_async(self, db: Database, patience: Patience) -> ResultSet:
+        """As `answer`, awaited."""
+        while True:
+            try:
+                return await answer_of(self.future)
+            except Exception as error:
+                if not await patience.allows_async(error):
+                    raise
+            self.future = db.send(self.request, READ)
 
 
 def prepare_newest(db: Database, entry: ViewEntry) -> None:
     """Prepare what serving sends, so that starting a read does not wait for the server."""
+    patience = Patience(db, entry)
     for cql in newest_cql(db.keyspace, entry.table, SERVED):
-        db.prepare(cql, READ)
+        patience.until_known(partial(db.prepare, cql, READ))
 
 
 def read_newest(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> Rows:
@@ -196,26 +234,21 @@ def _slices(
 ) -> Iterator[list[tuple[Any, ...]]]:
     cql = f"{select} WHERE entity_key IN ? AND event_us >= ? AND event_us <= ?"
     bounds = alive(entry, bounds)
-    futures: deque[Any] = deque()
-    with map_driver_errors(f"reading the history of view {entry.view}"):
+    patience = Patience(db, entry)
+    flying: deque[_Flight] = deque()
+
+    def landed() -> Iterator[list[tuple[Any, ...]]]:
+        flight = flying.popleft()
+        yield from pages(db, flight.request, flight.answer(db, patience), profile=READ)
+
+    with map_driver_errors(f"reading the history of view {entry.view}", db):
+        patience.until_known(lambda: db.prepare(cql, READ))
         for request in _in_requests(db, cql, keys, bounds):
-            if len(futures) >= db.read_window:
-                yield from _pages(futures.popleft().result())
-            futures.append(db.session.execute_async(request, execution_profile=READ))
-        while futures:
-            yield from _pages(futures.popleft().result())
-
-
-def _pages(answer: ResultSet) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield the pages of an answer, each valid until the next is asked for."""
-    while True:
-        page = answer.current_rows
-        yield page
-        # The driver's timer keeps a request, and with it the rows, for as long as it might have timed out.
-        page.clear()
-        if not answer.has_more_pages:
-            return
-        answer.fetch_next_page()
+            if len(flying) >= db.read_window:
+                yield from landed()
+            flying.append(_Flight(request, db.send(request, READ)))
+        while flying:
+            yield from landed()
 
 
 # --- requests --------------------------------------------------------------------------------------------------------

@@ -36,11 +36,11 @@ def run_all(db: Database, statements: Iterable[Any], what: str, *, profile: str)
         A statement failed for good; those before it are done.
     """
     flying: deque[tuple[Any, Any]] = deque()
-    with map_driver_errors(what):
+    with map_driver_errors(what, db):
         for statement in statements:
             if len(flying) >= WINDOW:
                 yield _settled(db, *flying.popleft(), profile)
-            flying.append((statement, db.session.execute_async(statement, execution_profile=profile)))
+            flying.append((statement, db.send(statement, profile)))
         while flying:
             yield _settled(db, *flying.popleft(), profile)
 
@@ -50,10 +50,10 @@ def _settled(db: Database, statement: Any, future: Any, profile: str) -> Any:
         try:
             return future.result()
         except Exception as error:
-            if not is_transient(error):
+            if not is_transient(error) or db.shortage(profile) is not None:
                 raise
             delay_s = backoff_s(attempt)
             log.info("a statement again in %.2f s after %s", delay_s, type(error).__name__)
             time.sleep(delay_s)
-            future = db.session.execute_async(statement, execution_profile=profile)
+            future = db.send(statement, profile)
     return future.result()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from feastra_nb.storage.batches import Batch
+    from feastra_nb.storage.patience import Patience
 
     _Completed: TypeAlias = queue.SimpleQueue[tuple[Batch, BaseException | None]]
 
@@ -27,6 +28,7 @@ ATTEMPTS = 6  # sends of one batch before it is given up
 BACKOFF_S, BACKOFF_LIMIT_S = 0.05, 2.0
 LEAST_IN_FLIGHT = 4
 POLL_S = 0.05  # between two looks at what is in flight, where nothing is completed meanwhile
+SHORT_OF_REPLICAS_S = 2.0  # a node that restarts is away for longer, one whose connection broke for less
 CUT_AGAIN_S = 0.5  # failures within this time of one another have one cause, and narrow the window once
 
 
@@ -38,14 +40,32 @@ class WriteResult:
     retries: int = 0
 
 
-def _acknowledged(_rows: object, completed: _Completed, batch: Batch, flying: set[object], flight: object) -> None:
-    completed.put((batch, None))
-    flying.discard(flight)
+class _Flight:
+    """One sending of a batch. Sent to two nodes, it is answered twice, and the driver calls back for both: one counts."""
+
+    __slots__ = ("_open",)
+
+    def __init__(self) -> None:
+        self._open = [True]
+
+    def lands(self) -> bool:
+        """Tell whether this is the first answer; the driver may ask in two threads at once."""
+        try:
+            return self._open.pop()  # no lock: to pop is one step for the interpreter
+        except IndexError:
+            return False
 
 
-def _failed(error: BaseException, completed: _Completed, batch: Batch, flying: set[object], flight: object) -> None:
-    completed.put((batch, error))
-    flying.discard(flight)
+def _acknowledged(_rows: object, completed: _Completed, batch: Batch, flying: set[_Flight], flight: _Flight) -> None:
+    if flight.lands():
+        completed.put((batch, None))
+        flying.discard(flight)
+
+
+def _failed(error: BaseException, completed: _Completed, batch: Batch, flying: set[_Flight], flight: _Flight) -> None:
+    if flight.lands():
+        completed.put((batch, error))
+        flying.discard(flight)
 
 
 class Window:
@@ -58,13 +78,17 @@ class Window:
     window of acknowledged batches, up to ``db.write_window``.
     """
 
-    def __init__(self, db: Database, on_acknowledged: Callable[[int], object] | None) -> None:
+    def __init__(
+        self, db: Database, on_acknowledged: Callable[[int], object] | None, patience: Patience | None = None
+    ) -> None:
         self.result = WriteResult()
         self._db = db
         self._on_acknowledged = on_acknowledged
+        self._patience = patience
+        self._short_since_s: float | None = None
         self._completed: _Completed = queue.SimpleQueue()
         self._waiting: list[Batch] = []
-        self._flying: set[object] = set()
+        self._flying: set[_Flight] = set()
         self._limit = db.write_window
         self._acknowledged_since = 0
         self._cut_again_s = 0.0
@@ -103,15 +127,15 @@ class Window:
 
     def _start(self, batch: Batch) -> None:
         batch.attempts += 1
-        flight = object()  # of this attempt: the next one may begin before the driver's thread has taken this one off
+        flight = _Flight()  # of this attempt: the next one may begin before the driver's thread has taken this one off
         known = (self._completed, batch, self._flying, flight)
         try:
             self._flying.add(flight)
-            future = self._db.session.execute_async(batch.statement, execution_profile=WRITE)
+            future = self._db.send(batch.statement, WRITE)
             future.add_callbacks(_acknowledged, _failed, callback_args=known, errback_args=known)
         except BaseException:
             self._flying.discard(flight)
-            with map_driver_errors("writing"):
+            with map_driver_errors("writing", self._db):
                 raise
 
     def _send_due(self, now_s: float) -> None:
@@ -126,10 +150,24 @@ class Window:
         batch, error = completion
         if error is None:
             self._acknowledge(batch)
-        elif batch.attempts < ATTEMPTS and is_transient(error):
+        elif batch.attempts < ATTEMPTS and self._may_pass(error):
             self._retry_later(batch, error)
         else:
-            raise translate(error, "writing") from error
+            raise translate(error, "writing", self._db) from error
+
+    def _may_pass(self, error: BaseException) -> bool:
+        if self._patience is not None and self._patience.allows(error):
+            return True
+        return is_transient(error) and not self._is_short_of_replicas()
+
+    def _is_short_of_replicas(self) -> bool:
+        """Tell whether too few replicas have been up for longer than a moment: then waiting is the user's to decide."""
+        now_s = time.monotonic()
+        if self._db.shortage(WRITE) is None:
+            self._short_since_s = None
+        elif self._short_since_s is None:
+            self._short_since_s = now_s
+        return self._short_since_s is not None and now_s - self._short_since_s > SHORT_OF_REPLICAS_S
 
     def _acknowledge(self, batch: Batch) -> None:
         batch.release()

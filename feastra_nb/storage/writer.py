@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from feastra_nb.errors import FeastraError, InvalidFrame, WriteIncomplete
 from feastra_nb.storage.admission import refuse_large
 from feastra_nb.storage.batches import Batches
+from feastra_nb.storage.patience import Patience
 from feastra_nb.storage.window import Window, WriteResult
 
 if TYPE_CHECKING:
@@ -73,8 +74,9 @@ def write_parts(
     before
         Rows of the same run that were acknowledged before, for the error's message.
     """
-    window = Window(db, on_acknowledged)
-    batches = Batches(db, entry)
+    patience = Patience(db, entry)
+    window = Window(db, on_acknowledged, patience)
+    batches = patience.until_known(lambda: Batches(db, entry))
     try:
         for rows, ttl_s in parts:
             refuse_large(rows, view=entry.view)

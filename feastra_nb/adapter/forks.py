@@ -1,0 +1,31 @@
+"""Feast in a forked child: its registry's lock, which another thread may hold at that moment, and nobody frees there."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from feastra_nb.connection.forks import renew_in_child
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+
+class ForkedRegistry:
+    """Gives a store's registry, in each forked child, a lock that nobody holds.
+
+    Parameters
+    ----------
+    store
+        The Feast feature store; its registry is looked at when the process forks.
+    """
+
+    def __init__(self, store: FeatureStore) -> None:
+        self._store = store
+        renew_in_child(self)
+
+    def after_fork(self) -> None:
+        """Replace the lock: a child has none of the threads that could hold it."""
+        registry = self._store._registry  # noqa: SLF001 - the property would load it
+        if hasattr(registry, "_refresh_lock"):
+            registry._refresh_lock = threading.Lock()  # noqa: SLF001 - Feast has no way to fork
