@@ -15,7 +15,7 @@ import psutil
 from benchmarks import data, peers
 from benchmarks.data import Columns, Table
 from feastra_nb.connection import local
-from feastra_nb.connection.driver import quiet_driver_log
+from feastra_nb.connection.driver_errors import quiet_driver_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

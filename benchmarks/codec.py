@@ -24,7 +24,7 @@ from feast.protos.feast.types.Value_pb2 import RepeatedValue
 from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
 from feast.value_type import ValueType
 
-from feastra_nb.storage.codec import decode_entity_keys, decode_payloads, encode_entity_keys, encode_payloads
+from feastra_nb.codec import decode_entity_keys, decode_payloads, encode_entity_keys, encode_payloads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.measure import Figure
 from feastra_nb.latency.arrivals import schedule
-from feastra_nb.latency.pacing import LATE, open_loop
+from feastra_nb.latency.open_loop import LATE, open_loop
 
 if TYPE_CHECKING:
     from benchmarks.bench import Bench

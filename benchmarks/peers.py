@@ -171,7 +171,7 @@ def encoded(table: Table) -> list[tuple[Any, ...]]:
     import pyarrow.parquet as pq
     from feast import ValueType
 
-    from feastra_nb.storage.codec import encode_entity_keys, encode_payloads
+    from feastra_nb.codec import encode_entity_keys, encode_payloads
 
     kinds = {"f": ValueType.DOUBLE, "s": ValueType.STRING, "i": ValueType.INT64, "b": ValueType.BOOL}
     names = table.columns.names

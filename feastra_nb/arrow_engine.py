@@ -23,8 +23,8 @@ from feast.utils import make_tzaware
 from pydantic import StrictFloat, StrictInt
 
 from feastra_nb.adapter.feast_calls import hush_warnings
-from feastra_nb.intake.from_offline import materialize_view
-from feastra_nb.intake.pulled import OfflineView
+from feastra_nb.materialization.from_offline import materialize_view
+from feastra_nb.materialization.pulled import OfflineView
 from feastra_nb.online_store import FeastraOnlineStore
 from feastra_nb.times import us
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from feast.infra.common.materialization_job import MaterializationTask
     from feast.infra.registry.base_registry import BaseRegistry
 
-    from feastra_nb.materialization import Materialization
+    from feastra_nb.materialization.run import Materialization
 
 
 class ArrowComputeEngineConfig(FeastConfigBaseModel):

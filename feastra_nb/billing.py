@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from feastra_nb.errors import ConfigurationError
-from feastra_nb.storage.maintenance import TOKEN_RANGES
+from feastra_nb.storage.pruning import TOKEN_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from feastra_nb.latency.measuring import Load
+    from feastra_nb.latency.runner import Load
     from feastra_nb.storage.catalog import ViewEntry
     from feastra_nb.storage.journal import Run
     from feastra_nb.workspace import Workspace
@@ -95,7 +95,7 @@ def latency_reads(load: Load, *, settings: int, entities: int, sampled: int) -> 
 
     Examples
     --------
-    >>> from feastra_nb.latency.measuring import Load
+    >>> from feastra_nb.latency.runner import Load
     >>> latency_reads(Load(rate=10, seconds=10, warmup_s=1), settings=1, entities=111, sampled=0)
     12210
     """

@@ -26,17 +26,17 @@ from feast.repo_config import FeastConfigBaseModel
 from pydantic import StrictBool, StrictFloat, StrictInt, StrictStr, model_validator
 
 from feastra_nb.adapter import precomputed
-from feastra_nb.adapter.many_views import ManyViewStore
-from feastra_nb.adapter.objects import FeastraTable, feature_names, refuse_unserved, registry_identity, spec_of
-from feastra_nb.adapter.options import (
+from feastra_nb.adapter.config_blocks import (
     AstraConfig,
     ConsistencyConfig,
     DatacenterConfig,
     LoadBalancingConfig,
     RoutingConfig,
 )
-from feastra_nb.adapter.rows import Read, key_bytes, to_rows
-from feastra_nb.adapter.secrets import hidden, hide_in_repo_config
+from feastra_nb.adapter.config_secrets import hidden, hide_in_repo_config
+from feastra_nb.adapter.feast_rows import Read, key_bytes, to_rows
+from feastra_nb.adapter.many_views import ManyViewStore
+from feastra_nb.adapter.objects import FeastraTable, feature_names, refuse_unserved, registry_identity, spec_of
 from feastra_nb.connection import cluster
 from feastra_nb.connection.astra.access import TOKEN_USER, access, fetched_again
 from feastra_nb.connection.forks import renew_in_child
@@ -44,10 +44,10 @@ from feastra_nb.connection.secrets import secret
 from feastra_nb.connection.targets import DEFAULT_PORT, REQUEST_TIMEOUT_S, Astra, ClusterSettings, tls_settings
 from feastra_nb.errors import AuthenticationFailed, CatalogConflict, ConfigurationError, ConnectionFailed, RequestFailed
 from feastra_nb.storage import reader, writer
-from feastra_nb.storage.admission import admit, refuse_future
 from feastra_nb.storage.catalog import Catalog, ViewEntry
 from feastra_nb.storage.journal import DONE, Journal, new_run
 from feastra_nb.storage.retention import Retention
+from feastra_nb.storage.row_selection import admit, refuse_future
 from feastra_nb.storage.table_limit import warn_near_limit
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from feastra_nb.adapter.objects import has_entities, key_fields
 from feastra_nb.connection.targets import short
-from feastra_nb.reports import Report
+from feastra_nb.reporting.report import Report
 from feastra_nb.retrieval.request import ttl_us
 from feastra_nb.times import instant, utc_now
 
@@ -50,7 +50,7 @@ class Status(Report):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the nodes by state."""
-        from feastra_nb.notebook.bars import draw_status
+        from feastra_nb.reporting.bars import draw_status
 
         return draw_status(self, ax)
 

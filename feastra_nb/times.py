@@ -8,7 +8,7 @@ from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.errors import ConfigurationError, InvalidFrame
-from feastra_nb.notices import warn_user
+from feastra_nb.user_warnings import warn_user
 
 if TYPE_CHECKING:
     import numpy as np

@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from feastra_nb.connection.targets import Target
     from feastra_nb.latency.capacity import Capacity
     from feastra_nb.latency.report import LatencyReport
-    from feastra_nb.materialization import Materialization
+    from feastra_nb.materialization.run import Materialization
     from feastra_nb.online_store import FeastraOnlineStore
+    from feastra_nb.pruning import Pruned
     from feastra_nb.skew.report import SkewReport
     from feastra_nb.skew.timeline import Timeline
     from feastra_nb.status import Status
-    from feastra_nb.upkeep import Pruned
 
 
 def connect(
@@ -90,7 +90,7 @@ def connect(
     ...     ws.materialize(df, "plane_stats", keys=["tailnum"])
     """
     from feastra_nb.adapter.feast_calls import calling_feast
-    from feastra_nb.repository import prepared_directory, repo_config
+    from feastra_nb.repository.repository import prepared_directory, repo_config
     from feastra_nb.storage.retention import Retention
 
     if repo is not None:
@@ -319,7 +319,7 @@ class Workspace:
             The write stopped part-way; the same call completes it.
         """
         self._check(writing=True)
-        from feastra_nb.upkeep import prune_if_due
+        from feastra_nb.pruning import prune_if_due
 
         of_frame = {
             "view": view, "keys": keys, "timestamp": timestamp, "created": created, "ttl": ttl, "retain": retain,
@@ -328,13 +328,13 @@ class Workspace:
         of_view = {"start": start, "end": end, "resume": resume}
         if isinstance(data, str):
             refuse_arguments(Workspace.materialize, of_frame, f"with a registered view: {data!r} has its own")
-            from feastra_nb.intake.registered import materialize_registered
+            from feastra_nb.materialization.registered import materialize_registered
 
             done = materialize_registered(self, data, start=start, end=end, resume=resume, progress=progress)
             prune_if_due(self, done.view)
             return done
-        from feastra_nb.intake.frame import materialize_frame
-        from feastra_nb.intake.registration import FrameSpec
+        from feastra_nb.materialization.frame import materialize_frame
+        from feastra_nb.materialization.registration import FrameSpec
 
         refuse_arguments(Workspace.materialize, of_view, "with a DataFrame, which is written whole")
         spec = FrameSpec.of(**{name: value for name, value in of_frame.items() if name != "allow_future"})
@@ -378,9 +378,9 @@ class Workspace:
             There is no view of that name.
         """
         self._check(writing=not dry_run)
-        from feastra_nb import upkeep
+        from feastra_nb import pruning
 
-        return upkeep.prune(self, view, dry_run=dry_run, progress=progress)
+        return pruning.prune(self, view, dry_run=dry_run, progress=progress)
 
     def forget(self, view: str, entities: Any, *, offline: bool = False) -> int:
         """Delete every row of some entities, and return how many entities had any.
@@ -400,9 +400,9 @@ class Workspace:
             ``offline`` was asked for, and the view's offline data are not ours; nothing was deleted.
         """
         self._check(writing=True)
-        from feastra_nb import upkeep
+        from feastra_nb import pruning
 
-        return upkeep.forget(self, view, entities, offline=offline)
+        return pruning.forget(self, view, entities, offline=offline)
 
     def drop(self, view: str) -> None:
         """Drop a view from wherever it is known: the registry, the online store, the offline parquet that was made here.
@@ -417,7 +417,7 @@ class Workspace:
             Only the online store knows it, for another Feast registry.
         """
         self._check(writing=True)
-        from feastra_nb.intake.registration import drop
+        from feastra_nb.materialization.registration import drop
 
         drop(self, view)
 
@@ -644,10 +644,10 @@ class Workspace:
             Nothing answers at the URL. A store that is down is no error but a finding: it is counted in the report.
         """
         self._check()
-        from feastra_nb.latency import measuring
+        from feastra_nb.latency import runner
 
-        load = measuring.Load(rate, arrivals, concurrency, seconds, warmup_s)
-        return measuring.latency(
+        load = runner.Load(rate, arrivals, concurrency, seconds, warmup_s)
+        return runner.latency(
             self, features, entities, load, batch=batch, consistency=consistency, target=target, keys=keys,
             progress=progress, yes=yes,
         )  # fmt: skip
@@ -768,7 +768,7 @@ class Workspace:
         file). The offline data stay where they are.
         """
         self._check()
-        from feastra_nb.repository import save_workspace
+        from feastra_nb.repository.repository import save_workspace
 
         return save_workspace(self, Path(path))
 

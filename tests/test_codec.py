@@ -19,8 +19,7 @@ from feast.value_type import ValueType
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feastra_nb.errors import CatalogConflict, ConfigurationError, InvalidFrame
-from feastra_nb.storage.codec import (
+from feastra_nb.codec import (
     FeastValue,
     arrow_type,
     decode_entity_keys,
@@ -29,9 +28,10 @@ from feastra_nb.storage.codec import (
     encode_payloads,
     value_counts,
 )
-from feastra_nb.storage.columns import epoch_us
-from feastra_nb.storage.kinds import kind_of
-from feastra_nb.storage.wire import varint, varints
+from feastra_nb.codec.columns import epoch_us
+from feastra_nb.codec.value_types import kind_of
+from feastra_nb.codec.wire_format import varint, varints
+from feastra_nb.errors import CatalogConflict, ConfigurationError, InvalidFrame
 
 T = ValueType
 INT64_EDGES = [0, 1, -1, 127, 128, 255, 256, 2**31 - 1, -(2**31), 2**53 + 1, 2**56, 2**63 - 1, -(2**63)]

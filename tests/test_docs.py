@@ -17,11 +17,11 @@ import feastra_nb as fnb
 from feastra_nb import cli, errors, flights
 from feastra_nb.connection.astra import access
 from feastra_nb.latency import capacity
-from feastra_nb.materialization import Materialization
+from feastra_nb.materialization.run import Materialization
 from feastra_nb.notebook.magics import FeastraMagics
 from feastra_nb.notebook.subcommands import COMMANDS
 from feastra_nb.online_store import FeastraOnlineStoreConfig
-from feastra_nb.reports import Report
+from feastra_nb.reporting.report import Report
 from feastra_nb.skew.causes import ADVICE
 from feastra_nb.workspace import Workspace
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(<!-- not run: [^>]+ -->\n)?^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TEXT = "\n".join(page.read_text("utf-8") for page in PAGES)
-ROOMS = ("connection", "storage", "retrieval", "skew", "latency", "notebook")
+ROOMS = ("connection", "storage", "materialization", "retrieval", "skew", "latency", "notebook")
 ALIKE = {"to_dict", "save", "plot", "frame"}  # of every report: said once
 
 
@@ -97,6 +97,10 @@ def test_every_error_that_a_user_can_catch_says_what_it_is():
 
 
 def test_rooms_and_pages_have_the_same_names():
+    readme = PAGES[0].read_text("utf-8")
+    package = ROOT / "feastra_nb"
+    rooms = [folder.name for folder in package.iterdir() if (folder / "__init__.py").exists()]
+    assert [room for room in rooms if f"feastra_nb/{room}/" not in readme and f"`{room}/`" not in readme] == []
     for room in ROOMS:
         assert (ROOT / "feastra_nb" / room).is_dir()
         assert (ROOT / "docs" / f"{room}.md").is_file()

@@ -10,7 +10,7 @@ import pytest
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter, MarkdownExporter
 
-from feastra_nb.notebook.stylesheet import STYLE
+from feastra_nb.reporting.stylesheet import STYLE
 
 CELLS = (
     "import feastra_nb as fnb\nws = fnb.connect(repo='repo')\nreport = ws.skew('drivers')\nreport",

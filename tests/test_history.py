@@ -18,9 +18,9 @@ from cassandra.query import SimpleStatement
 from conftest import KEYSPACE, NODE
 
 from feastra_nb.errors import BeyondRetention, ConfigurationError, ReadOnly, UnknownName
-from feastra_nb.intake.offline_file import path_of
-from feastra_nb.materialization import encode, write_table
-from feastra_nb.storage.renewal import renew
+from feastra_nb.materialization.offline_file import path_of
+from feastra_nb.materialization.run import encode, write_table
+from feastra_nb.storage.stored_rows import renew
 
 S, MINUTE, HOUR = 1_000_000, 60_000_000, 3_600_000_000
 ENTITIES = 240

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from feastra_nb.errors import ConfigurationError
-from feastra_nb.notebook import html, plots
-from feastra_nb.notebook.saving import plain, save_report
+from feastra_nb.reporting import html, plots
+from feastra_nb.reporting.saving import plain, save_report
 
 ATTACK = "<script>alert(1)</script>\"'&"
 RESOURCES = re.compile(r"""https?:|(?:src|href)=["'](?!data:)|url\(|@import|<link|<iframe|<script""")

@@ -10,11 +10,11 @@ import pytest
 from feastra_nb.errors import ConfigurationError, RequestTimedOut, Unavailable, UnknownName
 from feastra_nb.latency.arrivals import schedule
 from feastra_nb.latency.capacity import highest_rate
-from feastra_nb.latency.load import closed_loop
+from feastra_nb.latency.closed_loop import closed_loop
+from feastra_nb.latency.open_loop import LATE, UNSENT, open_loop
 from feastra_nb.latency.outcomes import UNANSWERED
-from feastra_nb.latency.pacing import LATE, UNSENT, open_loop
-from feastra_nb.latency.picking import batches
 from feastra_nb.latency.recording import Recording
+from feastra_nb.latency.request_keys import batches
 from feastra_nb.latency.targets import covered_ns
 
 MS = 1_000_000  # nanoseconds

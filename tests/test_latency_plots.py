@@ -17,7 +17,7 @@ from feastra_nb.errors import ConfigurationError
 from feastra_nb.latency.capacity import Capacity
 from feastra_nb.latency.recording import Recording
 from feastra_nb.latency.report import Run, summarize
-from feastra_nb.notebook import plots
+from feastra_nb.reporting import plots
 
 EXPECTED = Path(__file__).parent / "images"
 # Of the colours' differences: letters that another version of FreeType sets a little differently are about 6, a line that

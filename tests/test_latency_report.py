@@ -14,7 +14,7 @@ import pytest
 from hdrh.histogram import HdrHistogram
 
 from feastra_nb.errors import ConfigurationError, RequestFailed, RequestTimedOut, Unavailable, UnknownName
-from feastra_nb.latency.load import closed_loop
+from feastra_nb.latency.closed_loop import closed_loop
 from feastra_nb.latency.recording import Recording, samples_beyond
 from feastra_nb.latency.report import LatencyReport, Run, environment, summarize
 
@@ -351,7 +351,7 @@ def test_the_curves_end_where_fewer_than_ten_samples_lie_beyond(report):
 
 
 def test_the_plot_shows_what_the_report_says(report):
-    from feastra_nb.notebook import plots
+    from feastra_nb.reporting import plots
 
     ax = plots.detached_axes()
     assert report.plot(ax) is ax
@@ -363,7 +363,7 @@ def test_the_plot_shows_what_the_report_says(report):
 
 
 def test_a_plot_without_samples_says_so():
-    from feastra_nb.notebook import plots
+    from feastra_nb.reporting import plots
 
     ax = summarize([run(recorded([MS] * 19))], {}).plot(plots.detached_axes())
     assert ax.get_lines() == []
@@ -394,7 +394,7 @@ assert {name: value for name, value in mpl.rcParams.items() if name != "backend"
 
 def test_measuring_loads_no_notebook_room():
     code = (
-        "import sys, feastra_nb.latency.load, feastra_nb.latency.report as r; r.environment();"
+        "import sys, feastra_nb.latency.closed_loop, feastra_nb.latency.report as r; r.environment();"
         "print([m for m in ('matplotlib', 'IPython', 'ipywidgets', 'feast', 'cassandra') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,7 +17,7 @@ from loopback import Handler, serving
 
 import feastra_nb as fnb
 from feastra_nb.errors import ConfigurationError, ConnectionFailed, EndpointFailed, UnknownName
-from feastra_nb.latency.picking import sampled
+from feastra_nb.latency.request_keys import sampled
 
 QUICK = {"seconds": 0.3, "warmup_s": 0.1, "batch": 1, "progress": False}
 
@@ -72,7 +72,7 @@ def test_random_arrivals_are_as_many_as_asked(filled):
 
 
 def test_several_settings_at_once_give_one_report_and_one_picture(filled):
-    from feastra_nb.notebook import plots
+    from feastra_nb.reporting import plots
 
     levels = ["ONE", "LOCAL_QUORUM"]
     report = filled.latency("drivers", consistency=levels, target=["feast", "driver"], **(QUICK | {"batch": [1, 3]}))
@@ -144,10 +144,10 @@ def test_progress_is_one_line_with_the_running_percentiles(filled, capsys):
 
 
 def test_entities_are_sampled_from_all_token_ranges(many, monkeypatch):
-    from feastra_nb.latency import picking
+    from feastra_nb.latency import request_keys
     from feastra_nb.retrieval.request import requested
 
-    monkeypatch.setattr(picking, "SAMPLED_KEYS", 100)
+    monkeypatch.setattr(request_keys, "SAMPLED_KEYS", 100)
     wanted = requested(many.feast, "many", full_feature_names=True).views
     db = many.store.open(many.feast.config).db
     entry = many.store.entry(many.feast.config, wanted[0].view)

@@ -77,7 +77,7 @@ def test_a_stall_of_a_second_is_seen_by_every_measure_and_no_request_is_lost(on_
 
 
 def test_the_timeline_marks_the_stall(on_own_node, freeze):
-    from feastra_nb.notebook import plots
+    from feastra_nb.reporting import plots
 
     freeze(1.5)
     report = on_own_node.latency("drivers", rate=100, seconds=4, batch=1, warmup_s=0.5, progress=False)

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feastra_nb.errors import ConfigurationError, InvalidFrame, ReadOnly, UnknownName, WorkspaceClosed
-from feastra_nb.intake.offline_file import path_of
+from feastra_nb.materialization.offline_file import path_of
 
 
 def count_rows(ws, view):

@@ -12,8 +12,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from feastra_nb import progress
-from feastra_nb.progress import LogBar, bar, line
+from feastra_nb.reporting import progress
+from feastra_nb.reporting.progress import LogBar, bar, line
 
 SLOW = """
 import time

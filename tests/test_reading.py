@@ -14,8 +14,8 @@ from feast.utils import _populate_response_from_feature_data
 from hypothesis import given
 from hypothesis import strategies as st
 
+from feastra_nb.adapter.feast_rows import Wanted, _features, key_bytes, keys_of
 from feastra_nb.adapter.response import fill, split
-from feastra_nb.adapter.rows import Wanted, _features, key_bytes, keys_of
 from feastra_nb.errors import CatalogConflict
 from feastra_nb.storage.reader import _blobs
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 import feastra_nb
 from feastra_nb.latency import capacity
-from feastra_nb.reports import Report
+from feastra_nb.reporting.report import Report
 
 SCREEN_LINES = 60
 

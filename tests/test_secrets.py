@@ -42,7 +42,7 @@ def test_a_target_hides_its_secrets(target):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_feast_configuration_of_a_workspace_hides_the_password(target, tmp_path, monkeypatch):
-    from feastra_nb.repository import repo_config
+    from feastra_nb.repository.repository import repo_config
 
     monkeypatch.chdir(tmp_path)
     members = {"ca.crt": "ca", "cert": "cert", "key": "key", "config.json": '{"host": "h", "port": 1}'}
@@ -108,7 +108,7 @@ def test_a_url_without_a_password_is_left_alone():
 def test_what_save_writes_reads_the_registrys_password_from_the_environment(registry, tmp_path, monkeypatch):
     from feast.repo_config import load_repo_config
 
-    from feastra_nb.repository import save
+    from feastra_nb.repository.repository import save
 
     folder = save(SimpleNamespace(config=configured(registry)), fnb.Hosts(["10.0.0.1"]), tmp_path / "repo")
     text = (folder / "feature_store.yaml").read_text()

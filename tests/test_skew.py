@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feastra_nb.errors import ConfigurationError, InvalidFrame, UnknownName
-from feastra_nb.intake.offline_file import path_of
+from feastra_nb.materialization.offline_file import path_of
 
 
 def change_offline(ws, view, change):

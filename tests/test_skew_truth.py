@@ -14,10 +14,10 @@ import feastra_nb as fnb
 from benchmarks.peers import NotHereError, redis_server
 from feastra_nb import flights
 from feastra_nb.errors import ConfigurationError, InvalidFrame
-from feastra_nb.intake.offline_file import path_of
+from feastra_nb.materialization.offline_file import path_of
 from feastra_nb.skew import cells, chunks
 from feastra_nb.skew.events import Versions
-from feastra_nb.skew.offline import OfflineEvents
+from feastra_nb.skew.offline_side import OfflineEvents
 
 PLANES = 240
 EACH = 25  # aircraft of each fault

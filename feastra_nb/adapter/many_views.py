@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from feast.infra.online_stores.online_store import OnlineStore
 
 from feastra_nb.adapter import precomputed
+from feastra_nb.adapter.feast_rows import wanted_of
 from feastra_nb.adapter.response import fill
-from feastra_nb.adapter.rows import wanted_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
     from feast.repo_config import RepoConfig
 
-    from feastra_nb.adapter.rows import Read
+    from feastra_nb.adapter.feast_rows import Read
     from feastra_nb.storage.catalog import ViewEntry
 
 

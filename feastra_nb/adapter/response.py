@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from feastra_nb.codec.wire_format import VARINT_MAX_BYTES, varint
 from feastra_nb.errors import CatalogConflict
-from feastra_nb.storage.wire import VARINT_MAX_BYTES, varint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from feastra_nb.adapter.rows import Wanted
+    from feastra_nb.adapter.feast_rows import Wanted
 
 # Event time in microseconds and the values, cut as `split` cuts them, of each asked key; None where it has no row.
 Answers: TypeAlias = "Sequence[tuple[int, list[bytes]] | None]"

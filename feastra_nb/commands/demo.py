@@ -21,8 +21,8 @@ from tqdm import tqdm
 from feastra_nb import flights
 from feastra_nb.connection.cluster import quoted
 from feastra_nb.connection.targets import Local
-from feastra_nb.frames import CREATED
-from feastra_nb.intake import offline_file
+from feastra_nb.materialization import offline_file
+from feastra_nb.materialization.frames import CREATED
 from feastra_nb.workspace import connect
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.connection.driver import map_driver_errors, quiet_driver_log
+from feastra_nb.connection.driver_errors import map_driver_errors, quiet_driver_log
 from feastra_nb.connection.liveness import Shortage, shortage
 from feastra_nb.connection.pool import SessionPool
 from feastra_nb.connection.profiles import (
@@ -21,7 +21,7 @@ from feastra_nb.connection.profiles import (
     profiles,
 )
 from feastra_nb.errors import ConfigurationError
-from feastra_nb.notices import warn_user
+from feastra_nb.user_warnings import warn_user
 
 if TYPE_CHECKING:
     import ssl

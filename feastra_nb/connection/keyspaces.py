@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from feastra_nb.connection.cluster import SCHEMA_TIMEOUT_S, await_agreement, quoted
-from feastra_nb.connection.driver import map_driver_errors
+from feastra_nb.connection.driver_errors import map_driver_errors
 from feastra_nb.errors import KeyspaceNotFound
 
 if TYPE_CHECKING:

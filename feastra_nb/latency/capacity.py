@@ -11,13 +11,13 @@ import pandas as pd
 
 from feastra_nb import billing
 from feastra_nb.errors import ConfigurationError
-from feastra_nb.latency.measuring import Load, asked_entities, check_enough, check_sizes
-from feastra_nb.latency.picking import UNIFORM, batches
-from feastra_nb.latency.rows import SATURATED_BELOW
-from feastra_nb.latency.stores import open_target
-from feastra_nb.latency.surroundings import environment, server
-from feastra_nb.progress import line
-from feastra_nb.reports import Report
+from feastra_nb.latency.environment import environment, server
+from feastra_nb.latency.opened_targets import open_target
+from feastra_nb.latency.request_keys import UNIFORM, batches
+from feastra_nb.latency.runner import Load, asked_entities, check_enough, check_sizes
+from feastra_nb.latency.tables import SATURATED_BELOW
+from feastra_nb.reporting.progress import line
+from feastra_nb.reporting.report import Report
 from feastra_nb.retrieval.request import requested
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Capacity(Report):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the p99 of each rate, and the objective; returns the Axes."""
-        from feastra_nb.notebook import capacity_plots
+        from feastra_nb.latency import capacity_plots
 
         return capacity_plots.draw(self, ax)
 
@@ -93,7 +93,7 @@ class Capacity(Report):
         return f"{self.sentence}\n{rows}"
 
     def _repr_html_(self) -> str:
-        from feastra_nb.notebook.latency_html import capacity_page
+        from feastra_nb.latency.page import capacity_page
 
         return capacity_page(self)
 

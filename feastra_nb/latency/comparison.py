@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.latency.rows import PERCENTILES
-from feastra_nb.reports import Report
+from feastra_nb.latency.tables import PERCENTILES
+from feastra_nb.reporting.report import Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +64,7 @@ class LatencyComparison(Report):
         return f"Latency (ms): {self.names[0]} and {self.names[1]}\n{rows}"
 
     def _repr_html_(self) -> str:
-        from feastra_nb.notebook.latency_html import comparison_page
+        from feastra_nb.latency.page import comparison_page
 
         return comparison_page(self)
 

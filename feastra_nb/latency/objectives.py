@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from feastra_nb.errors import ConfigurationError
-from feastra_nb.latency.rows import PERCENTILES, Key, saturated
-from feastra_nb.reports import Report
+from feastra_nb.latency.tables import PERCENTILES, Key, saturated
+from feastra_nb.reporting.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ class Check(Report):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw what was measured against its objective."""
-        from feastra_nb.notebook.bars import draw_objectives
+        from feastra_nb.reporting.bars import draw_objectives
 
         return draw_objectives(self, ax)
 
@@ -72,7 +72,7 @@ class Check(Report):
         return "\n".join(_line(row) for row in self.frame.to_dict("records")) or "nothing was measured"
 
     def _repr_html_(self) -> str:
-        from feastra_nb.notebook.latency_html import check_page
+        from feastra_nb.latency.page import check_page
 
         return check_page(self)
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from feastra_nb.errors import ConfigurationError, close_names
-from feastra_nb.latency import comparison, objectives, rows
+from feastra_nb.latency import comparison, objectives, tables
+from feastra_nb.latency.environment import environment
 from feastra_nb.latency.histogram import FEWEST_BEYOND
-from feastra_nb.latency.rows import PERCENTILES, Key, Run
-from feastra_nb.latency.surroundings import environment
-from feastra_nb.reports import Report
+from feastra_nb.latency.tables import PERCENTILES, Key, Run
+from feastra_nb.reporting.report import Report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,7 +81,7 @@ class LatencyReport(Report):
 
         Each curve ends where fewer than ten samples would lie beyond it; one without a median is left out.
         """
-        return rows.curves(self.recordings)
+        return tables.curves(self.recordings)
 
     @property
     def split(self) -> pd.DataFrame:
@@ -90,22 +90,22 @@ class LatencyReport(Report):
         Service time is ``driver`` and ``feast``, or ``endpoint`` and ``decoding``; ``to_df``, making the answer a frame,
         comes on top. ``late`` is the part of the response time from when requests were to be sent until they were.
         """
-        return rows.parts(self.recordings)
+        return tables.parts(self.recordings)
 
     @property
     def errors(self) -> pd.DataFrame:
         """The errors by kind: ``target, batch, consistency, kind, error, count``."""
-        return rows.errors(self.recordings)
+        return tables.errors(self.recordings)
 
     @property
     def stalls(self) -> pd.DataFrame:
         """Times in which requests waited and none was answered: ``target, batch, consistency, kind, at_s, seconds``."""
-        return rows.stalls(self.recordings)
+        return tables.stalls(self.recordings)
 
     @property
     def saturated(self) -> bool:
         """Whether a rate that was asked for was missed by more than 5 %."""
-        return bool(rows.saturated(self.frame).any())
+        return bool(tables.saturated(self.frame).any())
 
     def only(self, **where: object) -> LatencyReport:
         """Return the report of some of its rows: ``report.only(batch=10, kind="response")``.
@@ -192,7 +192,7 @@ class LatencyReport(Report):
         ConfigurationError
             The kind is unknown, or a heatmap is asked of several rows.
         """
-        from feastra_nb.notebook import latency_plots
+        from feastra_nb.latency import plots as latency_plots
 
         return latency_plots.draw(self, ax, kind=kind)
 
@@ -236,7 +236,7 @@ class LatencyReport(Report):
         return "\n".join(["Latency (ms)", table, *incidents, *self.caveats, *textwrap.wrap(about, TEXT_WIDTH)])
 
     def _repr_html_(self) -> str:
-        from feastra_nb.notebook.latency_html import report_page
+        from feastra_nb.latency.page import report_page
 
         return report_page(self)
 
@@ -263,7 +263,7 @@ class LatencyReport(Report):
     def incidents(self) -> list[tuple[str, str]]:
         """What went wrong while measuring: a word, and what happened."""
         found: list[tuple[str, str]] = []
-        is_saturated = rows.saturated(self.frame)
+        is_saturated = tables.saturated(self.frame)
         for (key, recording), missed in zip(self.recordings.items(), is_saturated, strict=True):
             if key.kind == "service" and key._replace(kind="response") in self.recordings:
                 continue  # it had the same fate
@@ -314,4 +314,4 @@ def summarize(runs: Sequence[Run], environment: Mapping[str, str]) -> LatencyRep
         known = recordings.get(run.key)
         recordings[run.key] = run.recording if known is None else known.merge(run.recording)
         asked[run.key] = np.nan if run.asked_rate is None else run.asked_rate
-    return LatencyReport(rows.summary(recordings, asked), recordings, dict(environment))
+    return LatencyReport(tables.summary(recordings, asked), recordings, dict(environment))

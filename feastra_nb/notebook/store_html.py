@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from feastra_nb.notebook import html
+from feastra_nb.reporting import html
 
 if TYPE_CHECKING:
-    from feastra_nb.materialization import Materialization
+    from feastra_nb.materialization.run import Materialization
+    from feastra_nb.pruning import Pruned
     from feastra_nb.status import Status
-    from feastra_nb.upkeep import Pruned
 
 
 def status_page(status: Status) -> str:

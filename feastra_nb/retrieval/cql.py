@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from feastra_nb import codec
 from feastra_nb.connection.cluster import READ, WRITE, consistency_value, quoted
-from feastra_nb.connection.driver import map_driver_errors
+from feastra_nb.connection.driver_errors import map_driver_errors
 from feastra_nb.connection.secrets import MASK
 from feastra_nb.errors import (
     AuthenticationFailed,
@@ -26,7 +27,6 @@ from feastra_nb.errors import (
     close_names,
 )
 from feastra_nb.retrieval.dataframes import to_pandas
-from feastra_nb.storage import codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

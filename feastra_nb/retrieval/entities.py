@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from feastra_nb import codec
 from feastra_nb.errors import InvalidFrame, close_names
-from feastra_nb.frames import dense, key_column, storable
-from feastra_nb.storage import codec
+from feastra_nb.materialization.frames import dense, key_column, storable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from feastra_nb.adapter.feast_calls import calling_feast
 from feastra_nb.errors import ConfigurationError, InvalidFrame, close_names
-from feastra_nb.frames import in_utc, is_naive
+from feastra_nb.materialization.frames import in_utc, is_naive
 from feastra_nb.retrieval.dataframes import check_backend, to_pandas
 from feastra_nb.retrieval.entities import Entities, entity_table, shown_keys
 from feastra_nb.retrieval.request import references, requested

@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from feastra_nb.adapter.feast_calls import calling_feast
 from feastra_nb.errors import ConfigurationError, InvalidFrame, close_names
-from feastra_nb.frames import TIMESTAMP_US
+from feastra_nb.materialization.frames import TIMESTAMP_US
 from feastra_nb.retrieval.dataframes import check_backend, to_pandas
 from feastra_nb.retrieval.entities import Entities, array_of, entity_keys, entity_table, shown_keys
+from feastra_nb.retrieval.lookup import Found, find_as_of, find_now
 from feastra_nb.retrieval.offline import KNOWN_AT_AS_OF
-from feastra_nb.retrieval.past import Found, find_as_of, find_now
 from feastra_nb.retrieval.request import Request, Requested, references, requested
 from feastra_nb.times import instants
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.errors import ConfigurationError
-from feastra_nb.reports import Report
+from feastra_nb.reporting.report import Report
 
 if TYPE_CHECKING:
     import os
@@ -82,12 +82,12 @@ class BudgetCheck(Report):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw each feature's rate against what is allowed."""
-        from feastra_nb.notebook.bars import draw_budget
+        from feastra_nb.reporting.bars import draw_budget
 
         return draw_budget(self, ax)
 
     def _repr_html_(self) -> str:
-        from feastra_nb.notebook.skew_html import budget_page
+        from feastra_nb.skew.page import budget_page
 
         return budget_page(self)
 

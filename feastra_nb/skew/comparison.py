@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feastra_nb.storage import codec
+from feastra_nb import codec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

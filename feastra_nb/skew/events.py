@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feastra_nb.retrieval.past import last_at_or_before
+from feastra_nb.retrieval.lookup import last_at_or_before
 
 if TYPE_CHECKING:
     import numpy.typing as npt

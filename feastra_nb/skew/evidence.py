@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from feastra_nb.retrieval.past import last_arrived
+from feastra_nb.retrieval.lookup import last_arrived
 from feastra_nb.skew.causes import CREATED_AFTER, NOT_COVERED, OUGHT_TO_BE, Evidence
 from feastra_nb.skew.events import NO_US, Versions
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from feastra_nb.skew.chunks import Chunk
-    from feastra_nb.skew.offline import OfflineEvents
-    from feastra_nb.skew.online import Answers
+    from feastra_nb.skew.offline_side import OfflineEvents
+    from feastra_nb.skew.online_side import Answers
 
     Int64s = npt.NDArray[np.int64]
     Int8s = npt.NDArray[np.int8]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from feastra_nb.frames import TIMESTAMP_US
+from feastra_nb.materialization.frames import TIMESTAMP_US
 from feastra_nb.retrieval.dataframes import to_pandas
 from feastra_nb.skew import cells
 from feastra_nb.skew.causes import CAUSES, CODES, others, why_absent
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from feastra_nb.skew.cells import CellChunk, Cells
-    from feastra_nb.skew.columns import Rule
+    from feastra_nb.skew.rules import Rule
 
     Bools = npt.NDArray[np.bool_]
     Int64s = npt.NDArray[np.int64]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from feastra_nb.errors import ConfigurationError
-from feastra_nb.reports import Report
+from feastra_nb.reporting.report import Report
 from feastra_nb.skew import cells
 from feastra_nb.skew.causes import ADVICE, CAUSES
 from feastra_nb.skew.cells import numbers
@@ -102,7 +102,7 @@ class Impact(Report):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw how many predictions each feature and cause moved."""
-        from feastra_nb.notebook.skew_plots import draw_impact
+        from feastra_nb.skew.plots import draw_impact
 
         return draw_impact(self, ax)
 
@@ -123,7 +123,7 @@ class Impact(Report):
         return f"{self.sentence}\n{shown}{tail}"
 
     def _repr_html_(self) -> str:
-        from feastra_nb.notebook.skew_html import impact_page
+        from feastra_nb.skew.page import impact_page
 
         return impact_page(self)
 

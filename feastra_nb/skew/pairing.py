@@ -18,21 +18,21 @@ import pyarrow as pa
 from feastra_nb import billing
 from feastra_nb.adapter.feast_calls import calling_feast
 from feastra_nb.errors import ConfigurationError, FeastraError, InvalidFrame, UnknownName, close_names
-from feastra_nb.progress import acknowledged_rows
+from feastra_nb.reporting.progress import acknowledged_rows
 from feastra_nb.retrieval.entities import Entities, entity_table
 from feastra_nb.retrieval.offline import KNOWN_AT_AS_OF, check_spine
 from feastra_nb.retrieval.request import Request, Requested, requested
 from feastra_nb.skew.cells import AS_OF, TIMES, CellChunk, Cells, numbers
 from feastra_nb.skew.chunks import Questions, whole_entities
-from feastra_nb.skew.columns import column_rules
 from feastra_nb.skew.events import NO_US
 from feastra_nb.skew.evidence import Cover
-from feastra_nb.skew.offline import OfflineRows
-from feastra_nb.skew.online import EVENT, STATUS, AnyStoreNow, Logged, OnlineSide, OursAsOf, OursNow
+from feastra_nb.skew.offline_side import OfflineRows
+from feastra_nb.skew.online_side import EVENT, STATUS, AnyStoreNow, Logged, OnlineSide, OursAsOf, OursNow
 from feastra_nb.skew.report import SkewReport
+from feastra_nb.skew.rules import column_rules
 from feastra_nb.skew.verdicts import Tolerance, compare
-from feastra_nb.storage.admission import CLOCK_SKEW_US
 from feastra_nb.storage.journal import DONE
+from feastra_nb.storage.row_selection import CLOCK_SKEW_US
 from feastra_nb.times import instants, us
 
 if TYPE_CHECKING:

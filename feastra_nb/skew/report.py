@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feastra_nb.reports import Report
+from feastra_nb.reporting.report import Report
 from feastra_nb.skew import cells as of_cells
 from feastra_nb.skew.causes import ADVICE, CAUSES
 from feastra_nb.skew.comparison import MATCH, UNKNOWN
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from feastra_nb.skew.budget import BudgetCheck
     from feastra_nb.skew.cells import CellChunk, Cells
-    from feastra_nb.skew.columns import Rule
     from feastra_nb.skew.impact import Impact
+    from feastra_nb.skew.rules import Rule
 
 SHOWN_ROWS = 10  # of the worst cells, on one screen
 
@@ -322,7 +322,7 @@ class SkewReport(Report):
         feature
             Which one, for a scatter; by default the one that differs most.
         """
-        from feastra_nb.notebook.skew_plots import draw_skew
+        from feastra_nb.skew.plots import draw_skew
 
         return draw_skew(self, ax, kind=kind, feature=feature)
 
@@ -351,6 +351,6 @@ class SkewReport(Report):
         return "\n".join([*parts, self.caveat]).rstrip()
 
     def _repr_html_(self) -> str:
-        from feastra_nb.notebook.skew_html import skew_page
+        from feastra_nb.skew.page import skew_page
 
         return skew_page(self)

@@ -10,22 +10,22 @@ import numpy as np
 import pyarrow as pa
 
 from feastra_nb.errors import ConfigurationError
-from feastra_nb.frames import TIMESTAMP_US
-from feastra_nb.reports import Report
+from feastra_nb.materialization.frames import TIMESTAMP_US
+from feastra_nb.reporting.report import Report
 from feastra_nb.retrieval.entities import entity_table, shown_keys
-from feastra_nb.retrieval.past import PRESENT, Found
+from feastra_nb.retrieval.lookup import PRESENT, Found
 from feastra_nb.retrieval.request import requested, ttl_us
 from feastra_nb.skew.causes import ADVICE
 from feastra_nb.skew.cells import Cells
 from feastra_nb.skew.chunks import Questions, whole_entities
 from feastra_nb.skew.events import NO_US
 from feastra_nb.skew.frame import cells_frame
-from feastra_nb.skew.offline import OfflineRows
-from feastra_nb.skew.online import AnyStoreNow, OursAsOf, OursNow
+from feastra_nb.skew.offline_side import OfflineRows
+from feastra_nb.skew.online_side import AnyStoreNow, OursAsOf, OursNow
 from feastra_nb.skew.pairing import covers_of
 from feastra_nb.skew.verdicts import compare
 from feastra_nb.storage import reader
-from feastra_nb.storage.admission import CLOCK_SKEW_US
+from feastra_nb.storage.row_selection import CLOCK_SKEW_US
 from feastra_nb.times import instants, us
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from feastra_nb.retrieval.request import Requested
     from feastra_nb.skew.chunks import Chunk
     from feastra_nb.skew.evidence import Cover
-    from feastra_nb.skew.offline import OfflineEvents
-    from feastra_nb.skew.online import OnlineSide
+    from feastra_nb.skew.offline_side import OfflineEvents
+    from feastra_nb.skew.online_side import OnlineSide
     from feastra_nb.workspace import Workspace
 
 OFFLINE, ONLINE, RUN = "offline event", "online row", "materialized"
@@ -91,7 +91,7 @@ class Timeline(Report):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw events on both sides, the runs between them, the ttl's window, and what was picked."""
-        from feastra_nb.notebook.skew_plots import draw_timeline
+        from feastra_nb.skew.plots import draw_timeline
 
         return draw_timeline(self, ax)
 
@@ -111,7 +111,7 @@ class Timeline(Report):
         return f"{self.sentence}\n{shown}{more}"
 
     def _repr_html_(self) -> str:
-        from feastra_nb.notebook.skew_html import timeline_page
+        from feastra_nb.skew.page import timeline_page
 
         return timeline_page(self)
 

@@ -15,10 +15,10 @@ from feastra_nb.retrieval.entities import shown_keys
 from feastra_nb.retrieval.request import ttl_us
 from feastra_nb.skew import cells
 from feastra_nb.skew.causes import cell_bits, first_cause, row_bits
-from feastra_nb.skew.columns import ENTITY
 from feastra_nb.skew.comparison import equal_cells, verdict_codes
 from feastra_nb.skew.events import NO_US
 from feastra_nb.skew.evidence import Compared, gather
+from feastra_nb.skew.rules import ENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from feastra_nb.skew.causes import Evidence
     from feastra_nb.skew.chunks import Chunk
     from feastra_nb.skew.evidence import Cover
-    from feastra_nb.skew.offline import OfflineRows
-    from feastra_nb.skew.online import OnlineSide
+    from feastra_nb.skew.offline_side import OfflineRows
+    from feastra_nb.skew.online_side import OnlineSide
 
     Bools = npt.NDArray[np.bool_]
     Int64s = npt.NDArray[np.int64]

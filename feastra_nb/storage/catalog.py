@@ -19,7 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from feastra_nb.connection.cluster import READ, TRANSACTION, Database, await_agreement, quoted
-from feastra_nb.connection.driver import GUARDRAIL
+from feastra_nb.connection.driver_errors import GUARDRAIL
 from feastra_nb.errors import CatalogConflict, RequestFailed, RequestTimedOut, close_names
 from feastra_nb.storage.retention import Retention, expired_before_us, horizon_us
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from feastra_nb.connection.driver import is_unknown_table
+from feastra_nb.connection.driver_errors import is_unknown_table
 from feastra_nb.storage.catalog import Catalog
 
 if TYPE_CHECKING:

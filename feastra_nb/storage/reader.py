@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feastra_nb.connection.awaiting import answer_of
 from feastra_nb.connection.cluster import READ, Database, quoted
-from feastra_nb.connection.driver import map_driver_errors
-from feastra_nb.storage.admission import CLOCK_SKEW_US
+from feastra_nb.connection.driver_errors import map_driver_errors
 from feastra_nb.storage.pages import pages
 from feastra_nb.storage.patience import AGAIN_S, Patience
 from feastra_nb.storage.replicas import replica_groups
+from feastra_nb.storage.row_selection import CLOCK_SKEW_US
 from feastra_nb.storage.rows import gathered
 from feastra_nb.storage.statements import bound
 

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.connection.driver import map_driver_errors
+from feastra_nb.connection.driver_errors import map_driver_errors
 from feastra_nb.storage.window import ATTEMPTS, backoff_s, is_transient
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from feastra_nb.connection.cluster import READ
 from feastra_nb.errors import FeastraError
-from feastra_nb.notices import warn_user
+from feastra_nb.user_warnings import warn_user
 
 if TYPE_CHECKING:
     from feastra_nb.connection.cluster import Database

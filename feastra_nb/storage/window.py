@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from feastra_nb.connection.cluster import WRITE, Database
-from feastra_nb.connection.driver import map_driver_errors, translate
+from feastra_nb.connection.driver_errors import map_driver_errors, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

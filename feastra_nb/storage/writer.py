@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from feastra_nb.errors import FeastraError, InvalidFrame, WriteIncomplete
-from feastra_nb.storage.admission import refuse_large
 from feastra_nb.storage.batches import Batches
 from feastra_nb.storage.patience import Patience
+from feastra_nb.storage.row_selection import refuse_large
 from feastra_nb.storage.window import Window, WriteResult
 
 if TYPE_CHECKING:

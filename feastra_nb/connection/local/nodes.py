@@ -241,7 +241,7 @@ def _failed(directory: Path, state: State, index: int, since: int, what: str) ->
 @contextmanager
 def _waiting(text: str, *, shown: bool) -> Iterator[Callable[[], None]]:
     """Show one line with the seconds that passed; the function that is yielded brings it up to date."""
-    from feastra_nb.progress import line
+    from feastra_nb.reporting.progress import line
 
     began = time.monotonic()
     shown_s = -1

@@ -145,7 +145,7 @@ def _clear_rubbish() -> None:
 def _download_all(jars: tuple[PinnedJar, ...], missing: list[PinnedJar], *, progress: bool) -> None:
     import requests
 
-    from feastra_nb.progress import bar
+    from feastra_nb.reporting.progress import bar
 
     what = f"Fetching Cassandra {CASSANDRA_VERSION} ({sum(jar.size_bytes for jar in jars) / _MB:.0f} MB)"
     try:

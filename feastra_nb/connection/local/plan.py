@@ -14,7 +14,7 @@ from feastra_nb.connection.local.packages import CASSANDRA_VERSION
 from feastra_nb.connection.local.process import free_port
 from feastra_nb.connection.local.state import State, node_dirs, read_state, touch_state, write_state
 from feastra_nb.errors import ConfigurationError, LocalNodeFailed
-from feastra_nb.notices import warn_user
+from feastra_nb.user_warnings import warn_user
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,1 +1,0 @@
-"""What a workspace takes in: DataFrames and registered views, into both stores."""

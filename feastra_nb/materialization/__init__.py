@@ -1,0 +1,1 @@
+"""Materialization: DataFrames and registered views into both stores."""

@@ -1,0 +1,345 @@
+"""Materialization: an Arrow table of a feature view's rows into the online store, journalled, with progress.
+
+`ws.materialize(df)` ends in `write_table`; `ws.materialize(view)` and `feast materialize` come through `from_offline`.
+Both write by a `Writing`: one journalled run into one view.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from feast.value_type import ValueType
+
+from feastra_nb import codec
+from feastra_nb.adapter.objects import key_fields, with_constant_key
+from feastra_nb.codec.columns import epoch_us
+from feastra_nb.codec.conversion import lost, why_lost
+from feastra_nb.reporting.progress import Progress, acknowledged_rows
+from feastra_nb.reporting.report import Report
+from feastra_nb.storage import writer
+from feastra_nb.storage.journal import Run, journalled, new_run
+from feastra_nb.storage.pruning import move_horizon
+from feastra_nb.storage.row_selection import Admitted, admit, refuse_future
+from feastra_nb.storage.rows import Distinct, Rows
+from feastra_nb.storage.stored_rows import find_stored, renew
+from feastra_nb.times import instant
+from feastra_nb.user_warnings import warn_user
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    import numpy.typing as npt
+    import pandas as pd
+    import pyarrow as pa
+    from feast import FeatureView
+    from feast.repo_config import RepoConfig
+    from matplotlib.axes import Axes
+
+    from feastra_nb.online_store import FeastraOnlineStore
+    from feastra_nb.storage.catalog import ViewEntry
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Materialization(Report):
+    """What one materialization did. Rows count as written when the server acknowledged them.
+
+    Parameters
+    ----------
+    view
+        The feature view.
+    entities
+        Distinct entities among the rows.
+    rows
+        Rows that the online store now holds: acknowledged in this run, or found stored with the same content.
+    unchanged
+        Those of them that were stored already, and so were not appended again.
+    renewed
+        Those of the unchanged that would have expired too early (the view's ttl or retention has grown), and live longer now.
+    expired
+        Rows left out because ttl and retention are over for them.
+    superseded
+        Rows left out because they are older than the retention, and not the newest of their entity before it; rows that the
+        offline store itself left out are not counted.
+    retries
+        Batches that had to be sent more than once.
+    seconds
+        From the call to the last acknowledgement.
+    repeats
+        Rows of the frame left out because a later one has the same entity, event and created time.
+    skipped
+        Intervals of event time, both ends inclusive, that runs which were stopped had written for good.
+    """
+
+    view: str
+    entities: int
+    rows: int
+    unchanged: int
+    renewed: int
+    expired: int
+    superseded: int
+    retries: int
+    seconds: float
+    repeats: int = 0
+    skipped: tuple[tuple[datetime, datetime], ...] = ()
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows a second."""
+        return self.rows / self.seconds if self.seconds else 0.0
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The same as a DataFrame of one row."""
+        import pandas as pd
+
+        return pd.DataFrame([self.to_dict()])
+
+    @property
+    def notes(self) -> list[str]:
+        """What is not said by the rows alone: stored already, expired, retried, …; empty for nothing."""
+        counts = (
+            (self.unchanged, "stored already"),
+            (self.renewed, "of them live longer now"),
+            (self.expired, "expired"),
+            (self.superseded, "older than the retention"),
+            (self.repeats, "repeats of others"),
+            (self.retries, "retries"),
+        )
+        counted = [f"{count:,} {word}" for count, word in counts if count]
+        return counted + [
+            f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} written before" for start, end in self.skipped
+        ]
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw what became of the rows."""
+        from feastra_nb.reporting.bars import draw_materialization
+
+        return draw_materialization(self, ax)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the JSON holds."""
+        return {one.name: getattr(self, one.name) for one in fields(self)} | {"rows_per_s": self.rows_per_s}
+
+    def __repr__(self) -> str:
+        return (
+            f"{self.view}: {self.rows:,} rows of {self.entities:,} entities in {self.seconds:.1f} s "
+            f"({self.rows_per_s:,.0f} rows/s)" + (f"; {', '.join(self.notes)}" if self.notes else "")
+        )
+
+    def _repr_html_(self) -> str:
+        from feastra_nb.notebook.store_html import materialization_page
+
+        return materialization_page(self)
+
+
+def write_table(
+    store: FeastraOnlineStore,
+    config: RepoConfig,
+    view: FeatureView,
+    table: pa.Table,
+    interval: tuple[int, int],
+    *,
+    check_stored: npt.NDArray[np.bool_] | None = None,
+    allow_future: bool = False,
+    progress: bool | Callable[[int], object] = False,
+) -> Materialization:
+    """Write a DataFrame's rows to the online store.
+
+    Parameters
+    ----------
+    table
+        Columns by the names of the view's join keys, features, timestamp and (if it has one) created field; all there is of
+        the entities' past, so that what is older than the retention can be left out.
+    interval
+        Of event time, which the run covers; microseconds since the epoch, both ends inclusive.
+    check_stored
+        Shape (n,): rows that may be stored already; those found with the same content are not appended again.
+
+    Raises
+    ------
+    InvalidFrame
+        An event lies in the future, or a value does not fit its feature's type; nothing was written.
+    WriteIncomplete
+        The write stopped part-way; the journal says so, and the same call completes it.
+    """
+    writing = Writing(store, config, view, allow_future=allow_future)
+    rows = writing.encoded(table)
+    chosen = admit(rows, now_us=writing.now_us, ttl_us=writing.entry.ttl_us, retain=writing.entry.retention, thin=True)
+    none = np.zeros(len(rows), dtype=bool)
+    with writing.journalled("frame", interval):
+        if chosen.superseded:
+            writing.forget_before_retention()
+        part = Part(rows, chosen, none if check_stored is None else chosen.keep & check_stored)
+        with acknowledged_rows(int(chosen.keep.sum()), view.name, progress) as report:
+            writing.write([part], report)
+    return writing.result()
+
+
+class Part(NamedTuple):
+    """Some rows of a run, which of them to write, and which may be stored already (shape (n,))."""
+
+    rows: Rows
+    admitted: Admitted
+    check_stored: npt.NDArray[np.bool_]
+
+
+class Writing:
+    """One run into one view: encodes, writes what is new, counts, and keeps the journal.
+
+    Parameters
+    ----------
+    store, config, view
+        The online store, Feast's configuration and the feature view.
+    allow_future
+        Take events more than five minutes ahead of this machine's clock.
+    """
+
+    def __init__(
+        self, store: FeastraOnlineStore, config: RepoConfig, view: FeatureView, *, allow_future: bool = False
+    ) -> None:
+        self.now_us = time.time_ns() // 1000
+        self.entry = store.entry(config, view)
+        self._began = time.monotonic()
+        self._store, self._config, self._view = store, config, view
+        self._opened = store.open(config)
+        self._allow_future = allow_future
+        self._counts = _Counts()
+        self._entities = Distinct()
+        self._run: Run | None = None
+        self._lost: Counter[str] = Counter()
+
+    def encoded(self, table: pa.Table) -> Rows:
+        """Return a table's rows of the log; refuse what cannot be stored."""
+        rows = encode(self.entry, self._view, table)
+        for slot in self.entry.slots:
+            if not slot.dropped:
+                changed = int(lost(table.column(slot.name), ValueType[slot.value_type]).sum())
+                self._lost[slot.name] += changed
+        if not self._allow_future:
+            refuse_future(rows.event_us, now_us=self.now_us, view=self._view.name)
+        return rows
+
+    @contextlib.contextmanager
+    def journalled(self, kind: str, interval: tuple[int, int]) -> Iterator[None]:
+        """Write into the journal that a run begins, and how it ends, however it does."""
+        start_us, end_us = interval
+        self._run = new_run(self.entry, kind, start_us=start_us, end_us=end_us, began_us=self.now_us)
+        self._opened.journal.write(self._run)
+        with journalled(self._opened.journal, self._present):
+            yield
+
+    def reached(self, reached_us: int | None, reaching_us: int) -> None:
+        """Write into the journal how far the run has come, and what it does next (see `storage.journal.Run`)."""
+        self._run = replace(self._present(), reached_us=reached_us, reaching_us=reaching_us)
+        self._opened.journal.write(self._run)
+
+    def forget_before_retention(self) -> None:
+        """Note in the catalog that of what is older than the retention only the newest events are written."""
+        self.entry = move_horizon(self._opened.catalog, self.entry, self.now_us - (self.entry.retention.us or 0))
+        self._store.forget_entry(self._config, self.entry.view)
+
+    def write(self, parts: Iterable[Part], report: Progress) -> None:
+        """Write parts and return when all of their rows are acknowledged.
+
+        Parameters
+        ----------
+        report
+            Is told of acknowledged rows, and of rows that need not be sent.
+        """
+
+        def acknowledged(count: int) -> None:
+            self._counts.acknowledged += count
+            report(count)
+
+        fresh = (self._fresh(part, report) for part in parts)
+        before = self._counts.acknowledged
+        result = writer.write_parts(self._opened.db, self.entry, fresh, before=before, on_acknowledged=acknowledged)
+        self._counts.retries += result.retries
+
+    def warn_of_losses(self) -> None:
+        """Warn of values that serving gives back as others, by feature."""
+        for name, count in self._lost.items():
+            if count:
+                why = why_lost(ValueType[self.entry.value_types[name]])
+                warn_user(
+                    f"view {self._view.name!r}, feature {name!r}: {why}, in {count:,} rows; ws.skew shows them with the "
+                    "cause conversion"
+                )
+
+    def result(self, skipped: Sequence[tuple[int, int]] = ()) -> Materialization:
+        """Return what the run did."""
+        counts = self._counts
+        return Materialization(
+            view=self._view.name,
+            entities=self._entities.count(),
+            rows=counts.acknowledged + counts.unchanged,
+            unchanged=counts.unchanged,
+            renewed=counts.renewed,
+            expired=counts.expired,
+            superseded=counts.superseded,
+            retries=counts.retries,
+            seconds=time.monotonic() - self._began,
+            skipped=tuple((instant(start_us), instant(end_us)) for start_us, end_us in skipped),
+        )
+
+    def _fresh(self, part: Part, report: Progress) -> tuple[Rows, npt.NDArray[np.int64]]:
+        """Return the rows of a part that are not stored yet, with their times to live, and count the others."""
+        rows, admitted, check = part
+        stored = find_stored(self._opened.db, self.entry, rows, check)
+        short = np.flatnonzero(stored.too_short(admitted.ttl_s))
+        if len(short):
+            again = replace(rows.take(short), arrived_us=stored.arrived_us[short])
+            renew(self._opened.db, self.entry, again, admitted.ttl_s[short], stored.written_us[short])
+        fresh = admitted.keep & ~stored.found
+        self._counts.unchanged += int(stored.found.sum())
+        self._counts.renewed += len(short)
+        self._counts.expired += admitted.expired
+        self._counts.superseded += admitted.superseded
+        self._entities.add(rows.entity_key)
+        report.fewer(len(rows) - int(fresh.sum()))
+        return rows.take(fresh), admitted.ttl_s[fresh]
+
+    def _present(self) -> Run:
+        if self._run is None:
+            raise RuntimeError("no run has begun")
+        return replace(self._run, rows=self._counts.acknowledged, expired=self._counts.expired)
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What `Materialization` says, while it is counted."""
+
+    acknowledged: int = 0
+    unchanged: int = 0
+    renewed: int = 0
+    expired: int = 0
+    superseded: int = 0
+    retries: int = 0
+
+
+def encode(entry: ViewEntry, view: FeatureView, table: pa.Table) -> Rows:
+    """Return a view's table as rows of its log, in the table's order."""
+    keys = key_fields(view)
+    key_names = [name for name, _type in keys]
+    table = with_constant_key(table, view)
+    slots = entry.slots
+    source = view.batch_source
+    created = source.created_timestamp_column
+    return Rows(
+        codec.encode_entity_keys(key_names, [kind for _name, kind in keys], [table.column(name) for name in key_names]),
+        epoch_us(table.column(source.timestamp_field), name=source.timestamp_field),
+        epoch_us(table.column(created), name=created) if created else np.zeros(table.num_rows, dtype=np.int64),
+        np.zeros(table.num_rows, dtype=np.int64),
+        codec.encode_payloads(
+            [None if slot.dropped else table.column(slot.name) for slot in slots],
+            [None if slot.dropped else ValueType[slot.value_type] for slot in slots],
+            table.num_rows,
+            names=[slot.name for slot in slots],
+        ),
+    )

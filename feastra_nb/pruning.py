@@ -1,0 +1,235 @@
+"""Upkeep of the online store's history: `ws.prune` deletes what no answer needs, `ws.forget` entities altogether."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from feastra_nb import billing
+from feastra_nb.adapter.objects import with_constant_key
+from feastra_nb.connection.targets import Local
+from feastra_nb.errors import ConfigurationError, FeastraError
+from feastra_nb.materialization import offline_file
+from feastra_nb.reporting.progress import acknowledged_rows
+from feastra_nb.reporting.report import Report
+from feastra_nb.retrieval.entities import entity_keys, entity_table
+from feastra_nb.retrieval.request import Requested
+from feastra_nb.storage.journal import DONE, Run, journalled, new_run
+from feastra_nb.storage.pruning import Pass, delete_entities
+from feastra_nb.storage.reader import BEGINNING_US, END_US
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+    from feast import FeatureView
+    from matplotlib.axes import Axes
+
+    from feastra_nb.storage.catalog import ViewEntry
+    from feastra_nb.workspace import Workspace
+
+log = logging.getLogger("feastra_nb")
+
+# On a local node a view is pruned when it last was this part of its retention ago: it then holds at most a tenth too much.
+PRUNE_AFTER = 10
+
+
+@dataclass(frozen=True, slots=True)
+class PrunedView:
+    """What pruning did to one view.
+
+    Parameters
+    ----------
+    view
+        The feature view.
+    scanned
+        Rows that its table held.
+    deleted
+        Rows older than the retention that no answer needs.
+    folded
+        Rows that repeated event, created time and content of one that arrived before them.
+    seconds
+        How long it took.
+    """
+
+    view: str
+    scanned: int
+    deleted: int
+    folded: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pruned(Report):
+    """What `ws.prune` did, or with ``dry_run`` would do.
+
+    Parameters
+    ----------
+    views
+        Each view's part.
+    dry_run
+        Nothing was deleted.
+    """
+
+    views: tuple[PrunedView, ...]
+    dry_run: bool
+
+    @property
+    def scanned(self) -> int:
+        """Rows that the tables held."""
+        return sum(one.scanned for one in self.views)
+
+    @property
+    def deleted(self) -> int:
+        """Rows older than the retention that no answer needs."""
+        return sum(one.deleted for one in self.views)
+
+    @property
+    def folded(self) -> int:
+        """Rows that repeated one that arrived before them."""
+        return sum(one.folded for one in self.views)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return sum(one.seconds for one in self.views)
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """A row for each view: view, scanned, deleted, folded, seconds."""
+        import pandas as pd
+
+        names = ("view", "scanned", "deleted", "folded", "seconds")
+        return pd.DataFrame([{name: getattr(one, name) for name in names} for one in self.views], columns=list(names))
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw for each view what stays and what goes."""
+        from feastra_nb.reporting.bars import draw_pruned
+
+        return draw_pruned(self, ax)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the JSON holds."""
+        return {"dry_run": self.dry_run, "views": self.frame}
+
+    def _repr_html_(self) -> str:
+        from feastra_nb.notebook.store_html import pruned_page
+
+        return pruned_page(self)
+
+    def __repr__(self) -> str:
+        verb = "would delete" if self.dry_run else "deleted"
+        lines = [
+            f"{one.view}: {verb} {one.deleted:,} rows older than the retention and {one.folded:,} repeats "
+            f"of {one.scanned:,} in {one.seconds:.1f} s"
+            for one in self.views
+        ]
+        return "\n".join(lines) or "no view to prune"
+
+
+def prune(ws: Workspace, view: str | None, *, dry_run: bool, progress: bool | Callable[[int], object]) -> Pruned:
+    """Prune one view, or all that the online store holds."""
+    store, config = ws.store, ws.feast.config
+    if view is not None:
+        entries = [store.entry(config, ws.view(view), reload=True)]
+    else:
+        entries = store.open(config).catalog.views(ws.project)
+    done = tuple(_prune_view(ws, entry, dry_run=dry_run, progress=progress) for entry in entries)
+    return Pruned(done, dry_run)
+
+
+def _prune_view(
+    ws: Workspace, entry: ViewEntry, *, dry_run: bool, progress: bool | Callable[[int], object]
+) -> PrunedView:
+    began = time.monotonic()
+    opened = ws.store.open(ws.feast.config)
+    if billing.is_billed(ws):
+        reads = billing.scan_reads(entry, opened.journal.runs(entry.project, entry.view))
+        billing.show_use(ws, f"a scan of view {entry.view}", reads=reads, deletes=not dry_run)
+    work = Pass(opened.db, opened.catalog, entry, time.time_ns() // 1000, dry_run)
+    with acknowledged_rows(None, f"pruning {entry.view}", progress) as report:
+        if dry_run:
+            work.run(report)
+        else:
+            run = _new_run(entry, "prune")
+            with journalled(opened.journal, lambda: replace(run, rows=work.counts.deleted + work.counts.folded)):
+                work.run(report)
+    ws.store.forget_entry(ws.feast.config, entry.view)
+    counts = work.counts
+    return PrunedView(entry.view, counts.scanned, counts.deleted, counts.folded, time.monotonic() - began)
+
+
+def _new_run(entry: ViewEntry, kind: str) -> Run:
+    # It wrote no event: an interval that begins after it ends covers none.
+    return new_run(entry, kind, start_us=END_US, end_us=BEGINNING_US, began_us=time.time_ns() // 1000)
+
+
+def prune_if_due(ws: Workspace, view: str) -> None:
+    """Prune a view of a local node when it last was a tenth of its retention ago; a failure is logged, no more.
+
+    Elsewhere, and with ``retain="all"`` or ``"latest"`` (which deletes as it writes), nothing is done.
+    """
+    if not isinstance(ws.target, Local):
+        return
+    try:
+        entry = ws.store.entry(ws.feast.config, ws.view(view))
+        if _is_due(ws, entry):
+            log.info("%r", _prune_view(ws, entry, dry_run=False, progress=False))
+    except FeastraError:
+        log.warning("view %s could not be pruned; ws.prune does it when asked", view, exc_info=True)
+
+
+def _is_due(ws: Workspace, entry: ViewEntry) -> bool:
+    if not entry.retention.us:
+        return False
+    runs = ws.store.open(ws.feast.config).journal.runs(entry.project, entry.view)
+    mine = [run for run in runs if run.generation == entry.generation]
+    pruned = [run.began_us for run in mine if run.kind == "prune" and run.state == DONE]
+    since_us = max(pruned, default=min((run.began_us for run in mine), default=None))
+    return since_us is not None and time.time_ns() // 1000 - since_us > entry.retention.us // PRUNE_AFTER
+
+
+# --- forgetting ------------------------------------------------------------------------------------------------------
+
+
+def forget(ws: Workspace, name: str, entities: Any, *, offline: bool) -> int:
+    """Delete every row of the entities, and return how many had any: offline first, so that nothing brings them back."""
+    view = ws.view(name)
+    path = _own_parquet(ws, view) if offline else None
+    one = Requested(view, ())
+    keys = entity_keys(one, entity_table(entities, [one])).unique()
+    opened, entry = ws.store.open(ws.feast.config), ws.store.entry(ws.feast.config, view, reload=True)
+    run, forgotten = _new_run(entry, "forget"), set[bytes]()
+    with journalled(opened.journal, lambda: replace(run, rows=len(forgotten))):
+        if path is not None and path.exists():
+            forgotten |= _forget_offline(ws, path, one, keys)
+        forgotten |= delete_entities(opened.db, entry, keys.to_pylist())
+    return len(forgotten)
+
+
+def _own_parquet(ws: Workspace, view: FeatureView) -> Path:
+    path = offline_file.path_of(ws.directory, view.name)
+    source = getattr(view.batch_source, "path", None)
+    if source is None or Path(source) != path:
+        raise ConfigurationError(
+            f"the offline data of view {view.name!r} are not ours: {type(view.batch_source).__name__} "
+            f"{view.batch_source.name!r}",
+            hint="delete them there; ws.forget(view, entities) deletes online",
+        )
+    return path
+
+
+def _forget_offline(ws: Workspace, path: Path, one: Requested, keys: pa.Array) -> set[bytes]:
+    with offline_file.locked(ws.directory):
+        table = offline_file.read(path)
+        stored = entity_keys(one, with_constant_key(table, one.view))
+        named = pc.is_in(stored, value_set=keys.cast(stored.type))
+        if pc.any(named).as_py():
+            offline_file.replace(path, table.filter(pc.invert(named)))
+        return set(stored.filter(named).to_pylist())

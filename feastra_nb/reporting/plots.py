@@ -1,0 +1,296 @@
+"""One quiet plotting style, and the drawing of the reports.
+
+Every ``draw_…`` function takes a report and an ``ax`` and returns the Axes. The style is applied inside a context while
+the axes are made: no global setting of matplotlib is touched and nothing is shown behind the caller's back. Backgrounds
+are transparent and every colour has a contrast of at least three to one on white and on JupyterLab's dark background.
+
+Examples
+--------
+>>> ax = figure_axes(detached_axes())
+>>> percentile_axis(ax, highest=99.9)
+>>> [label.get_text() for label in ax.get_xticklabels()]
+['0 %', '50 %', '90 %', '99 %', '99.9 %']
+"""
+
+from __future__ import annotations
+
+import io
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from feastra_nb.reporting import html
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from matplotlib.axes import Axes
+
+    Color = tuple[float, float, float]
+
+FIGURE_INCHES = (7.0, 3.8)  # about the width of a notebook's output at 96 pixels an inch
+CSS_DOTS_PER_INCH = 96  # a browser's pixels
+PNG_DOTS_PER_INCH = 160  # sharp on dense screens, and still about 40 kB
+LOG_RATIO = 5.0  # values that spread further than this are drawn on a log axis
+TICKS = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999)  # percentiles of a nines axis
+
+INK = "#737a82"  # text and ticks: about 4:1 on white and on #111111
+LINE = "#9aa0a6"  # spines and grid (faint through its alpha)
+# Okabe and Ito's order of hues, which the colour-blind can tell apart, brought to one middling luminance.
+PALETTE = ("#2f81d6", "#d0690a", "#2a9461", "#b45fc0", "#a8820c", "#d4546a")
+OK, WARN, BAD, UNKNOWN = "#2a9461", "#c07806", "#dc4f4a", INK
+PALE_BAD, DEEP_BAD = "#efb3b0", "#9c1f1b"  # of fields that words stand in
+GAMMA = 2.2  # of a screen: from a colour's parts to its luminance
+LIGHT = 0.179  # luminance above which black words have more contrast than white ones
+
+STYLE: Mapping[str, Any] = {
+    "figure.facecolor": "none",
+    "savefig.facecolor": "auto",
+    "axes.facecolor": "none",
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11.0,
+    "axes.titleweight": "bold",
+    "axes.titlepad": 10.0,
+    "axes.labelsize": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.prop_cycle": cycler(color=list(PALETTE)),
+    "grid.color": LINE,
+    "grid.alpha": 0.3,
+    "grid.linewidth": 0.7,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+    "xtick.minor.visible": False,
+    "ytick.minor.visible": False,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "legend.labelcolor": INK,
+    "text.color": INK,
+    "font.size": 10.0,
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw in the quiet style inside this context; afterwards matplotlib is as it was.
+
+    Examples
+    --------
+    >>> before = mpl.rcParams["legend.frameon"]
+    >>> with style():
+    ...     inside = mpl.rcParams["legend.frameon"]
+    >>> inside, mpl.rcParams["legend.frameon"] == before
+    (False, True)
+    """
+    # Not rc_context: it would also undo what pyplot sets inside, such as that the notebook's backend is interactive, and
+    # nothing drawn afterwards would be shown.
+    before = {name: mpl.rcParams[name] for name in STYLE}
+    mpl.rcParams.update(STYLE)
+    try:
+        yield
+    finally:
+        mpl.rcParams.update(before)
+
+
+def figure_axes(ax: Axes | None, *, figsize: tuple[float, float] = FIGURE_INCHES) -> Axes:
+    """Return the given Axes, or those of a new figure in the quiet style.
+
+    Parameters
+    ----------
+    ax
+        Where to draw. It keeps the style it was made with.
+    figsize
+        Width and height of a new figure, in inches.
+
+    Examples
+    --------
+    >>> ax = detached_axes()
+    >>> figure_axes(ax) is ax
+    True
+    """
+    if ax is not None:
+        return ax
+    if _DETACHED.get():
+        return detached_axes(figsize=figsize)
+    # Imported only here: a figure of pyplot's is what a notebook shows at the end of the cell, and pyplot picks the
+    # backend, which a drawing onto given axes should not.
+    import matplotlib.pyplot as plt
+
+    with style():
+        return _quiet(plt.figure(figsize=figsize).subplots())
+
+
+def detached_axes(*, figsize: tuple[float, float] = FIGURE_INCHES) -> Axes:
+    """Return the Axes of a new figure that pyplot does not know: for files and pages, never shown by itself.
+
+    Examples
+    --------
+    >>> detached_axes(figsize=(4, 2)).figure.get_size_inches().tolist()
+    [4.0, 2.0]
+    """
+    with style():
+        return _quiet(Figure(figsize=figsize).subplots())
+
+
+def _quiet(ax: Axes) -> Axes:
+    # Ticks are made when they are first drawn, which is after the style's context.
+    ax.tick_params(which="both", color=LINE, labelcolor=INK, labelsize=STYLE["xtick.labelsize"])
+    ax.tick_params(grid_color=LINE, grid_alpha=STYLE["grid.alpha"], grid_linewidth=STYLE["grid.linewidth"])
+    return ax
+
+
+def png(plot: Callable[[None], Axes]) -> bytes:
+    r"""Return a drawing as PNG, with a transparent background; the same drawing gives the same bytes.
+
+    Parameters
+    ----------
+    plot
+        Takes None for a new figure, in the size that suits what it draws, and returns its Axes, such as ``report.plot``.
+
+    Examples
+    --------
+    >>> png(lambda ax: figure_axes(ax, figsize=(2, 1)))[:4]
+    b'\x89PNG'
+    """
+    with style():
+        return _bytes(_figure(plot))
+
+
+def picture(plot: Callable[[None], Axes], *, alt: str) -> html.Html:
+    """Return a drawing as a picture inside a page, in its own size; see `png`.
+
+    Parameters
+    ----------
+    alt
+        What it shows, in words.
+
+    Examples
+    --------
+    >>> picture(lambda ax: figure_axes(ax, figsize=(2, 1)), alt="nothing")[-26:]
+    'alt="nothing" width="192">'
+    """
+    with style():
+        figure = _figure(plot)
+        return html.image(_bytes(figure), alt=alt, width_px=round(figure.get_figwidth() * CSS_DOTS_PER_INCH))
+
+
+_DETACHED: ContextVar[bool] = ContextVar("detached", default=False)  # whether new figures are unknown to pyplot
+
+
+def _figure(plot: Callable[[None], Axes]) -> Figure:
+    token = _DETACHED.set(True)
+    try:
+        figure: Any = plot(None).figure
+        return figure
+    finally:
+        _DETACHED.reset(token)
+
+
+def _bytes(figure: Figure) -> bytes:
+    out = io.BytesIO()
+    # Without the version of matplotlib in it, which would make saved notebooks differ.
+    figure.savefig(out, format="png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
+    return out.getvalue()
+
+
+def color(position: int) -> str:
+    """Return the colour of the n-th thing drawn, starting again after the last one.
+
+    Examples
+    --------
+    >>> color(0) == color(len(PALETTE)) == PALETTE[0]
+    True
+    """
+    return PALETTE[position % len(PALETTE)]
+
+
+def shade(strength: float) -> tuple[Color, Color]:
+    """Return the colour of a field and of the words in it, from pale (0) to strong (1); opaque, so that both fit on any page.
+
+    Examples
+    --------
+    >>> shade(0.0)[1] == (0, 0, 0), shade(1.0)[1] == (1, 1, 1)
+    (True, True)
+    """
+    pale, strong = to_rgb(PALE_BAD), to_rgb(DEEP_BAD)
+    red, green, blue = (low + strength * (high - low) for low, high in zip(pale, strong, strict=True))
+    is_light = 0.2126 * red**GAMMA + 0.7152 * green**GAMMA + 0.0722 * blue**GAMMA > LIGHT
+    return (red, green, blue), (0, 0, 0) if is_light else (1, 1, 1)
+
+
+def nines(percentile: float) -> float:
+    """Return where a percentile stands on a nines axis: ``1 / (1 - p)``, so that each further nine is one decade.
+
+    The axis of HdrHistogram's percentile plots (https://hdrhistogram.github.io/HdrHistogram/plotFiles.html).
+
+    Examples
+    --------
+    >>> [round(nines(percentile), 6) for percentile in (0, 50, 90, 99, 99.9)]
+    [1.0, 2.0, 10.0, 100.0, 1000.0]
+    """
+    return 100.0 / (100.0 - percentile)
+
+
+def percentile_axis(ax: Axes, *, highest: float) -> None:
+    """Make the x axis a nines axis: 0 %, 50 %, 90 %, 99 %, 99.9 % … up to the highest percentile drawn.
+
+    Parameters
+    ----------
+    ax
+        The Axes to change.
+    highest
+        The highest percentile that is drawn, in percent, below 100.
+    """
+    ticks = [percentile for percentile in TICKS if percentile <= highest]
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(FixedLocator([nines(percentile) for percentile in ticks]))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{round(100 - 100 / x, 6):g} %"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlim(1.0, max(nines(highest), nines(50)))
+    ax.set_xlabel("percentile of requests")
+
+
+def value_axis(ax: Axes, *, low: float, high: float) -> None:
+    """Make the y axis plain from zero, or logarithmic where the values spread further than five times.
+
+    Parameters
+    ----------
+    ax
+        The Axes to change.
+    low, high
+        The smallest and the largest value drawn, above zero.
+
+    Examples
+    --------
+    >>> ax = detached_axes()
+    >>> value_axis(ax, low=1, high=3)
+    >>> ax.get_yscale()
+    'linear'
+    >>> value_axis(ax, low=0.5, high=300)
+    >>> ax.get_yscale()
+    'log'
+    """
+    if high <= low * LOG_RATIO:
+        ax.set_ylim(0.0, high * 1.08)
+        return
+    ax.set_yscale("log")
+    ax.set_ylim(low / 1.15, high * 1.15)
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,359 @@
+"""Upkeep of a view's table: what no answer needs any more is found by a scan of clustering keys, and deleted in ranges.
+
+A row older than the window may go when a newer one of its entity, which the window's beginning sees, arrived before it (or
+before the window). Rows of one event and created time with the same content, one arriving after the other, are folded into
+the first. Neither changes an answer inside the window, as of any instant and as known at any.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import groupby, islice, pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from feastra_nb.connection.cluster import READ, WRITE, Database, quoted
+from feastra_nb.connection.driver_errors import map_driver_errors
+from feastra_nb.errors import RequestFailed
+from feastra_nb.storage.pages import all_rows
+from feastra_nb.storage.reader import BEGINNING_US, END_US
+from feastra_nb.storage.requests import run_all
+from feastra_nb.storage.retention import TTL_MARGIN_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from feastra_nb.storage.catalog import Catalog, ViewEntry
+
+MIN_TOKEN, MAX_TOKEN = -(2**63), 2**63 - 1  # Murmur3Partitioner's ring
+TOKEN_RANGES = 64  # at least: each is one request (in pages), so that progress shows and none is long
+# A page that meets more than 1,000 tombstones makes the server warn; each former pruning leaves two an entity.
+PAGE_ROWS = 100
+CHUNK = 500  # decisions held at a time
+
+
+class Place(NamedTuple):
+    """Where a row stands in its entity's log."""
+
+    event_us: int
+    created_us: int
+    arrived_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What must stay answerable.
+
+    Parameters
+    ----------
+    cut_us
+        Its beginning: of older events an entity needs only what is current then. Microseconds since the epoch.
+    known_from_us
+        ``known_at`` before this is not asked of it.
+    """
+
+    cut_us: int
+    known_from_us: int
+
+    @classmethod
+    def of(cls, entry: ViewEntry, now_us: int) -> Window:
+        """Return the window that a view's retention asks for."""
+        retain = entry.retention
+        if retain.us is None:
+            return cls(BEGINNING_US, BEGINNING_US)
+        return cls(now_us - retain.us, now_us - retain.us if retain.keeps_history else END_US)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring rows of one entity; both ends belong to it."""
+
+    entity_key: bytes
+    newest: Place
+    oldest: Place
+    rows: int
+
+
+class Doomed(Run):
+    """Rows that may go."""
+
+
+class Versions(Run):
+    """Rows of one event and created time that stay: repeats, perhaps."""
+
+
+class Version(NamedTuple):
+    """One arrival with its content; ``ttl_s`` is what is left of its life, None for ever."""
+
+    arrived_us: int
+    features: bytes
+    ttl_s: int | None
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a pass came upon: rows scanned, rows that no answer needs, and rows that repeat one."""
+
+    scanned: int = 0
+    deleted: int = 0
+    folded: int = 0
+
+
+# --- what may go (pure) ----------------------------------------------------------------------------------------------
+
+
+def judge(places: Iterable[Place], window: Window) -> Iterator[tuple[Place, bool]]:
+    """Say of each row of one entity whether it stays.
+
+    Parameters
+    ----------
+    places
+        The entity's rows, newest first.
+
+    Examples
+    --------
+    >>> places = [Place(9, 0, 9), Place(4, 0, 8), Place(3, 0, 9), Place(2, 0, 2), Place(1, 0, 1)]
+    >>> [keep for _place, keep in judge(places, Window(cut_us=5, known_from_us=5))]
+    [True, True, False, True, False]
+    """
+    earliest: int | None = None  # arrival of what stays of the events before the window
+    for place in places:
+        keep = place.event_us >= window.cut_us or earliest is None
+        if not keep and earliest is not None:
+            keep = earliest > window.known_from_us and place.arrived_us < earliest
+        if keep and place.event_us < window.cut_us:
+            earliest = place.arrived_us
+        yield place, keep
+
+
+def decisions(rows: Iterable[tuple[bytes, Place]], window: Window, counts: Counts) -> Iterator[Run]:
+    """Say what of a scan may go, and which rows may be repeats.
+
+    Parameters
+    ----------
+    rows
+        Each entity's rows together, newest first.
+    """
+    for key, of_entity in groupby(rows, key=lambda row: row[0]):
+        judged = judge((place for _key, place in of_entity), window)
+        for keep, run in groupby(judged, key=lambda one: one[1]):
+            places = (place for place, _keep in run)
+            if not keep:
+                doomed = Doomed(key, *_ends(places))
+                counts.scanned += doomed.rows
+                counts.deleted += doomed.rows
+                yield doomed
+                continue
+            for _version, same in groupby(places, key=lambda place: place[:2]):
+                versions = Versions(key, *_ends(same))
+                counts.scanned += versions.rows
+                if versions.rows > 1:
+                    yield versions
+
+
+def _ends(places: Iterator[Place]) -> tuple[Place, Place, int]:
+    """Return the first, the last and the number of places."""
+    first = last = next(places)
+    rows = 1
+    for place in places:
+        last = place
+        rows += 1
+    return first, last, rows
+
+
+def folded(versions: Sequence[Version]) -> list[Version]:
+    """Return those of one event's arrivals that only repeat the one before, and do not outlive it.
+
+    Examples
+    --------
+    >>> folded([Version(1, b"a", None), Version(2, b"a", 60), Version(3, b"b", None), Version(4, b"a", None)])
+    [Version(arrived_us=2, features=b'a', ttl_s=60)]
+    """
+    repeats: list[Version] = []
+    kept: Version | None = None
+    for version in sorted(versions, key=lambda one: one.arrived_us):
+        if kept is not None and version.features == kept.features and not outlives(version.ttl_s, kept.ttl_s):
+            repeats.append(version)
+        else:
+            kept = version
+    return repeats
+
+
+def outlives(ttl_s: int | None, other_s: int | None) -> bool:
+    """Tell whether a life is longer than another by more than the margin that every row has; None is for ever.
+
+    Examples
+    --------
+    >>> outlives(None, 10), outlives(10, None), outlives(100, 90), outlives(200, 90)
+    (True, False, False, True)
+    """
+    return other_s is not None and (ttl_s is None or ttl_s > other_s + TTL_MARGIN_S)
+
+
+# --- the pass --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Pass:
+    """One maintenance pass over a view's table.
+
+    Parameters
+    ----------
+    now_us
+        The present, microseconds since the epoch.
+    dry_run
+        Count only.
+    """
+
+    db: Database
+    catalog: Catalog
+    entry: ViewEntry
+    now_us: int
+    dry_run: bool = False
+    counts: Counts = field(default_factory=Counts)
+
+    def run(self, on_range: Callable[[int], object]) -> Counts:
+        """Scan the table and delete what no answer needs.
+
+        Stopped anywhere, the table is whole and the next pass goes on.
+
+        Parameters
+        ----------
+        on_range
+            Called after each token range with the number of rows scanned in it.
+        """
+        window = Window.of(self.entry, self.now_us)
+        for bounds in token_ranges(self.db):
+            before = self.counts.scanned
+            found = decisions(
+                scan(self.db, self.entry, bounds, self.entry.expired_before_us(self.now_us)), window, self.counts
+            )
+            while chunk := list(islice(found, CHUNK)):
+                self._carry_out(chunk, window)
+            on_range(self.counts.scanned - before)
+        return self.counts
+
+    def _carry_out(self, chunk: Sequence[Run], window: Window) -> None:
+        superseded = [one for one in chunk if isinstance(one, Doomed)]
+        repeats = list(self._repeats([one for one in chunk if isinstance(one, Versions)]))
+        self.counts.folded += len(repeats)
+        if self.dry_run:
+            return
+        if superseded:
+            # Before the first delete, so that no reader takes what is gone for what never was.
+            self.entry = move_horizon(self.catalog, self.entry, window.cut_us)
+        delete(self.db, self.entry, [*superseded, *repeats])
+
+    def _repeats(self, candidates: Sequence[Versions]) -> Iterator[Doomed]:
+        cql = (
+            f"SELECT arrived_us, features, TTL(features) FROM {_name(self.db, self.entry)} "
+            "WHERE entity_key = ? AND event_us = ? AND created_us = ? AND arrived_us >= ? AND arrived_us <= ?"
+        )
+        if not candidates:
+            return
+        select = self.db.prepare(cql, READ)
+        requests = [select.bind((one.entity_key, *one.oldest, one.newest.arrived_us)) for one in candidates]
+        answers = run_all(self.db, requests, f"reading repeats of view {self.entry.view}", profile=READ)
+        for one, answer in zip(candidates, answers, strict=True):
+            for version in folded([Version(*row) for row in answer]):
+                place = one.oldest._replace(arrived_us=version.arrived_us)
+                yield Doomed(one.entity_key, place, place, 1)
+
+
+def move_horizon(catalog: Catalog, entry: ViewEntry, to_us: int) -> ViewEntry:
+    """Note in the catalog that events before an instant are not all there; a horizon never moves back."""
+
+    def update(old: ViewEntry | None) -> ViewEntry:
+        known = old or entry
+        return replace(known, pruned_to_us=max(known.pruned_to_us or to_us, to_us))
+
+    if entry.pruned_to_us is not None and entry.pruned_to_us >= to_us:
+        return entry
+    return catalog.change(entry.project, entry.view, update)
+
+
+# --- requests --------------------------------------------------------------------------------------------------------
+
+
+def token_ranges(db: Database) -> list[tuple[int, int]]:
+    """Return the ring cut into ranges, each open below and closed above; no range has two owners."""
+    cuts = {MIN_TOKEN + (2**64 // TOKEN_RANGES) * part for part in range(TOKEN_RANGES)}
+    ring = getattr(db.session.cluster.metadata.token_map, "ring", None) or ()
+    cuts |= {int(token.value) for token in ring}
+    ordered = sorted(cuts | {MAX_TOKEN})
+    return list(pairwise(ordered))
+
+
+def scan(
+    db: Database, entry: ViewEntry, bounds: tuple[int, int], oldest_us: int | None
+) -> Iterator[tuple[bytes, Place]]:
+    """Yield the clustering keys of a token range, in pages; each entity's rows together, newest first."""
+    cql = (
+        f"SELECT entity_key, event_us, created_us, arrived_us FROM {_name(db, entry)} "
+        "WHERE token(entity_key) > ? AND token(entity_key) <= ?"
+    )
+    values: tuple[int, ...] = bounds
+    if oldest_us is not None:
+        # A slice of clustering keys in each partition; the server calls that filtering, though it reads nothing else.
+        cql, values = f"{cql} AND event_us >= ? ALLOW FILTERING", (*bounds, oldest_us)
+    statement = db.prepare(cql, READ).bind(values)
+    statement.fetch_size = PAGE_ROWS
+    with map_driver_errors(f"scanning view {entry.view}", db):
+        for key, *place in all_rows(db, statement, profile=READ):
+            yield key, Place(*place)
+
+
+def delete(db: Database, entry: ViewEntry, doomed: Sequence[Doomed]) -> None:
+    """Delete runs of rows, one range tombstone each."""
+    if not doomed:
+        return
+    place = "(event_us, created_us, arrived_us)"
+    cql = f"DELETE FROM {_name(db, entry)} WHERE entity_key = ? AND {place} <= (?, ?, ?) AND {place} >= (?, ?, ?)"
+    statement = db.prepare(cql, WRITE)
+    requests = (statement.bind((run.entity_key, *run.newest, *run.oldest)) for run in doomed)
+    for _answer in run_all(db, requests, f"pruning view {entry.view}", profile=WRITE):
+        pass
+
+
+def delete_entities(db: Database, entry: ViewEntry, keys: Sequence[bytes]) -> set[bytes]:
+    """Delete every row that the entities have now, and return the entities that had any.
+
+    Row by row, each stamped just after itself: so it goes whatever the clocks of those who wrote and of us say, and what is
+    written later has another arrival, is another row, and stays.
+
+    Raises
+    ------
+    RequestFailed
+        A row is still there afterwards.
+    """
+    place = "event_us = ? AND created_us = ? AND arrived_us = ?"
+    cql = f"DELETE FROM {_name(db, entry)} USING TIMESTAMP ? WHERE entity_key = ? AND {place}"
+    statement, what = db.prepare(cql, WRITE), f"forgetting entities of view {entry.view}"
+    deleted: set[bytes] = set()
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        some = keys[start : start + KEYS_AT_ONCE]
+        rows = dict(_written(db, entry, some))
+        requests = (statement.bind((written_us + 1, key, *place)) for (key, place), written_us in rows.items())
+        for _answer in run_all(db, requests, what, profile=WRITE):
+            pass
+        left = rows.keys() & {row for row, _written_us in _written(db, entry, [key for key, _place in rows])}
+        if left:
+            raise RequestFailed(f"{what}: {len(left):,} of {len(rows):,} rows are still there", hint="call it again")
+        deleted |= {key for key, _place in rows}
+    return deleted
+
+
+KEYS_AT_ONCE = 1_000  # entities whose rows are held while they are deleted
+
+
+def _written(db: Database, entry: ViewEntry, keys: Sequence[bytes]) -> Iterator[tuple[tuple[bytes, Place], int]]:
+    """Yield the places of all rows of some entities, and their write times."""
+    select = f"SELECT entity_key, event_us, created_us, arrived_us, WRITETIME(features) FROM {_name(db, entry)}"
+    statement = db.prepare(f"{select} WHERE entity_key = ?", READ)
+    requests = (statement.bind((key,)) for key in dict.fromkeys(keys))
+    for answer in run_all(db, requests, f"reading entities of view {entry.view}", profile=READ):
+        for key, event_us, created_us, arrived_us, written_us in answer:
+            yield (key, Place(event_us, created_us, arrived_us)), written_us
+
+
+def _name(db: Database, entry: ViewEntry) -> str:
+    return f"{quoted(db.keyspace)}.{quoted(entry.table)}"
