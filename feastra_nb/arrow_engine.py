@@ -12,7 +12,7 @@ local engine.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 from feast.infra.common.materialization_job import MaterializationJobStatus
@@ -23,12 +23,15 @@ from feast.utils import make_tzaware
 from pydantic import StrictFloat, StrictInt
 
 from feastra_nb.adapter.feast_calls import hush_warnings
+from feastra_nb.adapter.feast_private import materializes_by
 from feastra_nb.materialization.from_offline import materialize_view
 from feastra_nb.materialization.pulled import OfflineView
 from feastra_nb.online_store import FeastraOnlineStore
 from feastra_nb.times import us
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from feast import FeatureView
     from feast.infra.common.materialization_job import MaterializationTask
     from feast.infra.registry.base_registry import BaseRegistry
@@ -50,15 +53,17 @@ class ArrowMaterializationJob(LocalMaterializationJob):
     materialization: Materialization | None = None
 
 
+@materializes_by("materialize_view")
 class ArrowComputeEngine(LocalComputeEngine):
     """Materializes without a Python object a value; everything else is Feast's local engine."""
 
-    def _materialize_one(
-        self, registry: BaseRegistry, task: MaterializationTask, **kwargs: Any
+    def materialize_view(
+        self, registry: BaseRegistry, task: MaterializationTask, by_feast: Callable[[], LocalMaterializationJob]
     ) -> LocalMaterializationJob:
+        """Write one view, or have Feast's own engine do it where it takes more than reading and writing."""
         view = task.feature_view
         if not serves(view, self.online_store):
-            return super()._materialize_one(registry, task, **kwargs)
+            return by_feast()
         job_id = f"{view.name}-{task.start_time}-{task.end_time}"
         try:
             done = self._run(registry, task)

@@ -842,7 +842,9 @@ class Workspace:
 
     @property
     def _online_store(self) -> Any:
-        return self._feast._get_provider().online_store  # noqa: SLF001 - Feast has no public way to it
+        from feastra_nb.adapter.feast_private import online_store_of
+
+        return online_store_of(self._feast)
 
     @property
     def _is_ours(self) -> bool:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from feast.repo_config import RegistryConfig, RepoConfig
+from feast.repo_config import RegistryConfig
 
+from feastra_nb.adapter.feast_private import hide_in_configuration
 from feastra_nb.connection.secrets import Secret, secret_url
 
 SECRET_KEYS = frozenset({"password", "token", "client_secret"})
@@ -50,22 +51,9 @@ def hidden_registry(registry: Any) -> Any:
 
 
 def hide_in_repo_config(store_type: str) -> None:
-    """Make every `RepoConfig` of an online store's type hold what it was made from with wrapped secrets.
+    """Make every `RepoConfig` of an online store's type hold what it was made from with wrapped secrets."""
 
-    Feast has no hook between reading the yaml and keeping the mapping, hence the wrapped ``__setattr__``. Feast imports the
-    store's module while it validates, before it sets the attribute, so that even the first configuration is caught.
-    """
-    plain = RepoConfig.__setattr__
-
-    def ours(block: Any) -> bool:
+    def is_ours(block: Any) -> bool:
         return isinstance(block, Mapping) and block.get("type") == store_type
 
-    def guarded(self: RepoConfig, name: str, value: Any) -> None:
-        if name == "online_config" and ours(value):
-            value = hidden(value)
-            plain(self, "registry_config", hidden_registry(self.registry_config))
-        elif name == "_registry" and ours(getattr(self, "online_config", None)):
-            value = hidden_registry(value)
-        plain(self, name, value)
-
-    RepoConfig.__setattr__ = guarded
+    hide_in_configuration(is_ours, hidden, hidden_registry)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
 import re
 import warnings
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from feastra_nb.adapter.feast_private import print_by
 from feastra_nb.errors import ConfigurationError, FeastFailed, FeastraError, InvalidFrame, UnknownName
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("feastra_nb")
 
-# The modules of Feast that print in colour while a notebook calls them.
-_PRINTING = ("feast.feature_store", "feast.infra.offline_stores.offline_utils", "feast.infra.offline_stores.dask")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # What ibis and pandas warn Feast of, which nobody who calls us can mend: the warnings' beginnings.
 _NOT_FOR_USERS = (
@@ -33,7 +31,7 @@ _is_quiet: ContextVar[bool] = ContextVar("feastra_quiet", default=False)
 @contextlib.contextmanager
 def quiet_feast() -> Iterator[None]:
     """Send what Feast prints in this thread to our logger; other threads, and everybody else's prints, go on."""
-    _hush_modules()
+    print_by(_print)
     hush_warnings()
     token = _is_quiet.set(True)
     try:
@@ -50,12 +48,6 @@ def _print(*values: object, **options: Any) -> None:
     text = _COLOUR.sub("", " ".join(map(str, values)))
     for line in filter(str.strip, text.splitlines()):
         log.info("feast: %s", line)
-
-
-def _hush_modules() -> None:
-    for name in _PRINTING:
-        with contextlib.suppress(ImportError):
-            vars(importlib.import_module(name))["print"] = _print
 
 
 def hush_warnings() -> None:

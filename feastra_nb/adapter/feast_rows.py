@@ -13,8 +13,8 @@ from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
-from feast.utils import _get_unique_entities
 
+from feastra_nb.adapter.feast_private import unique_entities
 from feastra_nb.adapter.response import split
 from feastra_nb.codec.columns import ordered
 from feastra_nb.storage.rows import Rows
@@ -151,6 +151,6 @@ def wanted_of(grouped_refs: Sequence[Any], join_key_values: Any, join_keys: dict
     """Return what each view is asked for, with each entity once."""
     wanted = []
     for table, features in grouped_refs:
-        values, indexes, length = _get_unique_entities(table, join_key_values, join_keys)
+        values, indexes, length = unique_entities(table, join_key_values, join_keys)
         wanted.append(Wanted(table, features, keys_of(values), indexes, length))
     return wanted

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
+from feastra_nb.adapter.feast_private import renew_registry_lock
 from feastra_nb.connection.forks import renew_in_child
 
 if TYPE_CHECKING:
@@ -26,6 +26,4 @@ class ForkedRegistry:
 
     def after_fork(self) -> None:
         """Replace the lock: a child has none of the threads that could hold it."""
-        registry = self._store._registry  # noqa: SLF001 - the property would load it
-        if hasattr(registry, "_refresh_lock"):
-            registry._refresh_lock = threading.Lock()  # noqa: SLF001 - Feast has no way to fork
+        renew_registry_lock(self._store)

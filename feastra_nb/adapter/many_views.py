@@ -1,136 +1,72 @@
-"""The part of an online store that answers a request for several views, or for a feature service, in one round trip."""
+"""Answers a request for several views, or for a feature service, in one round trip."""
 
 from __future__ import annotations
 
 import asyncio
-from abc import abstractmethod
+import time
 from typing import TYPE_CHECKING, Any
 
-from feast.infra.online_stores.online_store import OnlineStore
-
-from feastra_nb.adapter import precomputed
-from feastra_nb.adapter.feast_rows import wanted_of
+from feastra_nb.adapter.feast_rows import Read, wanted_of
+from feastra_nb.adapter.objects import feature_names
 from feastra_nb.adapter.response import fill
+from feastra_nb.storage import reader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from feast import FeatureService, FeatureView
-    from feast.online_response import OnlineResponse
-    from feast.protos.feast.types.EntityKey_pb2 import EntityKey as EntityKeyProto
-    from feast.repo_config import RepoConfig
+    from feast import FeatureView
 
-    from feastra_nb.adapter.feast_rows import Read
-    from feastra_nb.storage.catalog import ViewEntry
+    from feastra_nb.storage.opened import OpenStore
 
 
-class ManyViewStore(OnlineStore):
-    """An online store that can begin a read before it waits for the one before."""
+def begin_read(opened: OpenStore, table: FeatureView, keys: Sequence[bytes], features: Sequence[str] | None) -> Read:
+    """Send the read of one view and return it; all features where none are named."""
+    names = feature_names(table) if features is None else list(features)
+    entry = opened.entry_with(table, names)
+    # The view's own ttl, not the catalog's: a ttl that was changed and applied elsewhere counts at once.
+    bounds = reader.serving_bounds(time.time_ns() // 1000, opened.served_ttl_us(table))
+    newest = reader.NewestRead(opened.db, entry, list(dict.fromkeys(keys)), bounds)
+    return Read(newest, keys, names, entry, lambda: opened.entry(table, reload=True))
 
-    @abstractmethod
-    def _known(self, config: RepoConfig, table: FeatureView, *, reload: bool = False) -> ViewEntry | None:
-        """Return what the catalog knows of a view, None where it does not know it."""
 
-    @abstractmethod
-    def _begin_read(
-        self, config: RepoConfig, table: FeatureView, keys: Sequence[bytes], features: list[str] | None
-    ) -> Read:
-        """Send a read and return it."""
+async def begin_read_async(
+    opened: OpenStore, table: FeatureView, keys: Sequence[bytes], features: Sequence[str] | None
+) -> Read:
+    """As `begin_read`, without standing still for what must be known first."""
+    if table.name not in opened.awaitable:
+        # The catalog and preparing wait for the server: once a view, and not on the loop.
+        await asyncio.to_thread(_warm, opened, table)
+    return begin_read(opened, table, keys, features)
 
-    @abstractmethod
-    async def _begin_read_async(
-        self, config: RepoConfig, table: FeatureView, keys: Sequence[bytes], features: list[str] | None
-    ) -> Read:
-        """As `_begin_read`, without standing still for what must be known first."""
 
-    def get_online_features(  # noqa: D102 - inherited
-        self, config: RepoConfig, features: list[str] | FeatureService, *args: Any, **kwargs: Any
-    ) -> OnlineResponse:
-        try:
-            return super().get_online_features(config, features, *args, **kwargs)
-        except RuntimeError as error:
-            if not precomputed.lacks_vectors(error):
-                raise
-        return super().get_online_features(config, precomputed.without_vectors(features), *args, **kwargs)
+def _warm(opened: OpenStore, table: FeatureView) -> None:
+    reader.prepare_newest(opened.db, opened.entry(table))
+    opened.awaitable.add(table.name)
 
-    async def get_online_features_async(  # noqa: D102 - inherited
-        self, config: RepoConfig, features: list[str] | FeatureService, *args: Any, **kwargs: Any
-    ) -> OnlineResponse:
-        try:
-            return await super().get_online_features_async(config, features, *args, **kwargs)
-        except RuntimeError as error:
-            if not precomputed.lacks_vectors(error):
-                raise
-        return await super().get_online_features_async(config, precomputed.without_vectors(features), *args, **kwargs)
 
-    def read_precomputed_vectors(
-        self,
-        config: RepoConfig,
-        feature_service_name: str,
-        project: str,  # noqa: ARG002 - Feast's signature
-        entity_keys: list[EntityKeyProto],
-    ) -> list[bytes | None]:
-        """Return each entity's vector, None where there is none; a failed read raises, which in Feast's own it does not."""
-        table = precomputed.vector_view(feature_service_name)
-        if self._known(config, table) is None:
-            return [None] * len(entity_keys)
-        return precomputed.vectors(self.online_read(config, table, entity_keys, [precomputed.FEATURE]))
+def read_views(opened: OpenStore, grouped_refs: Sequence[Any], entities: Any, response: Any, **how: bool) -> None:
+    """Fill a response with all views of a request: every request is sent before the first answer is awaited.
 
-    async def read_precomputed_vectors_async(
-        self,
-        config: RepoConfig,
-        feature_service_name: str,
-        project: str,  # noqa: ARG002 - Feast's signature
-        entity_keys: list[EntityKeyProto],
-    ) -> list[bytes | None]:
-        """As `read_precomputed_vectors`."""
-        table = precomputed.vector_view(feature_service_name)
-        if await asyncio.to_thread(self._known, config, table) is None:
-            return [None] * len(entity_keys)
-        return precomputed.vectors(await self.online_read_async(config, table, entity_keys, [precomputed.FEATURE]))
+    Parameters
+    ----------
+    grouped_refs
+        Views, each with its features.
+    entities
+        Values by join key, and join keys by entity name.
+    how
+        ``full_feature_names`` and ``version_metadata``, as Feast asks for them.
+    """
+    wanted = wanted_of(grouped_refs, *entities)
+    reads = [begin_read(opened, each.table, each.keys, each.features) for each in wanted]
+    for each, read in zip(wanted, reads, strict=True):
+        fill(response, each, read.result(), read.positions(), **how)
 
-    def _read_features_per_fv(
-        self,
-        config: RepoConfig,
-        grouped_refs: list[Any],
-        join_key_values: dict[str, Any],
-        entity_name_to_join_key_map: dict[str, str],
-        online_features_response: Any,
-        full_feature_names: bool,  # noqa: FBT001 - Feast's signature
-        include_feature_view_version_metadata: bool,  # noqa: FBT001
-    ) -> None:
-        """Read all views at once: every request is sent before the first answer is awaited."""
-        wanted = wanted_of(grouped_refs, join_key_values, entity_name_to_join_key_map)
-        reads = [self._begin_read(config, each.table, each.keys, each.features) for each in wanted]
-        for each, read in zip(wanted, reads, strict=True):
-            fill(
-                online_features_response,
-                each,
-                read.result(),
-                read.positions(),
-                full_feature_names=full_feature_names,
-                version_metadata=include_feature_view_version_metadata,
-            )
 
-    async def _read_features_per_fv_async(
-        self,
-        config: RepoConfig,
-        grouped_refs: list[Any],
-        join_key_values: dict[str, Any],
-        entity_name_to_join_key_map: dict[str, str],
-        online_features_response: Any,
-        full_feature_names: bool,  # noqa: FBT001 - Feast's signature
-        include_feature_view_version_metadata: bool,  # noqa: FBT001
-    ) -> None:
-        """As `_read_features_per_fv`, awaited."""
-        wanted = wanted_of(grouped_refs, join_key_values, entity_name_to_join_key_map)
-        reads = [await self._begin_read_async(config, each.table, each.keys, each.features) for each in wanted]
-        for each, read in zip(wanted, reads, strict=True):
-            fill(
-                online_features_response,
-                each,
-                await read.result_async(),
-                read.positions(),
-                full_feature_names=full_feature_names,
-                version_metadata=include_feature_view_version_metadata,
-            )
+async def read_views_async(
+    opened: OpenStore, grouped_refs: Sequence[Any], entities: Any, response: Any, **how: bool
+) -> None:
+    """As `read_views`, awaited."""
+    wanted = wanted_of(grouped_refs, *entities)
+    reads = [await begin_read_async(opened, each.table, each.keys, each.features) for each in wanted]
+    for each, read in zip(wanted, reads, strict=True):
+        fill(response, each, await read.result_async(), read.positions(), **how)

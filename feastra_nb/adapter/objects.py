@@ -12,7 +12,6 @@ from feast.infra.infra_object import InfraObject
 from feast.protos.feast.core.InfraObject_pb2 import InfraObject as InfraObjectProto
 
 from feastra_nb.connection.secrets import with_password
-from feastra_nb.errors import ConfigurationError
 from feastra_nb.storage.catalog import ViewSpec
 
 if TYPE_CHECKING:
@@ -27,26 +26,6 @@ def spec_of(project: str, table: FeatureView, *, ttl_us: int | None) -> ViewSpec
     types = {field.name: field.dtype.to_value_type().name for field in table.features}
     features = tuple((name, types[name]) for name in feature_names(table))
     return ViewSpec(project, table.name, features, keys, ttl_us)
-
-
-def refuse_unserved(view: Any) -> None:
-    """Refuse a view that no online store keeps: one that is computed on demand, or kept offline only.
-
-    Raises
-    ------
-    ConfigurationError
-        It is one of these.
-    """
-    if hasattr(view, "write_to_online_store") and not view.write_to_online_store:
-        raise ConfigurationError(
-            f"view {view.name!r} is computed on demand, so no store holds it",
-            hint="ask for the views it is computed from",
-        )
-    if not getattr(view, "online", True):
-        raise ConfigurationError(
-            f"view {view.name!r} is not kept online (online=False)",
-            hint="ws.historical reads it; set online=True in its definition and apply it to serve it",
-        )
 
 
 def key_fields(view: Any) -> list[tuple[str, ValueType]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.adapter.feast_calls import calling_feast
+from feastra_nb.adapter.feast_private import forget_made_online_store, online_store_of
 from feastra_nb.errors import ConfigurationError, close_names
 from feastra_nb.latency.endpoint import EndpointTarget, is_url
 from feastra_nb.latency.targets import DRIVER, FEAST, DriverTarget, FeastTarget, ServedView, refuse_unknown
@@ -94,7 +95,8 @@ def _views(ws: Workspace, features: Any) -> Sequence[ServedView]:
     store, config = ws.store, ws.feast.config
     # Of the workspace's own store: what it knows need not be read at the level that is measured.
     return [
-        ServedView(one, store.entry(config, one.view), store.served_ttl_us(config, one.view)) for one in request.views
+        ServedView(one, store.entry(config, one.view), store.open(config).served_ttl_us(one.view))
+        for one in request.views
     ]
 
 
@@ -115,7 +117,7 @@ def _at_consistency(ws: Workspace, level: str | None) -> tuple[FeatureStore, Cal
         **_mapping(config.online_config),
         "consistency": {**block.consistency.model_dump(), "read": level},
     }
-    config._online_store = None  # noqa: SLF001 - Feast keeps what it made of the block
+    forget_made_online_store(config)
     with calling_feast("opening the feature store"):
         store = FeatureStore(repo_path=str(ws.feast.repo_path), config=config)
     return store, _online(store).shutdown
@@ -126,7 +128,7 @@ def _mapping(block: Any) -> dict[str, Any]:
 
 
 def _online(store: FeatureStore) -> Any:
-    return store._get_provider().online_store  # noqa: SLF001 - Feast has no public way to it
+    return online_store_of(store)
 
 
 def _timeout_s(ws: Workspace) -> float:

@@ -10,6 +10,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from feastra_nb.adapter.feast_private import column_names, offline_store_of, renamed_columns
 from feastra_nb.adapter.objects import has_entities, key_fields, with_constant_key
 from feastra_nb.codec.columns import epoch_us
 from feastra_nb.materialization.offline_file import sql_name
@@ -56,8 +57,7 @@ class OfflineView:
     @classmethod
     def of(cls, feature_store: FeatureStore, view: FeatureView) -> OfflineView:
         """Return a view of a feature store."""
-        provider: Any = feature_store._get_provider()  # noqa: SLF001 - Feast has no public way to its offline store
-        return cls(feature_store.config, provider.offline_store, feature_store.registry, view)
+        return cls(feature_store.config, offline_store_of(feature_store), feature_store.registry, view)
 
     def all(self, interval: Interval) -> Pulled:
         """Return every row of an interval of event time."""
@@ -79,10 +79,8 @@ class OfflineView:
         return Pulled(job, self.view, interval, columns["timestamp_field"])
 
     def _columns(self) -> dict[str, Any]:
-        from feast.utils import _get_column_names
-
         entities = [self.registry.get_entity(name, self.config.project) for name in self.view.entities]
-        keys, features, timestamp, created = _get_column_names(self.view, entities)
+        keys, features, timestamp, created = column_names(self.view, entities)
         return {
             "config": self.config,
             "data_source": self.view.batch_source,
@@ -194,9 +192,7 @@ class Pulled:
         return _connection(self.job).sql(ibis.to_sql(self.job.table))
 
     def _prepared(self, table: pa.Table) -> pa.Table:
-        from feast.utils import _run_pyarrow_field_mapping
-
-        table = _run_pyarrow_field_mapping(table, dict(self.view.batch_source.field_mapping or {}))
+        table = renamed_columns(table, self.view.batch_source.field_mapping or {})
         event_us = epoch_us(table.column(self.view.batch_source.timestamp_field))
         lower_us, upper_us = self.interval
         inside = (event_us >= lower_us) & (event_us <= upper_us)

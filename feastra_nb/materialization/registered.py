@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from feastra_nb.adapter.feast_calls import streaming_from_feast
-from feastra_nb.adapter.objects import refuse_unserved
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.materialization.from_offline import LOOKBACK, materialize_view
 from feastra_nb.materialization.pulled import OfflineView
+from feastra_nb.storage.opened import refuse_unserved
 from feastra_nb.storage.reader import BEGINNING_US
 from feastra_nb.times import EPOCH, instant, instants, us, utc_now
 

@@ -209,7 +209,7 @@ def judge(
 
     view, entities = _feast_objects(ws, spec, known, roles, table, path)
     config = ws.feast.config
-    ttl_us = ws.store.served_ttl_us(config, view)
+    ttl_us = ws.store.open(config).served_ttl_us(view)
     wanted = spec_of(config.project, view, ttl_us=ttl_us)
     # Feast knows the keys among a view's fields only once it has applied it.
     types = key_types(ws, roles.keys, known)

@@ -53,7 +53,7 @@ class Found:
         """Return the asked features as Arrow columns of n rows, null where nothing was found."""
         from feast.value_type import ValueType
 
-        entry = store.entry_with(config, one.view, one.features)
+        entry = store.open(config).entry_with(one.view, one.features)
         if len(self.rows) and int(codec.value_counts(self.rows.features).max()) > len(entry.slots):
             # Written by somebody who knows of newer positions: a feature may have moved to one.
             entry = store.entry(config, one.view, reload=True)
@@ -77,7 +77,7 @@ def find_now(
 ) -> Found:
     """Return what the store serves now, or as if it were now at a given instant, in microseconds since the epoch."""
     now_us = time.time_ns() // 1000 if now_us is None else now_us
-    bounds = reader.serving_bounds(now_us, store.served_ttl_us(config, one.view))
+    bounds = reader.serving_bounds(now_us, store.open(config).served_ttl_us(one.view))
     return _find(store, config, one, keys, bounds, status=status)
 
 
@@ -112,7 +112,7 @@ def find_as_of(
         beyond |= known_us < entry.pruned_to_us
     if beyond.any() and not status:
         raise beyond_retention(entry, t_us[beyond])
-    ttl = store.served_ttl_us(config, one.view)
+    ttl = store.open(config).served_ttl_us(one.view)
     if known_us is None and len(t_us) and (t_us == t_us[0]).all():
         found = _find(store, config, one, keys, reader.as_of_bounds(int(t_us[0]), ttl), status=status)
     else:

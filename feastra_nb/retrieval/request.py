@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.adapter.feast_calls import calling_feast
+from feastra_nb.adapter.feast_private import resolved
 from feastra_nb.adapter.objects import key_fields
 from feastra_nb.errors import ConfigurationError, UnknownName, close_names
 
@@ -189,15 +190,11 @@ def requested(feature_store: FeatureStore, features: Any, *, full_feature_names:
     UnknownName, ConfigurationError
         A name is unknown, or two views have a feature of one name and ``full_feature_names`` is off.
     """
-    from feast import utils
-
     registry: Any = _Views(feature_store.registry)
     project = feature_store.project
     refs = _references(feature_store, registry, features)
     with calling_feast("looking up features"):
-        names = utils._get_features(registry, project, refs)  # noqa: SLF001 - Feast has no public resolver
-        views, on_demand = utils._get_feature_views_to_use(registry, project, refs)  # noqa: SLF001
-        grouped, on_demand_grouped = utils._group_feature_refs(names, views, on_demand)  # noqa: SLF001
+        names, grouped, on_demand_grouped = resolved(registry, project, refs)
     # Feast groups by sets; the request's own order is what a reader expects.
     order = {name: place for place, name in enumerate(names)}
     wanted = tuple(

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from feastra_nb import codec
 from feastra_nb.adapter.feast_calls import calling_feast
+from feastra_nb.adapter.feast_private import provider_of
 from feastra_nb.codec.conversion import lost, unconverted
 from feastra_nb.codec.wire_format import MalformedBytes
 from feastra_nb.errors import CatalogConflict, InvalidFrame
@@ -192,7 +193,7 @@ class AnyStoreNow:
     def _rows(self, one: Requested, entities: pa.Array) -> list[tuple[Any, Any]]:
         from feast.infra.key_encoding_utils import deserialize_entity_key
 
-        provider: Any = self._ws.feast._get_provider()  # noqa: SLF001 - Feast has no public way to read one view
+        provider = provider_of(self._ws.feast)
         version = self._ws.feast.config.entity_key_serialization_version
         found: list[tuple[Any, Any]] = []
         for start in range(0, len(entities), READ_KEYS):
