@@ -26,10 +26,11 @@ test: env ## all tests, on a real local Cassandra
 fuzz: env ## two thousand made-up frames through a real local Cassandra: exact on both sides, or refused
 	FEASTRA_FUZZ=2000 $(BIN)/python -m pytest tests/test_fuzz.py
 
-check: env ## lint and types
+check: env ## lint, types, and that imports go down the house
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: env ## all benchmarks, beside Feast's own stores; they assert nothing about time
 	$(BIN)/python -m benchmarks.run

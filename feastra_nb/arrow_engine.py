@@ -24,7 +24,7 @@ from pydantic import StrictFloat, StrictInt
 
 from feastra_nb.adapter.feast_calls import hush_warnings
 from feastra_nb.adapter.feast_private import materializes_by
-from feastra_nb.materialization.from_offline import materialize_view
+from feastra_nb.materialization.from_offline import is_plain, materialize_view
 from feastra_nb.materialization.pulled import OfflineView
 from feastra_nb.online_store import FeastraOnlineStore
 from feastra_nb.times import us
@@ -32,7 +32,6 @@ from feastra_nb.times import us
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from feast import FeatureView
     from feast.infra.common.materialization_job import MaterializationTask
     from feast.infra.registry.base_registry import BaseRegistry
 
@@ -62,7 +61,7 @@ class ArrowComputeEngine(LocalComputeEngine):
     ) -> LocalMaterializationJob:
         """Write one view, or have Feast's own engine do it where it takes more than reading and writing."""
         view = task.feature_view
-        if not serves(view, self.online_store):
+        if not isinstance(self.online_store, FeastraOnlineStore) or not is_plain(view):
             return by_feast()
         job_id = f"{view.name}-{task.start_time}-{task.end_time}"
         try:
@@ -81,17 +80,5 @@ class ArrowComputeEngine(LocalComputeEngine):
         interval = us(make_tzaware(task.start_time) - lookback), us(make_tzaware(task.end_time))
         offline = OfflineView(self.repo_config, self.offline_store, registry, task.feature_view)
         progress = task.tqdm_builder is not None
-        return materialize_view(offline, self.online_store, interval, lookback=lookback, progress=progress)
-
-
-def serves(view: FeatureView, online_store: object) -> bool:
-    """Tell whether a view is plain reading and writing, into our online store."""
-    plain = not getattr(view, "feature_transformation", None) and not getattr(view, "aggregations", None)
-    return (
-        isinstance(online_store, FeastraOnlineStore)
-        and plain
-        and getattr(view, "batch_source", None) is not None
-        and bool(view.online)
-        and not view.offline
-        and not getattr(view, "enable_validation", False)
-    )
+        opened = self.online_store.open(self.repo_config)
+        return materialize_view(offline, opened, interval, lookback=lookback, progress=progress)

@@ -11,33 +11,36 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feastra_nb import billing
 from feastra_nb.adapter.objects import with_constant_key
+from feastra_nb.connection.astra import billing
 from feastra_nb.connection.targets import Local
 from feastra_nb.errors import ConfigurationError, FeastraError
 from feastra_nb.materialization import offline_file
+from feastra_nb.reporting import html
 from feastra_nb.reporting.progress import acknowledged_rows
 from feastra_nb.reporting.report import Report
 from feastra_nb.retrieval.entities import entity_keys, entity_table
 from feastra_nb.retrieval.request import Requested
 from feastra_nb.storage.journal import DONE, Run, journalled, new_run
-from feastra_nb.storage.pruning import Pass, delete_entities
+from feastra_nb.storage.pruning import TOKEN_RANGES, Pass, delete_entities
 from feastra_nb.storage.reader import BEGINNING_US, END_US
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
     from feast import FeatureView
     from matplotlib.axes import Axes
 
     from feastra_nb.storage.catalog import ViewEntry
-    from feastra_nb.workspace import Workspace
+    from feastra_nb.stores import Stores
 
 log = logging.getLogger("feastra_nb")
 
 # On a local node a view is pruned when it last was this part of its retention ago: it then holds at most a tenth too much.
 PRUNE_AFTER = 10
+# What a read of Astra counts; a row's key, three instants and the frame around them; a feature of most types with tag and length.
+READ_BYTES, ROW_BYTES, FEATURE_BYTES = 4_096, 80, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +113,14 @@ class Pruned(Report):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw for each view what stays and what goes."""
-        from feastra_nb.reporting.bars import draw_pruned
-
-        return draw_pruned(self, ax)
+        return _draw(self, ax)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the JSON holds."""
         return {"dry_run": self.dry_run, "views": self.frame}
 
     def _repr_html_(self) -> str:
-        from feastra_nb.notebook.store_html import pruned_page
-
-        return pruned_page(self)
+        return _page(self)
 
     def __repr__(self) -> str:
         verb = "would delete" if self.dry_run else "deleted"
@@ -133,25 +132,51 @@ class Pruned(Report):
         return "\n".join(lines) or "no view to prune"
 
 
-def prune(ws: Workspace, view: str | None, *, dry_run: bool, progress: bool | Callable[[int], object]) -> Pruned:
+def _page(pruned: Pruned) -> str:
+    """Return what a pruning deleted, or would."""
+    verb = "would be deleted" if pruned.dry_run else "deleted"
+    tone: html.Tone = "info" if pruned.dry_run else "ok"
+    sentence = (
+        f"{pruned.deleted:,} rows older than the retention and {pruned.folded:,} repeats of {pruned.scanned:,} rows"
+    )
+    parts: list[object] = [html.lead(html.status(verb, tone), " ", sentence)]
+    if pruned.views:
+        parts.append(html.table(pruned.frame, labels={"seconds": "took"}, units={"seconds": "s"}))
+    return html.page("Pruned", *parts, text=repr(pruned))
+
+
+def _draw(pruned: Pruned, ax: Axes | None = None) -> Axes:
+    """Draw for each view the rows that stay, those that go, and the repeats that are folded."""
+    from feastra_nb.reporting.bars import stacked
+
+    views = pruned.views
+    parts = {
+        "kept": [one.scanned - one.deleted - one.folded for one in views],
+        "older than the retention": [one.deleted for one in views],
+        "repeats": [one.folded for one in views],
+    }
+    title = "What pruning would delete" if pruned.dry_run else "What pruning deleted"
+    return stacked(ax, [one.view for one in views], {name: some for name, some in parts.items() if any(some)}, title)
+
+
+def prune(stores: Stores, view: str | None, *, dry_run: bool, progress: bool | Callable[[int], object]) -> Pruned:
     """Prune one view, or all that the online store holds."""
-    store, config = ws.store, ws.feast.config
-    if view is not None:
-        entries = [store.entry(config, ws.view(view), reload=True)]
-    else:
-        entries = store.open(config).catalog.views(ws.project)
-    done = tuple(_prune_view(ws, entry, dry_run=dry_run, progress=progress) for entry in entries)
+    opened = stores.online
+    known = opened.catalog.views(stores.project)
+    entries = known if view is None else [opened.entry(stores.view(view), reload=True)]
+    done = tuple(_prune_view(stores, entry, dry_run=dry_run, progress=progress) for entry in entries)
     return Pruned(done, dry_run)
 
 
 def _prune_view(
-    ws: Workspace, entry: ViewEntry, *, dry_run: bool, progress: bool | Callable[[int], object]
+    stores: Stores, entry: ViewEntry, *, dry_run: bool, progress: bool | Callable[[int], object]
 ) -> PrunedView:
     began = time.monotonic()
-    opened = ws.store.open(ws.feast.config)
-    if billing.is_billed(ws):
-        reads = billing.scan_reads(entry, opened.journal.runs(entry.project, entry.view))
-        billing.show_use(ws, f"a scan of view {entry.view}", reads=reads, deletes=not dry_run)
+    opened = stores.online
+    block = stores.feast.config.online_store
+    if billing.is_billed(block):
+        reads = _scan_reads(entry, opened.journal.runs(entry.project, entry.view))
+        billing.show_use(block, f"a scan of view {entry.view}", reads=reads, deletes=not dry_run)
     work = Pass(opened.db, opened.catalog, entry, time.time_ns() // 1000, dry_run)
     with acknowledged_rows(None, f"pruning {entry.view}", progress) as report:
         if dry_run:
@@ -160,9 +185,15 @@ def _prune_view(
             run = _new_run(entry, "prune")
             with journalled(opened.journal, lambda: replace(run, rows=work.counts.deleted + work.counts.folded)):
                 work.run(report)
-    ws.store.forget_entry(ws.feast.config, entry.view)
+    stores.online.forget(entry.view)
     counts = work.counts
     return PrunedView(entry.view, counts.scanned, counts.deleted, counts.folded, time.monotonic() - began)
+
+
+def _scan_reads(entry: ViewEntry, runs: Sequence[Run]) -> int:
+    """Return the reads of a scan of a view's whole table, from what the journal says was written into it."""
+    rows = sum(run.rows for run in runs if run.writes and run.generation == entry.generation)
+    return TOKEN_RANGES - (-rows * (ROW_BYTES + FEATURE_BYTES * len(entry.slots)) // READ_BYTES)
 
 
 def _new_run(entry: ViewEntry, kind: str) -> Run:
@@ -170,25 +201,25 @@ def _new_run(entry: ViewEntry, kind: str) -> Run:
     return new_run(entry, kind, start_us=END_US, end_us=BEGINNING_US, began_us=time.time_ns() // 1000)
 
 
-def prune_if_due(ws: Workspace, view: str) -> None:
+def prune_if_due(stores: Stores, view: str) -> None:
     """Prune a view of a local node when it last was a tenth of its retention ago; a failure is logged, no more.
 
     Elsewhere, and with ``retain="all"`` or ``"latest"`` (which deletes as it writes), nothing is done.
     """
-    if not isinstance(ws.target, Local):
+    if not isinstance(stores.target, Local):
         return
     try:
-        entry = ws.store.entry(ws.feast.config, ws.view(view))
-        if _is_due(ws, entry):
-            log.info("%r", _prune_view(ws, entry, dry_run=False, progress=False))
+        entry = stores.online.entry(stores.view(view))
+        if _is_due(stores, entry):
+            log.info("%r", _prune_view(stores, entry, dry_run=False, progress=False))
     except FeastraError:
         log.warning("view %s could not be pruned; ws.prune does it when asked", view, exc_info=True)
 
 
-def _is_due(ws: Workspace, entry: ViewEntry) -> bool:
+def _is_due(stores: Stores, entry: ViewEntry) -> bool:
     if not entry.retention.us:
         return False
-    runs = ws.store.open(ws.feast.config).journal.runs(entry.project, entry.view)
+    runs = stores.online.journal.runs(entry.project, entry.view)
     mine = [run for run in runs if run.generation == entry.generation]
     pruned = [run.began_us for run in mine if run.kind == "prune" and run.state == DONE]
     since_us = max(pruned, default=min((run.began_us for run in mine), default=None))
@@ -198,23 +229,23 @@ def _is_due(ws: Workspace, entry: ViewEntry) -> bool:
 # --- forgetting ------------------------------------------------------------------------------------------------------
 
 
-def forget(ws: Workspace, name: str, entities: Any, *, offline: bool) -> int:
+def forget(stores: Stores, name: str, entities: Any, *, offline: bool) -> int:
     """Delete every row of the entities, and return how many had any: offline first, so that nothing brings them back."""
-    view = ws.view(name)
-    path = _own_parquet(ws, view) if offline else None
+    view = stores.view(name)
+    path = _own_parquet(stores, view) if offline else None
     one = Requested(view, ())
     keys = entity_keys(one, entity_table(entities, [one])).unique()
-    opened, entry = ws.store.open(ws.feast.config), ws.store.entry(ws.feast.config, view, reload=True)
+    opened, entry = stores.online, stores.online.entry(view, reload=True)
     run, forgotten = _new_run(entry, "forget"), set[bytes]()
     with journalled(opened.journal, lambda: replace(run, rows=len(forgotten))):
         if path is not None and path.exists():
-            forgotten |= _forget_offline(ws, path, one, keys)
+            forgotten |= _forget_offline(stores, path, one, keys)
         forgotten |= delete_entities(opened.db, entry, keys.to_pylist())
     return len(forgotten)
 
 
-def _own_parquet(ws: Workspace, view: FeatureView) -> Path:
-    path = offline_file.path_of(ws.directory, view.name)
+def _own_parquet(stores: Stores, view: FeatureView) -> Path:
+    path = offline_file.path_of(stores.directory, view.name)
     source = getattr(view.batch_source, "path", None)
     if source is None or Path(source) != path:
         raise ConfigurationError(
@@ -225,8 +256,8 @@ def _own_parquet(ws: Workspace, view: FeatureView) -> Path:
     return path
 
 
-def _forget_offline(ws: Workspace, path: Path, one: Requested, keys: pa.Array) -> set[bytes]:
-    with offline_file.locked(ws.directory):
+def _forget_offline(stores: Stores, path: Path, one: Requested, keys: pa.Array) -> set[bytes]:
+    with offline_file.locked(stores.directory):
         table = offline_file.read(path)
         stored = entity_keys(one, with_constant_key(table, one.view))
         named = pc.is_in(stored, value_set=keys.cast(stored.type))

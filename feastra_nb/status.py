@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from feastra_nb.adapter.objects import has_entities, key_fields
 from feastra_nb.connection.targets import short
+from feastra_nb.reporting import html
 from feastra_nb.reporting.report import Report
 from feastra_nb.retrieval.request import ttl_us
 from feastra_nb.times import instant, utc_now
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from feastra_nb.storage.catalog import ViewEntry
     from feastra_nb.storage.journal import Run
-    from feastra_nb.workspace import Workspace
+    from feastra_nb.stores import Stores
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,38 +45,59 @@ class Status(Report):
         return "\n".join([*lines, "", self.frame.to_string(index=False)])
 
     def _repr_html_(self) -> str:
-        from feastra_nb.notebook.store_html import status_page
-
-        return status_page(self)
+        return _page(self)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the nodes by state."""
-        from feastra_nb.reporting.bars import draw_status
-
-        return draw_status(self, ax)
+        return _draw(self, ax)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the JSON holds."""
         return {"facts": dict(self.facts), "nodes": self.frame}
 
 
-def status(ws: Workspace) -> Status:
+def _page(status: Status) -> str:
+    """Return where a workspace is connected, and its nodes."""
+    states = [html.status(state, "ok" if state == "up" else "bad") for state in status.frame["state"]]
+    labels = {"data_centre": "data centre"}
+    nodes = html.section("Nodes", html.table(status.frame.assign(state=states), labels=labels))
+    return html.page("Feature store", html.facts(status.facts), nodes, text=repr(status))
+
+
+def _draw(status: Status, ax: Axes | None = None) -> Axes:
+    """Draw the nodes by state."""
+    from matplotlib.ticker import MaxNLocator
+
+    from feastra_nb.reporting.plots import BAD, FIGURE_INCHES, OK, figure_axes, style
+
+    counts = status.frame["state"].value_counts()
+    axes = figure_axes(ax, figsize=(FIGURE_INCHES[0], 1.6 + 0.5 * len(counts)))
+    with style():
+        tones = [OK if state == "up" else BAD for state in counts.index]
+        axes.barh(list(counts.index), list(counts.to_numpy()), color=tones, height=0.5)
+        axes.set_xlabel("nodes")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_title(status.facts.get("target", "cluster"))
+    return axes
+
+
+def status(stores: Stores) -> Status:
     """Return the status of a workspace."""
     import pandas as pd
 
-    config = ws.feast.config
+    config = stores.feast.config
     facts = {
-        "target": short(ws.target) if ws.target is not None else f"repository {ws.directory}",
-        "project": ws.project,
-        "folder": str(ws.directory),
+        "target": short(stores.target) if stores.target is not None else f"repository {stores.directory}",
+        "project": stores.project,
+        "folder": str(stores.directory),
         "offline store": str(config.offline_store.type),
-        "views": str(len(ws.feast.list_all_feature_views())),
+        "views": str(len(stores.feast.list_all_feature_views())),
     }
     columns = ["address", "state", "data_centre", "rack", "version"]
-    if not ws._is_ours:  # noqa: SLF001 - a workspace's own room
+    if not stores.has_history:
         facts["online store"] = str(config.online_store.type)
         return Status(facts, pd.DataFrame(columns=columns))
-    db = ws.store.open(config).db
+    db = stores.online.db
     facts |= {
         "cluster": f"{db.session.cluster.metadata.cluster_name} ({db.settings.label})",
         "keyspace": db.keyspace,
@@ -88,13 +110,13 @@ def status(ws: Workspace) -> Status:
     return Status(facts, pd.DataFrame(sorted(nodes), columns=columns))
 
 
-def views(ws: Workspace, search: str | None) -> pd.DataFrame:
+def views(stores: Stores, search: str | None) -> pd.DataFrame:
     """Return a row for each feature view whose name, description, entities or features hold the text."""
     import pandas as pd
 
-    entries = _entries(ws)
+    entries = _entries(stores)
     rows = []
-    for view in sorted(ws.feast.list_all_feature_views(), key=lambda one: one.name):
+    for view in sorted(stores.feast.list_all_feature_views(), key=lambda one: one.name):
         entry = entries.get(view.name)
         ttl = ttl_us(view)
         rows.append(
@@ -117,15 +139,15 @@ def views(ws: Workspace, search: str | None) -> pd.DataFrame:
     return frame[text.str.contains(search.lower(), regex=False)].reset_index(drop=True)
 
 
-def freshness(ws: Workspace) -> pd.DataFrame:
+def freshness(stores: Stores) -> pd.DataFrame:
     """Return for each view the newest materialized event, how far it lies behind now, and the last run."""
     import pandas as pd
 
     now = utc_now()
     rows = []
-    for view in sorted(ws.feast.list_all_feature_views(), key=lambda one: one.name):
+    for view in sorted(stores.feast.list_all_feature_views(), key=lambda one: one.name):
         until = _until(view)
-        last = next((run for run in _runs(ws, view.name) if run.writes), None)
+        last = next((run for run in _runs(stores, view.name) if run.writes), None)
         rows.append(
             {
                 "view": view.name,
@@ -139,13 +161,13 @@ def freshness(ws: Workspace) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["view", "materialized_until", "behind", "last_run", "state", "rows"])
 
 
-def runs(ws: Workspace, view: str | None) -> pd.DataFrame:
+def runs(stores: Stores, view: str | None) -> pd.DataFrame:
     """Return the journal, newest run first."""
     import pandas as pd
 
     if view is not None:
-        ws.view(view)
-    found = sorted(_runs(ws, view), key=lambda run: run.began_us, reverse=True)
+        stores.view(view)
+    found = sorted(_runs(stores, view), key=lambda run: run.began_us, reverse=True)
     rows = [
         {
             "view": run.view,
@@ -184,17 +206,17 @@ def _join_keys(view: Any) -> list[str]:
     return [name for name, _type in key_fields(view)] if hasattr(view, "entity_columns") and has_entities(view) else []
 
 
-def _runs(ws: Workspace, view: str | None) -> list[Run]:
-    if not ws._is_ours or not ws.store.open(ws.feast.config).catalog.is_there():  # noqa: SLF001
+def _runs(stores: Stores, view: str | None) -> list[Run]:
+    if not stores.has_history or not stores.online.catalog.is_there():
         return []
-    return ws.store.open(ws.feast.config).journal.runs(ws.project, view)
+    return stores.online.journal.runs(stores.project, view)
 
 
-def _entries(ws: Workspace) -> dict[str, ViewEntry]:
-    if not ws._is_ours:  # noqa: SLF001
+def _entries(stores: Stores) -> dict[str, ViewEntry]:
+    if not stores.has_history:
         return {}
-    catalog = ws.store.open(ws.feast.config).catalog
-    return {entry.view: entry for entry in catalog.views(ws.project)}
+    catalog = stores.online.catalog
+    return {entry.view: entry for entry in catalog.views(stores.project)}
 
 
 def _until(view: Any) -> datetime | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -13,7 +12,8 @@ from feastra_nb.adapter.forks import ForkedRegistry
 from feastra_nb.connection.astra.access import KEYSPACE_VARIABLE
 from feastra_nb.connection.choice import choose_target, local_names
 from feastra_nb.connection.targets import DEFAULT_CONSISTENCY, Astra, Local, check_target, short
-from feastra_nb.errors import ConfigurationError, ReadOnly, UnknownName, WorkspaceClosed, close_names
+from feastra_nb.errors import ConfigurationError, ReadOnly, WorkspaceClosed
+from feastra_nb.stores import Stores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -216,14 +216,15 @@ class Workspace:
         self.target = target
         self.directory = directory
         self.read_only = read_only
-        self.project: str = feature_store.project
-        self.keyspace: str | None = getattr(feature_store.config.online_store, "keyspace", None)
+        self.stores = Stores(feature_store, target, directory, read_only)
+        self.project = self.stores.project
+        self.keyspace = self.stores.keyspace
         self._forked = ForkedRegistry(feature_store)
         # A run that was killed leaves its view "materializing", which Feast alone does not serve; what was written stands.
         with calling_feast("reading the registry"):
             feature_store.registry.serve_features_while_materializing = True
             feature_store.refresh_registry()
-        if self._is_ours:
+        if self.stores.has_history:
             # Connect now, so that a wrong address or password shows here and not at the first read.
             opened = self.store.open(feature_store.config)
             if not read_only:
@@ -330,29 +331,24 @@ class Workspace:
             refuse_arguments(Workspace.materialize, of_frame, f"with a registered view: {data!r} has its own")
             from feastra_nb.materialization.registered import materialize_registered
 
-            done = materialize_registered(self, data, start=start, end=end, resume=resume, progress=progress)
-            prune_if_due(self, done.view)
+            done = materialize_registered(self.stores, data, start=start, end=end, resume=resume, progress=progress)
+            prune_if_due(self.stores, done.view)
             return done
         from feastra_nb.materialization.frame import materialize_frame
         from feastra_nb.materialization.registration import FrameSpec
 
         refuse_arguments(Workspace.materialize, of_view, "with a DataFrame, which is written whole")
         spec = FrameSpec.of(**{name: value for name, value in of_frame.items() if name != "allow_future"})
-        done = materialize_frame(self, data, spec, allow_future=allow_future, progress=progress)
-        prune_if_due(self, done.view)
+        done = materialize_frame(self.stores, data, spec, allow_future=allow_future, progress=progress)
+        prune_if_due(self.stores, done.view)
         return done
 
     def retain(self, view: str, retain: str | timedelta) -> None:
         """Set how much history a view keeps from now on: ``"30d"``, ``"all"``, ``"latest"``."""
         self._check(writing=True)
-        from feastra_nb.storage.retention import Retention
+        from feastra_nb.materialization.registration import set_retention
 
-        kept = Retention.of(retain).text
-        known = self.view(view)
-        entry = self.store.entry(self._feast.config, known, reload=True)
-        catalog = self.store.open(self._feast.config).catalog
-        catalog.change(self.project, view, lambda old: replace(old or entry, retain=kept))
-        self.store.forget_entry(self._feast.config, view)
+        set_retention(self.stores, view, retain)
 
     def prune(
         self, view: str | None = None, *, dry_run: bool = False, progress: bool | Callable[[int], object] = False
@@ -380,7 +376,7 @@ class Workspace:
         self._check(writing=not dry_run)
         from feastra_nb import pruning
 
-        return pruning.prune(self, view, dry_run=dry_run, progress=progress)
+        return pruning.prune(self.stores, view, dry_run=dry_run, progress=progress)
 
     def forget(self, view: str, entities: Any, *, offline: bool = False) -> int:
         """Delete every row of some entities, and return how many entities had any.
@@ -402,7 +398,7 @@ class Workspace:
         self._check(writing=True)
         from feastra_nb import pruning
 
-        return pruning.forget(self, view, entities, offline=offline)
+        return pruning.forget(self.stores, view, entities, offline=offline)
 
     def drop(self, view: str) -> None:
         """Drop a view from wherever it is known: the registry, the online store, the offline parquet that was made here.
@@ -419,7 +415,7 @@ class Workspace:
         self._check(writing=True)
         from feastra_nb.materialization.registration import drop
 
-        drop(self, view)
+        drop(self.stores, view)
 
     # --- reading ---
 
@@ -472,7 +468,7 @@ class Workspace:
         from feastra_nb.retrieval import online
 
         return online.online(
-            self,
+            self.stores,
             features,
             entities,
             as_of=as_of,
@@ -561,7 +557,7 @@ class Workspace:
         from feastra_nb.skew import pairing
 
         return pairing.skew(
-            self, view_or_features, spine=spine, served=served, known_at=known_at, only=features,
+            self.stores, view_or_features, spine=spine, served=served, known_at=known_at, only=features,
             tolerance=tolerance, sample=sample, progress=progress,
         )  # fmt: skip
 
@@ -585,7 +581,7 @@ class Workspace:
         self._check()
         from feastra_nb.skew.timeline import explain
 
-        return explain(self, feature, entity, as_of=as_of)
+        return explain(self.stores, feature, entity, as_of=as_of)
 
     def latency(
         self,
@@ -648,7 +644,7 @@ class Workspace:
 
         load = runner.Load(rate, arrivals, concurrency, seconds, warmup_s)
         return runner.latency(
-            self, features, entities, load, batch=batch, consistency=consistency, target=target, keys=keys,
+            self.stores, features, entities, load, batch=batch, consistency=consistency, target=target, keys=keys,
             progress=progress, yes=yes,
         )  # fmt: skip
 
@@ -689,7 +685,7 @@ class Workspace:
         from feastra_nb.latency.capacity import capacity
 
         return capacity(
-            self, features, entities, p99_ms=p99_ms, batch=batch, seconds=seconds, consistency=consistency, target=target,
+            self.stores, features, entities, p99_ms=p99_ms, batch=batch, seconds=seconds, consistency=consistency, target=target,
             keys=keys, progress=progress, yes=yes,
         )  # fmt: skip
 
@@ -729,35 +725,35 @@ class Workspace:
         self._check()
         from feastra_nb.retrieval.cql import query
 
-        return query(self, statement, parameters, limit)
+        return query(self.stores, statement, parameters, limit)
 
     def views(self, search: str | None = None) -> pd.DataFrame:
         """Return the feature views: entities, features, ttl, retention, last materialization; ``search`` filters by text."""
         self._check()
         from feastra_nb import status
 
-        return status.views(self, search)
+        return status.views(self.stores, search)
 
     def freshness(self) -> pd.DataFrame:
         """Return for each view how far its online data lie behind now."""
         self._check()
         from feastra_nb import status
 
-        return status.freshness(self)
+        return status.freshness(self.stores)
 
     def status(self) -> Status:
         """Return where this workspace is connected, and how its cluster does."""
         self._check()
         from feastra_nb import status
 
-        return status.status(self)
+        return status.status(self.stores)
 
     def runs(self, view: str | None = None) -> pd.DataFrame:
         """Return the journal: every run that wrote into the views, newest first."""
         self._check()
         from feastra_nb import status
 
-        return status.runs(self, view)
+        return status.runs(self.stores, view)
 
     # --- ways out ---
 
@@ -770,7 +766,7 @@ class Workspace:
         self._check()
         from feastra_nb.repository.repository import save_workspace
 
-        return save_workspace(self, Path(path))
+        return save_workspace(self.stores, Path(path))
 
     @property
     def feast(self) -> FeatureStore:
@@ -782,7 +778,7 @@ class Workspace:
     def session(self) -> Session:
         """The driver's session."""
         self._check()
-        return self.store.open(self._feast.config).db.session
+        return self.stores.online.db.session
 
     @property
     def store(self) -> FeastraOnlineStore:
@@ -793,15 +789,7 @@ class Workspace:
         ConfigurationError
             The repository's online store is another.
         """
-        from feastra_nb.online_store import FeastraOnlineStore
-
-        store = self._online_store
-        if not isinstance(store, FeastraOnlineStore):
-            raise ConfigurationError(
-                f"this needs a FeastraOnlineStore; the repository's online store is {type(store).__name__}",
-                hint="it works on what was materialized with feastra_nb",
-            )
-        return store
+        return self.stores.store
 
     def view(self, name: str) -> FeatureView:
         """Return a registered feature view.
@@ -811,10 +799,7 @@ class Workspace:
         UnknownName
             There is none of that name; names the closest.
         """
-        known = {view.name: view for view in self._feast.list_all_feature_views()}
-        if name not in known:
-            raise UnknownName(f"there is no feature view {name!r}", hint=close_names(name, known))
-        return known[name]
+        return self.stores.view(name)
 
     @property
     def closed(self) -> bool:
@@ -825,32 +810,20 @@ class Workspace:
         """Give the session back; the process's last workspace on it closes the connection."""
         if not self._closed:
             self._closed = True
-            if self._is_ours:
-                self._online_store.shutdown()
-            elif (cluster := getattr(self._online_store, "_cluster", None)) is not None:
+            if self.stores.has_history:
+                self.stores.online_store.shutdown()
+            elif (cluster := getattr(self.stores.online_store, "_cluster", None)) is not None:
                 cluster.shutdown()  # Feast's Cassandra store never closes its own
 
     @property
     def has_history(self) -> bool:
         """Whether the online store is a `FeastraOnlineStore`, which remembers; others keep one value of each entity."""
-        return self._is_ours
+        return self.stores.has_history
 
     @property
     def online_store_type(self) -> str:
         """The online store's type, as ``feature_store.yaml`` has it."""
-        return str(self._feast.config.online_store.type)
-
-    @property
-    def _online_store(self) -> Any:
-        from feastra_nb.adapter.feast_private import online_store_of
-
-        return online_store_of(self._feast)
-
-    @property
-    def _is_ours(self) -> bool:
-        from feastra_nb.online_store import FeastraOnlineStore
-
-        return isinstance(self._online_store, FeastraOnlineStore)
+        return self.stores.type
 
     def _check(self, *, writing: bool = False) -> None:
         if self._closed:

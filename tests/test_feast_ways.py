@@ -492,19 +492,20 @@ def test_feasts_own_objects_show_no_password(node, project, tmp_path):
     assert copy.online_store.settings().password.reveal() == PASSWORD
 
 
-def test_errors_and_debug_logs_show_no_password(pushed, open_repository, caplog, monkeypatch):
+def test_errors_and_debug_logs_show_no_password(pushed, open_repository, node, caplog, monkeypatch):
     caplog.set_level(logging.DEBUG)
     for name in ("cassandra", "feastra_nb"):
         caplog.set_level(logging.DEBUG, logger=name)
     monkeypatch.setattr(logging.getLogger("cassandra"), "propagate", True)
-    known = open_repository(online={"username": "me", "password": PASSWORD})
+    login = {"username": node.username, "password": node.password.reveal()}
+    known = open_repository(online=login)
     known.push("pushes", frame([1], [10]))
     assert served(known, ["drivers:trips"], [1]) == {"trips": [10]}
-    hasty = open_repository(online={"username": "me", "password": PASSWORD, "request_timeout": 1e-6})
+    hasty = open_repository(online={**login, "request_timeout": 1e-6})
     with pytest.raises(FeastraError) as raised:
         served(hasty, ["drivers:trips"], [1])
     assert caplog.records
-    assert PASSWORD not in caplog.text + str(raised.value) + repr(raised.value) + repr(known)
+    assert login["password"] not in caplog.text + str(raised.value) + repr(raised.value) + repr(known)
 
 
 # --- what no server would take -----------------------------------------------------------------------------------------

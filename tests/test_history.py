@@ -466,7 +466,7 @@ def test_concurrent_writers_converge(ws, now):
     def write():
         mine = rng.sample(rows, len(rows))
         for start in range(0, len(mine), 50):
-            write_table(ws.store, ws.feast.config, ws.view("v"), arrow(mine[start : start + 50]), interval)
+            write_table(ws.stores.online, ws.view("v"), arrow(mine[start : start + 50]), interval)
 
     writers = [threading.Thread(target=write) for _ in range(4)]
     for writer in writers:

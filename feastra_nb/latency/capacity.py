@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from feastra_nb import billing
+from feastra_nb.connection.astra import billing
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.latency.environment import environment, server
 from feastra_nb.latency.opened_targets import open_target
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from feastra_nb.latency.recording import Recording
     from feastra_nb.latency.targets import Target
-    from feastra_nb.workspace import Workspace
+    from feastra_nb.stores import Stores
 
 SAMPLES = 1_050  # of one try: ten lie beyond the p99, with a margin
 LONGEST_TRY_S = 60.0
@@ -99,7 +99,7 @@ class Capacity(Report):
 
 
 def capacity(
-    ws: Workspace,
+    stores: Stores,
     features: Any,
     entities: Any,
     *,
@@ -124,17 +124,17 @@ def capacity(
     load = Load(seconds=seconds, warmup_s=0.5)
     load.check()
     check_sizes([batch])
-    request = requested(ws.feast, features, full_feature_names=True)
-    billing.agree(ws, "finding the capacity", reads=None, yes=yes)
-    table = asked_entities(ws, entities, request)
+    request = requested(stores.feast, features, full_feature_names=True)
+    billing.agree(stores.feast.config.online_store, "finding the capacity", reads=None, yes=yes)
+    table = asked_entities(stores, entities, request)
     check_enough([batch], table.num_rows)
     picked = batches(table.num_rows, batch, pick=keys or UNIFORM)
-    with closing(open_target(ws, target, features, consistency)) as opened, line(shown=progress) as say:
+    with closing(open_target(stores, target, features, consistency)) as opened, line(shown=progress) as say:
         trial = _Trial(opened, opened.reader(table, picked), load, p99_ms, say)
         first = trial.first_rate()
         rate = highest_rate(trial.holds, first) if first else 0.0
         about = {"target": opened.name, "consistency": opened.consistency, "batch": str(batch)}
-    return Capacity(rate, p99_ms, trial.frame(), environment(**server(ws), **about))
+    return Capacity(rate, p99_ms, trial.frame(), environment(**server(stores), **about))
 
 
 def highest_rate(holds: Callable[[float], bool | None], first: float) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from feastra_nb.workspace import Workspace
+    from feastra_nb.stores import Stores
 
 PACKAGES = ("feast", "cassandra-driver")  # whose versions decide what was measured
 
@@ -34,12 +34,12 @@ def environment(**details: str) -> dict[str, str]:
     return {"machine": machine, "python": platform.python_version(), **versions, **details}
 
 
-def server(ws: Workspace) -> dict[str, str]:
+def server(stores: Stores) -> dict[str, str]:
     """Return the workspace's online store, and its Cassandra where it is ours."""
-    name = type(ws._online_store).__name__  # noqa: SLF001 - a workspace's own room
-    if not ws._is_ours:  # noqa: SLF001
+    name = type(stores.online_store).__name__
+    if not stores.has_history:
         return {"store": name}
-    hosts = ws.session.cluster.metadata.all_hosts()
+    hosts = stores.online.db.session.cluster.metadata.all_hosts()
     versions = sorted({str(host.release_version) for host in hosts})
     nodes = f"{len(hosts)} node{'s' if len(hosts) != 1 else ''}"
     return {"store": name, "server": f"Cassandra {', '.join(versions)}, {nodes}"}

@@ -57,9 +57,7 @@ class Check(Report):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw what was measured against its objective."""
-        from feastra_nb.reporting.bars import draw_objectives
-
-        return draw_objectives(self, ax)
+        return _draw(self, ax)
 
     def to_dict(self) -> dict[str, object]:
         """Return what the JSON holds."""
@@ -143,3 +141,18 @@ def _judge(recording: Recording, name: str, limit_ms: float, *, is_saturated: bo
     if is_saturated:
         return measured_ms, "unknown", "the rate asked for was not reached"
     return measured_ms, "ok", ""
+
+
+def _draw(check: Check, ax: Axes | None = None) -> Axes:
+    """Draw what was measured against its objective."""
+    from feastra_nb.reporting.bars import Bars, against_limits
+    from feastra_nb.reporting.plots import BAD, OK, UNKNOWN
+
+    tones = {"ok": OK, "missed": BAD}
+    shown = check.frame
+    names = [f"{str(row.objective)[:-3]} {row.target} batch {row.batch}" for row in shown.itertuples()]
+    bars = Bars(names, shown["measured_ms"], shown["limit_ms"], [tones.get(one, UNKNOWN) for one in shown["verdict"]])
+    title = "Latency objectives: " + (
+        "met" if check.ok else "missed" if check.exit_code == MISSED else "cannot be told"
+    )
+    return against_limits(ax, bars, title, "ms; the mark is the objective")

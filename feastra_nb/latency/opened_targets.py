@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
     from feastra_nb.latency.targets import Target
-    from feastra_nb.workspace import Workspace
+    from feastra_nb.stores import Stores
 
 OTHER_TIMEOUT_S = 10.0  # assumed of stores that are not ours, and of endpoints
 OWN_CONSISTENCY = "the store's own"
 
 
-def open_target(ws: Workspace, target: str, features: Any, consistency: str | None) -> Target:
+def open_target(stores: Stores, target: str, features: Any, consistency: str | None) -> Target:
     """Return what is to be measured; close it afterwards.
 
     Parameters
@@ -43,39 +43,39 @@ def open_target(ws: Workspace, target: str, features: Any, consistency: str | No
     if is_url(target):
         if consistency is not None:
             raise ConfigurationError(f"consistency={consistency!r}: an endpoint reads as it was configured to")
-        return EndpointTarget(target, references(ws.feast, features), timeout_s=_timeout_s(ws))
+        return EndpointTarget(target, references(stores.feast, features), timeout_s=_timeout_s(stores))
     if target not in (FEAST, DRIVER):
         raise refuse_unknown(target)
-    if not ws._is_ours:  # noqa: SLF001 - a workspace's own room
-        return _foreign(ws, target, features, consistency)
-    store, close = _at_consistency(ws, consistency)
+    if not stores.has_history:
+        return _foreign(stores, target, features, consistency)
+    store, close = _at_consistency(stores, consistency)
     try:
-        return _ours(ws, store, target, features, close)
+        return _ours(stores, store, target, features, close)
     except BaseException:
         close()
         raise
 
 
-def _foreign(ws: Workspace, target: str, features: Any, consistency: str | None) -> Target:
+def _foreign(stores: Stores, target: str, features: Any, consistency: str | None) -> Target:
     if target == DRIVER or consistency is not None:
         what = f"target={target!r}" if target == DRIVER else f"consistency={consistency!r}"
         raise ConfigurationError(
-            f"{what} needs a FeastraOnlineStore; the online store is {ws.feast.config.online_store.type}",
+            f"{what} needs a FeastraOnlineStore; the online store is {stores.type}",
             hint=f'target="{FEAST}" measures any online store as it is configured',
         )
     return FeastTarget(
-        ws.feast,
-        references(ws.feast, features),
+        stores.feast,
+        references(stores.feast, features),
         session=None,
         consistency=OWN_CONSISTENCY,
         timeout_s=OTHER_TIMEOUT_S,
     )
 
 
-def _ours(ws: Workspace, store: FeatureStore, target: str, features: Any, close: Callable[[], object]) -> Target:
+def _ours(stores: Stores, store: FeatureStore, target: str, features: Any, close: Callable[[], object]) -> Target:
     db = _online(store).open(store.config).db
     if target == DRIVER:
-        return DriverTarget(db, _views(ws, features), on_close=close)
+        return DriverTarget(db, _views(stores, features), on_close=close)
     return FeastTarget(
         store,
         references(store, features),
@@ -86,40 +86,37 @@ def _ours(ws: Workspace, store: FeatureStore, target: str, features: Any, close:
     )
 
 
-def _views(ws: Workspace, features: Any) -> Sequence[ServedView]:
-    request = requested(ws.feast, features, full_feature_names=True)
+def _views(stores: Stores, features: Any) -> Sequence[ServedView]:
+    request = requested(stores.feast, features, full_feature_names=True)
     if request.on_demand:
         raise ConfigurationError(
             f'target="{DRIVER}" computes no on-demand features', hint=f'ask for their inputs, or take target="{FEAST}"'
         )
-    store, config = ws.store, ws.feast.config
+    opened = stores.online
     # Of the workspace's own store: what it knows need not be read at the level that is measured.
-    return [
-        ServedView(one, store.entry(config, one.view), store.open(config).served_ttl_us(one.view))
-        for one in request.views
-    ]
+    return [ServedView(one, opened.entry(one.view), opened.served_ttl_us(one.view)) for one in request.views]
 
 
-def _at_consistency(ws: Workspace, level: str | None) -> tuple[FeatureStore, Callable[[], object]]:
+def _at_consistency(stores: Stores, level: str | None) -> tuple[FeatureStore, Callable[[], object]]:
     """Return the workspace's store as it is, or another one that reads at a level, and what closes it."""
     from cassandra import ConsistencyLevel
     from feast import FeatureStore
 
-    block = ws.feast.config.online_store
+    block = stores.feast.config.online_store
     if level is None or level == block.consistency.read:
-        return ws.feast, lambda: None
+        return stores.feast, lambda: None
     if level not in ConsistencyLevel.name_to_value:
         known = list(ConsistencyLevel.name_to_value)
         raise ConfigurationError(f"there is no consistency level {level!r}", hint=close_names(str(level), known))
     # A store of its own, with a session of its own: nobody else's reads change their level meanwhile.
-    config = ws.feast.config.model_copy()
+    config = stores.feast.config.model_copy()
     config.online_config = {
         **_mapping(config.online_config),
         "consistency": {**block.consistency.model_dump(), "read": level},
     }
     forget_made_online_store(config)
     with calling_feast("opening the feature store"):
-        store = FeatureStore(repo_path=str(ws.feast.repo_path), config=config)
+        store = FeatureStore(repo_path=str(stores.feast.repo_path), config=config)
     return store, _online(store).shutdown
 
 
@@ -131,7 +128,7 @@ def _online(store: FeatureStore) -> Any:
     return online_store_of(store)
 
 
-def _timeout_s(ws: Workspace) -> float:
-    if not ws._is_ours:  # noqa: SLF001 - a workspace's own room
+def _timeout_s(stores: Stores) -> float:
+    if not stores.has_history:
         return OTHER_TIMEOUT_S
-    return float(ws.store.open(ws.feast.config).db.settings.request_timeout_s)
+    return float(stores.online.db.settings.request_timeout_s)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from feast.feature_view import DUMMY_ENTITY_ID
 
-from feastra_nb import billing
+from feastra_nb.connection.astra import billing
 from feastra_nb.errors import ConfigurationError, InvalidFrame
 from feastra_nb.latency.arrivals import CONSTANT, NS_PER_S, schedule
 from feastra_nb.latency.closed_loop import check_durations, closed_loop
+from feastra_nb.latency.cost import latency_reads, with_default_rate
 from feastra_nb.latency.environment import environment, server
 from feastra_nb.latency.open_loop import open_loop
 from feastra_nb.latency.opened_targets import open_target
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from feastra_nb.latency.tables import Kind
     from feastra_nb.latency.targets import Target
     from feastra_nb.retrieval.request import Request, Requested
-    from feastra_nb.workspace import Workspace
+    from feastra_nb.stores import Stores
 
 FRAME_PART = "to_df"  # part that comes on top of the service time: an answer made a DataFrame
 
@@ -104,7 +105,7 @@ class Load:
 
 
 def latency(
-    ws: Workspace,
+    stores: Stores,
     features: Any,
     entities: Any,
     load: Load,
@@ -127,24 +128,24 @@ def latency(
     ConnectionFailed
         Nothing answers at the endpoint.
     """
-    load = billing.gentle(ws, load)
+    load = with_default_rate(stores.feast.config.online_store, load)
     load.check()
     sizes = list(batch) if hasattr(batch, "__iter__") else [batch]
     check_sizes(sizes)
-    request = requested(ws.feast, features, full_feature_names=True)
-    reads = billing.latency_reads(
+    request = requested(stores.feast, features, full_feature_names=True)
+    reads = latency_reads(
         load, settings=len(_settings(target, consistency)) * len(request.views), entities=sum(sizes),
         sampled=SAMPLED_KEYS if entities is None else 0,
     )  # fmt: skip
-    billing.agree(ws, "this measurement", reads=reads, yes=yes)
-    table = asked_entities(ws, entities, request)
+    billing.agree(stores.feast.config.online_store, "this measurement", reads=reads, yes=yes)
+    table = asked_entities(stores, entities, request)
     check_enough(sizes, table.num_rows)
     pick = keys or UNIFORM
     plans = {size: batches(table.num_rows, size, pick=pick) for size in sizes}
     runs: list[Run] = []
     with line(shown=progress) as say:
         for name, level in _settings(target, consistency):
-            with contextlib.closing(open_target(ws, name, features, level)) as opened:
+            with contextlib.closing(open_target(stores, name, features, level)) as opened:
                 calls = ((size, opened.reader(table, picked)) for size, picked in plans.items())
                 runs += _measure(opened, load, calls, say)
             if runs[-1].recording.interrupted:
@@ -155,7 +156,7 @@ def latency(
         "load": str(load),
         "entities": f"{table.num_rows:,} {origin}, {pick}",
     }
-    return summarize(runs, environment(**server(ws), **details))
+    return summarize(runs, environment(**server(stores), **details))
 
 
 def _settings(target: str | Sequence[str], consistency: str | Sequence[str] | None) -> list[tuple[str, str | None]]:
@@ -204,7 +205,7 @@ def check_enough(sizes: Sequence[int], keys: int) -> None:
         )
 
 
-def asked_entities(ws: Workspace, entities: Any, request: Request) -> pa.Table:
+def asked_entities(stores: Stores, entities: Any, request: Request) -> pa.Table:
     """Return the entities to read: those given, or a fair sample of the store; with the request data that belongs to them.
 
     Raises
@@ -220,7 +221,7 @@ def asked_entities(ws: Workspace, entities: Any, request: Request) -> pa.Table:
                 f"{', '.join(request.on_demand)} needs the request data {', '.join(request.inputs)}, which no store holds",
                 hint="pass entities=, a frame with the join keys and a column for each",
             )
-        return sampled_keys(ws, request.views)
+        return sampled_keys(stores, request.views)
     given = Entities.of(entities)
     missing = [name for name in request.inputs if name not in given.columns]
     if missing:
@@ -233,7 +234,7 @@ def asked_entities(ws: Workspace, entities: Any, request: Request) -> pa.Table:
     return table
 
 
-def sampled_keys(ws: Workspace, wanted: Sequence[Requested]) -> pa.Table:
+def sampled_keys(stores: Stores, wanted: Sequence[Requested]) -> pa.Table:
     """Return entities of the online store, a fair sample by token, of the view that has the join keys of all.
 
     Raises
@@ -245,13 +246,15 @@ def sampled_keys(ws: Workspace, wanted: Sequence[Requested]) -> pa.Table:
     keyed = [some for some in names if some != {DUMMY_ENTITY_ID}] or names
     every = set().union(*keyed)
     chosen = next((one for one, some in zip(wanted, names, strict=True) if some == every), None)
-    if not ws.has_history or chosen is None:
-        reason = "no view has all the join keys" if ws.has_history else "the online store is not a FeastraOnlineStore"
+    if not stores.has_history or chosen is None:
+        reason = (
+            "no view has all the join keys" if stores.has_history else "the online store is not a FeastraOnlineStore"
+        )
         raise ConfigurationError(
             f"which entities to read cannot be sampled here: {reason}",
             hint=f"pass entities=, a frame with {', '.join(sorted(every))}",
         )
-    table = sampled(ws.store.open(ws.feast.config).db, ws.store.entry(ws.feast.config, chosen.view), chosen)
+    table = sampled(stores.online.db, stores.online.entry(chosen.view), chosen)
     constant = {DUMMY_ENTITY_ID} <= set().union(*names) and DUMMY_ENTITY_ID not in table.column_names
     if not constant:
         return table

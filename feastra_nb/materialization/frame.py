@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from feastra_nb.materialization.registration import Registration
     from feastra_nb.materialization.run import Materialization
-    from feastra_nb.workspace import Workspace
+    from feastra_nb.stores import Stores
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +75,7 @@ class _Frame:
 
 
 def materialize_frame(
-    ws: Workspace,
+    stores: Stores,
     frame: Any,
     spec: FrameSpec,
     *,
@@ -88,21 +88,20 @@ def materialize_frame(
     stopped anywhere is completed by the same call.
     """
     now_us = time.time_ns() // 1000
-    judged = _judged(ws, frame, spec, now_us=None if allow_future else now_us)
-    with offline_file.locked(ws.directory):
+    judged = _judged(stores, frame, spec, now_us=None if allow_future else now_us)
+    with offline_file.locked(stores.directory):
         staged = offline_file.stage(
             judged.path, judged.table, judged.roles, now_us=now_us, automatic=judged.is_automatic
         )
         try:
-            view = register(ws, judged.registration)
+            view = register(stores, judged.registration)
             staged.commit()
         except BaseException:
             staged.discard()
             raise
     interval = judged.interval(now_us)
     done = write_table(
-        ws.store,
-        ws.feast.config,
+        stores.online,
         view,
         staged.table,
         interval,
@@ -111,11 +110,11 @@ def materialize_frame(
         progress=progress,
     )
     if judged.table.num_rows:
-        note_interval(ws, view, interval)
+        note_interval(stores, view, interval)
     return replace(done, repeats=judged.repeats)
 
 
-def _judged(ws: Workspace, frame: Any, spec: FrameSpec, *, now_us: int | None) -> _Frame:
+def _judged(stores: Stores, frame: Any, spec: FrameSpec, *, now_us: int | None) -> _Frame:
     """Return a frame that can be stored; nothing is written.
 
     Parameters
@@ -123,17 +122,17 @@ def _judged(ws: Workspace, frame: Any, spec: FrameSpec, *, now_us: int | None) -
     now_us
         Events later than five minutes after it are refused; None to take them.
     """
-    known = known_view(ws, spec)
+    known = known_view(stores, spec)
     frame, roles = _roles(frame, spec, known)
-    types = key_types(ws, roles.keys, known)
+    types = key_types(stores, roles.keys, known)
     whole = to_table(frame, roles, _known_types(known), types)
     event_us = epoch_us(whole.column(roles.timestamp))
     if now_us is not None:
         refuse_future(event_us, now_us=now_us, view=spec.view)
     keep = _last_of_repeats(whole, roles, event_us)
     table, event_us = whole.filter(pa.array(keep)), event_us[keep]
-    path = _offline_path(ws, spec, known)
-    registration = judge(ws, spec, known, roles, table, path)
+    path = _offline_path(stores, spec, known)
+    registration = judge(stores, spec, known, roles, table, path)
     value_types = {field.name: field.dtype.to_value_type() for field in registration.view.schema}
     _refuse_values(offline_file.fitted(table, path), roles, event_us, {**value_types, **types}, spec.view)
     warn_of_losses(whole, {name: value_types[name] for name in roles.features})
@@ -185,7 +184,7 @@ def _timestamp(spec: FrameSpec, source: Any, names: Sequence[Any]) -> str:
     )
 
 
-def _offline_path(ws: Workspace, spec: FrameSpec, known: FeatureView | None) -> Path:
+def _offline_path(stores: Stores, spec: FrameSpec, known: FeatureView | None) -> Path:
     """Return the parquet of a view: ours for a new one, the registered source of a known one.
 
     Raises
@@ -197,10 +196,10 @@ def _offline_path(ws: Workspace, spec: FrameSpec, known: FeatureView | None) -> 
     from feast.data_format import ParquetFormat
 
     if known is None:
-        return offline_file.path_of(ws.directory, spec.view)
+        return offline_file.path_of(stores.directory, spec.view)
     source = known.batch_source
     if isinstance(source, FileSource) and isinstance(source.file_format or ParquetFormat(), ParquetFormat):
-        path = Path(source.get_uri_for_file_path(ws.feast.config.repo_path, source.path))
+        path = Path(source.get_uri_for_file_path(stores.feast.config.repo_path, source.path))
         if "://" not in source.path and not path.is_dir():
             return path
     raise ConfigurationError(

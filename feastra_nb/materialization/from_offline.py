@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from feastra_nb.materialization.pulled import Extent, OfflineView, Pulled
     from feastra_nb.materialization.run import Materialization
     from feastra_nb.materialization.spans import Interval
-    from feastra_nb.online_store import FeastraOnlineStore
     from feastra_nb.reporting.progress import Progress
+    from feastra_nb.storage.opened import OpenStore
     from feastra_nb.storage.retention import Retention
 
 # An incremental run looks this far back before the end of the last one, for rows that arrived late.
@@ -34,7 +34,7 @@ LOOKBACK = timedelta(days=1)
 
 def materialize_view(
     offline: OfflineView,
-    store: FeastraOnlineStore,
+    opened: OpenStore,
     interval: Interval,
     *,
     lookback: timedelta = LOOKBACK,
@@ -64,10 +64,10 @@ def materialize_view(
         The write stopped part-way; the journal says so, and the same call completes it.
     """  # noqa: D205 - one sentence
     _refuse_future_events(offline, interval)
-    store.entry(offline.config, offline.view, reload=True)  # another process may have changed it since
-    writing = Writing(store, offline.config, offline.view)
+    opened.entry(offline.view, reload=True)  # another process may have changed it since
+    writing = Writing(opened, offline.view)
     entry = writing.entry
-    runs = store.open(offline.config).journal.runs(entry.project, entry.view)
+    runs = opened.journal.runs(entry.project, entry.view)
     window, before = _divided(interval, entry.retention, writing.now_us)
     lookback_us = lookback // timedelta(microseconds=1)
     covered = resumable(runs, generation=entry.generation, terms=entry.terms, lookback_us=lookback_us) if resume else []
@@ -87,6 +87,18 @@ def materialize_view(
     writing.warn_of_losses()
     skipped = [one for one in covered if window and one[1] >= window[0] and one[0] <= window[1]]
     return writing.result(skipped)
+
+
+def is_plain(view: Any) -> bool:
+    """Tell whether materializing a view is plain reading and writing; transformations and aggregations are Feast's."""
+    return (
+        not getattr(view, "feature_transformation", None)
+        and not getattr(view, "aggregations", None)
+        and getattr(view, "batch_source", None) is not None
+        and bool(view.online)
+        and not view.offline
+        and not getattr(view, "enable_validation", False)
+    )
 
 
 def _divided(interval: Interval, retention: Retention, now_us: int) -> tuple[Interval | None, Interval | None]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from feastra_nb.adapter.feast_calls import streaming_from_feast
 from feastra_nb.errors import ConfigurationError
-from feastra_nb.materialization.from_offline import LOOKBACK, materialize_view
+from feastra_nb.materialization.from_offline import LOOKBACK, is_plain, materialize_view
 from feastra_nb.materialization.pulled import OfflineView
 from feastra_nb.storage.opened import refuse_unserved
 from feastra_nb.storage.reader import BEGINNING_US
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from feast import FeatureView
 
     from feastra_nb.materialization.run import Materialization
-    from feastra_nb.workspace import Workspace
+    from feastra_nb.stores import Stores
 
 
 def materialize_registered(
-    ws: Workspace,
+    stores: Stores,
     name: str,
     *,
     start: datetime | str | None,
@@ -35,11 +35,9 @@ def materialize_registered(
 
     Without ``start`` the run goes on from the end of the last one, less a day of lookback for rows that arrived late.
     """
-    from feastra_nb.arrow_engine import serves
-
-    view = ws.view(name)
+    view = stores.view(name)
     refuse_unserved(view)
-    if not serves(view, ws.store):
+    if not is_plain(view):
         raise ConfigurationError(
             f"view {name!r} is transformed or aggregated, so Feast must materialize it",
             hint=f"ws.feast.materialize(start, end, [{name!r}])",
@@ -50,9 +48,9 @@ def materialize_registered(
         raise ConfigurationError(f"start {since} lies after end {until}", hint="exchange them, or leave one out")
     with streaming_from_feast(f"materializing view {name}"):
         interval = (us(since) if since else BEGINNING_US, us(until))
-        offline = OfflineView.of(ws.feast, view)
-        done = materialize_view(offline, ws.store, interval, resume=resume, progress=progress)
-    ws.feast.registry.apply_materialization(view, ws.project, since or EPOCH, until)
+        offline = OfflineView.of(stores.feast, view)
+        done = materialize_view(offline, stores.online, interval, resume=resume, progress=progress)
+    stores.feast.registry.apply_materialization(view, stores.project, since or EPOCH, until)
     return done
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from feast.value_type import ValueType
 
     from feastra_nb.storage.catalog import ViewEntry
-    from feastra_nb.workspace import Workspace
+    from feastra_nb.stores import Stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def _refuse_unless_text(value: Any, name: str) -> None:
 # --- judging ---------------------------------------------------------------------------------------------------------
 
 
-def known_view(ws: Workspace, spec: FrameSpec) -> FeatureView | None:
+def known_view(stores: Stores, spec: FrameSpec) -> FeatureView | None:
     """Return the registered view that a frame is added to; None for a new one.
 
     Raises
@@ -118,8 +118,8 @@ def known_view(ws: Workspace, spec: FrameSpec) -> FeatureView | None:
     ConfigurationError
         The name belongs to another kind of view, or the keys are missing or not the view's.
     """
-    same = {view.name: view for view in ws.feast.list_all_feature_views() if view.name.lower() == spec.view.lower()}
-    known = {view.name: view for view in ws.feast.list_feature_views()}.get(spec.view)
+    same = {view.name: view for view in stores.feast.list_all_feature_views() if view.name.lower() == spec.view.lower()}
+    known = {view.name: view for view in stores.feast.list_feature_views()}.get(spec.view)
     if same and known is None:
         name, other = next(iter(same.items()))
         raise ConfigurationError(
@@ -162,13 +162,13 @@ def _refuse_foreign_columns(known: FeatureView, spec: FrameSpec) -> None:
         )
 
 
-def key_types(ws: Workspace, keys: Sequence[str], known: FeatureView | None) -> dict[str, ValueType]:
+def key_types(stores: Stores, keys: Sequence[str], known: FeatureView | None) -> dict[str, ValueType]:
     """Return the types that join keys have already: the view's own, or those of the entities that other views share."""
     from feast.value_type import ValueType
 
     if known is not None:
         return {field.name: field.dtype.to_value_type() for field in known.entity_columns}
-    entities = {entity.join_key: entity.value_type for entity in ws.feast.list_entities()}
+    entities = {entity.join_key: entity.value_type for entity in stores.feast.list_entities()}
     return {key: entities[key] for key in keys if entities.get(key, ValueType.UNKNOWN) is not ValueType.UNKNOWN}
 
 
@@ -196,7 +196,7 @@ class Registration:
 
 
 def judge(
-    ws: Workspace, spec: FrameSpec, known: FeatureView | None, roles: Columns, table: pa.Table, path: Path
+    stores: Stores, spec: FrameSpec, known: FeatureView | None, roles: Columns, table: pa.Table, path: Path
 ) -> Registration:
     """Return what is to be registered of a frame; nothing is written.
 
@@ -207,27 +207,27 @@ def judge(
     """
     from feast.feature_view import DUMMY_ENTITY_ID
 
-    view, entities = _feast_objects(ws, spec, known, roles, table, path)
-    config = ws.feast.config
-    ttl_us = ws.store.open(config).served_ttl_us(view)
+    view, entities = _feast_objects(stores, spec, known, roles, table, path)
+    config = stores.feast.config
+    ttl_us = stores.online.served_ttl_us(view)
     wanted = spec_of(config.project, view, ttl_us=ttl_us)
     # Feast knows the keys among a view's fields only once it has applied it.
-    types = key_types(ws, roles.keys, known)
+    types = key_types(stores, roles.keys, known)
     inferred = {key: feast_dtype(table.schema.field(key).type).to_value_type() for key in roles.keys}
     join_keys = tuple((key, types.get(key, inferred[key]).name) for key in roles.keys)
     wanted = replace(wanted, join_keys=join_keys or ((DUMMY_ENTITY_ID, "STRING"),))
-    catalog = ws.store.open(config).catalog
+    catalog = stores.online.catalog
     entry = catalog.check(wanted, registry=registry_identity(config), adopt=config.online_store.adopt_registry)
     return Registration(known, view, entities, spec.retain, entry)
 
 
 def _feast_objects(
-    ws: Workspace, spec: FrameSpec, known: FeatureView | None, roles: Columns, table: pa.Table, path: Path
+    stores: Stores, spec: FrameSpec, known: FeatureView | None, roles: Columns, table: pa.Table, path: Path
 ) -> tuple[FeatureView, list[Entity]]:
     from feast import FeatureView, Field, FileSource
     from feast.data_format import ParquetFormat
 
-    entities = [_entity(ws, key, table.schema.field(key).type) for key in roles.keys]
+    entities = [_entity(stores, key, table.schema.field(key).type) for key in roles.keys]
     fields = [
         Field(name=name, dtype=feast_dtype(table.schema.field(name).type)) for name in (*roles.keys, *roles.features)
     ]
@@ -258,11 +258,11 @@ def source_name(view: str) -> str:
     return f"{view} parquet"
 
 
-def _entity(ws: Workspace, key: str, kind: pa.DataType) -> Entity:
+def _entity(stores: Stores, key: str, kind: pa.DataType) -> Entity:
     """Return the entity of a join key: the registered one, so that views share it, or a new one."""
     from feast import Entity
 
-    for entity in ws.feast.list_entities():
+    for entity in stores.feast.list_entities():
         if entity.join_key == key:
             return entity
     return Entity(name=key, join_keys=[key], value_type=feast_dtype(kind).to_value_type())
@@ -311,55 +311,72 @@ def _ttl(spec: FrameSpec, known: FeatureView | None) -> timedelta:
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def register(ws: Workspace, wanted: Registration) -> FeatureView:
+def register(stores: Stores, wanted: Registration) -> FeatureView:
     """Apply entity and view to Feast where they are new or changed, and return the view as it is registered.
 
     What fails leaves the registry as it was.
     """
     known, view = wanted.known, wanted.view
-    if known is None or _changed(known, view) or not _in_catalog(ws, view):
-        _warn_of_former_life(ws, wanted)
-        before = {entity.name for entity in ws.feast.list_entities()}
+    if known is None or _changed(known, view) or not _in_catalog(stores, view):
+        _warn_of_former_life(stores, wanted)
+        before = {entity.name for entity in stores.feast.list_entities()}
         try:
             with calling_feast(f"registering view {view.name}"):
-                ws.feast.apply([*wanted.entities, view])
+                stores.feast.apply([*wanted.entities, view])
         except BaseException:
-            _take_back(ws, wanted, before)
+            _take_back(stores, wanted, before)
             raise
     if wanted.retain is not None:
-        ws.retain(view.name, wanted.retain)
-    return ws.view(view.name)
+        set_retention(stores, view.name, wanted.retain)
+    return stores.view(view.name)
 
 
-def _take_back(ws: Workspace, wanted: Registration, entities: set[str]) -> None:
+def set_retention(stores: Stores, view: str, retain: Any) -> None:
+    """Set how much history a view keeps from now on.
+
+    Raises
+    ------
+    ConfigurationError
+        The retention cannot be read.
+    UnknownName
+        There is no view of that name.
+    """
+    kept = Retention.of(retain).text
+    opened = stores.online
+    entry = opened.entry(stores.view(view), reload=True)
+    opened.catalog.change(stores.project, view, lambda old: replace(old or entry, retain=kept))
+    opened.forget(view)
+
+
+def _take_back(stores: Stores, wanted: Registration, entities: set[str]) -> None:
     """Undo what a failed apply has left: in memory for a registry file, in the database for a shared registry."""
     with contextlib.suppress(Exception):
-        ws.feast.refresh_registry()
-        registry, name = ws.feast.registry, wanted.view.name
+        stores.feast.refresh_registry()
+        registry, name = stores.feast.registry, wanted.view.name
         if wanted.known is not None:
-            if ws.view(name) != wanted.known:
-                registry.apply_feature_view(wanted.known, ws.project)
+            if stores.view(name) != wanted.known:
+                registry.apply_feature_view(wanted.known, stores.project)
             return
-        if name in {view.name for view in ws.feast.list_feature_views()}:
-            registry.delete_feature_view(name, ws.project)
-            registry.delete_data_source(source_name(name), ws.project)
-        for entity in ws.feast.list_entities():
+        if name in {view.name for view in stores.feast.list_feature_views()}:
+            registry.delete_feature_view(name, stores.project)
+            registry.delete_data_source(source_name(name), stores.project)
+        for entity in stores.feast.list_entities():
             if entity.name not in entities:
-                registry.delete_entity(entity.name, ws.project)
+                registry.delete_entity(entity.name, stores.project)
 
 
-def _warn_of_former_life(ws: Workspace, wanted: Registration) -> None:
+def _warn_of_former_life(stores: Stores, wanted: Registration) -> None:
     """Say that a view which is new to the registry takes up a table with rows: they are served beside the new ones."""
     entry = wanted.entry
     if wanted.known is not None or entry is None:
         return
-    db = ws.store.open(ws.feast.config).db
+    db = stores.online.db
     one_key = f"SELECT entity_key FROM {quoted(db.keyspace)}.{quoted(entry.table)} LIMIT 1"
     if not db.table_exists(entry.table) or db.execute(one_key, profile=READ).one() is None:
         return
     name = entry.view
     warn_user(
-        f"view {name!r} is new in this folder, but keyspace {ws.keyspace!r} holds rows of it from before: they are served "
+        f"view {name!r} is new in this folder, but keyspace {stores.keyspace!r} holds rows of it from before: they are served "
         f"too, and training does not see them. ws.drop({name!r}) before this call begins anew"
     )
 
@@ -372,22 +389,22 @@ def _changed(known: FeatureView, view: FeatureView) -> bool:
     )
 
 
-def _in_catalog(ws: Workspace, view: FeatureView) -> bool:
+def _in_catalog(stores: Stores, view: FeatureView) -> bool:
     """Tell whether the online store knows the view: a purged node or a fresh keyspace does not."""
-    opened = ws.store.open(ws.feast.config)
-    entry = opened.catalog.load(ws.project, view.name)
+    opened = stores.online
+    entry = opened.catalog.load(stores.project, view.name)
     return entry is not None and opened.db.table_exists(entry.table)
 
 
-def note_interval(ws: Workspace, view: FeatureView, interval: tuple[int, int]) -> None:
+def note_interval(stores: Stores, view: FeatureView, interval: tuple[int, int]) -> None:
     """Note the materialized interval in Feast's registry, where Feast's own incremental run looks for it."""
-    ws.feast.registry.apply_materialization(view, ws.project, instant(interval[0]), instant(interval[1]))
+    stores.feast.registry.apply_materialization(view, stores.project, instant(interval[0]), instant(interval[1]))
 
 
 # --- dropping --------------------------------------------------------------------------------------------------------
 
 
-def drop(ws: Workspace, name: str) -> None:
+def drop(stores: Stores, name: str) -> None:
     """Drop a view from wherever it is known: the registry, the online store, the parquet that was made for it here.
 
     Raises
@@ -397,21 +414,21 @@ def drop(ws: Workspace, name: str) -> None:
     CatalogConflict
         Only the online store knows it, for another registry.
     """
-    registered = {view.name: view for view in ws.feast.list_all_feature_views()}
-    config = ws.feast.config
-    catalog = ws.store.open(config).catalog
-    stored = {entry.view: entry for entry in catalog.views(ws.project)}
-    path = offline_file.path_of(ws.directory, name)
+    registered = {view.name: view for view in stores.feast.list_all_feature_views()}
+    config = stores.feast.config
+    catalog = stores.online.catalog
+    stored = {entry.view: entry for entry in catalog.views(stores.project)}
+    path = offline_file.path_of(stores.directory, name)
     if name not in registered and name not in stored and not path.exists():
         raise UnknownName(f"there is no feature view {name!r}", hint=close_names(name, {*registered, *stored}))
     if name in registered:
         with calling_feast(f"dropping view {name}"):
-            ws.feast.apply([], objects_to_delete=_objects_of(ws, registered[name]), partial=False)
+            stores.feast.apply([], objects_to_delete=_objects_of(stores, registered[name]), partial=False)
     elif name in stored:
         _refuse_foreign(stored[name], registry_identity(config))
     if name in stored:
-        catalog.drop(ws.project, name)
-        ws.store.forget_entry(config, name)
+        catalog.drop(stores.project, name)
+        stores.online.forget(name)
     path.unlink(missing_ok=True)
 
 
@@ -423,16 +440,16 @@ def _refuse_foreign(entry: ViewEntry, registry: str | None) -> None:
         )
 
 
-def _objects_of(ws: Workspace, view: Any) -> list[Any]:
+def _objects_of(stores: Stores, view: Any) -> list[Any]:
     """Return a view and what was registered for it alone: a later view may give the same key another type."""
-    if ws.target is None:
+    if stores.target is None:
         return [view]  # a repository's own definitions say what else there is
-    others = [other for other in ws.feast.list_all_feature_views() if other.name != view.name]
+    others = [other for other in stores.feast.list_all_feature_views() if other.name != view.name]
     used = {name for other in others for name in getattr(other, "entities", ())}
     unused = [
         entity
-        for entity in ws.feast.list_entities()
+        for entity in stores.feast.list_entities()
         if entity.name in getattr(view, "entities", ()) and entity.name not in used
     ]
-    sources = [source for source in ws.feast.list_data_sources() if source.name == source_name(view.name)]
+    sources = [source for source in stores.feast.list_data_sources() if source.name == source_name(view.name)]
     return [view, *unused, *sources]

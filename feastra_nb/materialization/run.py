@@ -38,11 +38,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     from feast import FeatureView
-    from feast.repo_config import RepoConfig
     from matplotlib.axes import Axes
 
-    from feastra_nb.online_store import FeastraOnlineStore
     from feastra_nb.storage.catalog import ViewEntry
+    from feastra_nb.storage.opened import OpenStore
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +117,7 @@ class Materialization(Report):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw what became of the rows."""
-        from feastra_nb.reporting.bars import draw_materialization
+        from feastra_nb.materialization.page import draw_materialization
 
         return draw_materialization(self, ax)
 
@@ -133,14 +132,13 @@ class Materialization(Report):
         )
 
     def _repr_html_(self) -> str:
-        from feastra_nb.notebook.store_html import materialization_page
+        from feastra_nb.materialization.page import materialization_page
 
         return materialization_page(self)
 
 
 def write_table(
-    store: FeastraOnlineStore,
-    config: RepoConfig,
+    opened: OpenStore,
     view: FeatureView,
     table: pa.Table,
     interval: tuple[int, int],
@@ -168,7 +166,7 @@ def write_table(
     WriteIncomplete
         The write stopped part-way; the journal says so, and the same call completes it.
     """
-    writing = Writing(store, config, view, allow_future=allow_future)
+    writing = Writing(opened, view, allow_future=allow_future)
     rows = writing.encoded(table)
     chosen = admit(rows, now_us=writing.now_us, ttl_us=writing.entry.ttl_us, retain=writing.entry.retention, thin=True)
     none = np.zeros(len(rows), dtype=bool)
@@ -194,20 +192,17 @@ class Writing:
 
     Parameters
     ----------
-    store, config, view
-        The online store, Feast's configuration and the feature view.
+    opened, view
+        The open online store and the feature view.
     allow_future
         Take events more than five minutes ahead of this machine's clock.
     """
 
-    def __init__(
-        self, store: FeastraOnlineStore, config: RepoConfig, view: FeatureView, *, allow_future: bool = False
-    ) -> None:
+    def __init__(self, opened: OpenStore, view: FeatureView, *, allow_future: bool = False) -> None:
         self.now_us = time.time_ns() // 1000
-        self.entry = store.entry(config, view)
+        self.entry = opened.entry(view)
         self._began = time.monotonic()
-        self._store, self._config, self._view = store, config, view
-        self._opened = store.open(config)
+        self._opened, self._view = opened, view
         self._allow_future = allow_future
         self._counts = _Counts()
         self._entities = Distinct()
@@ -242,7 +237,7 @@ class Writing:
     def forget_before_retention(self) -> None:
         """Note in the catalog that of what is older than the retention only the newest events are written."""
         self.entry = move_horizon(self._opened.catalog, self.entry, self.now_us - (self.entry.retention.us or 0))
-        self._store.forget_entry(self._config, self.entry.view)
+        self._opened.forget(self.entry.view)
 
     def write(self, parts: Iterable[Part], report: Progress) -> None:
         """Write parts and return when all of their rows are acknowledged.

@@ -1,13 +1,10 @@
-"""Reports that are bars: what a materialization or a pruning did to the rows, nodes by state, figures against their limits."""
+"""Bars of any report: parts of a whole, and figures against their limits."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from matplotlib.ticker import MaxNLocator
-
-from feastra_nb.latency.objectives import MISSED
-from feastra_nb.reporting.plots import BAD, FIGURE_INCHES, INK, LINE, OK, UNKNOWN, color, figure_axes, style
+from feastra_nb.reporting.plots import FIGURE_INCHES, INK, LINE, color, figure_axes, style
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,78 +12,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from feastra_nb.latency.objectives import Check
-    from feastra_nb.materialization.run import Materialization
-    from feastra_nb.pruning import Pruned
-    from feastra_nb.skew.budget import BudgetCheck
-    from feastra_nb.status import Status
-
 LONGEST_LABEL = 40  # characters of a feature's name beside its bar
 
 
-def draw_materialization(done: Materialization, ax: Axes | None = None) -> Axes:
-    """Draw what became of the rows: appended, stored already, expired, older than the retention."""
-    parts = {
-        "appended": done.rows - done.unchanged,
-        "stored already": done.unchanged,
-        "expired": done.expired,
-        "older than the retention": done.superseded,
-    }
-    title = f"{done.view}: {done.rows:,} rows of {done.entities:,} entities in {done.seconds:.1f} s"
-    return _stacked(ax, [done.view], {name: [count] for name, count in parts.items() if count}, title)
-
-
-def draw_pruned(pruned: Pruned, ax: Axes | None = None) -> Axes:
-    """Draw for each view the rows that stay, those that go, and the repeats that are folded."""
-    views = pruned.views
-    parts = {
-        "kept": [one.scanned - one.deleted - one.folded for one in views],
-        "older than the retention": [one.deleted for one in views],
-        "repeats": [one.folded for one in views],
-    }
-    title = "What pruning would delete" if pruned.dry_run else "What pruning deleted"
-    return _stacked(ax, [one.view for one in views], {name: some for name, some in parts.items() if any(some)}, title)
-
-
-def draw_status(status: Status, ax: Axes | None = None) -> Axes:
-    """Draw the nodes by state."""
-    counts = status.frame["state"].value_counts()
-    axes = figure_axes(ax, figsize=(FIGURE_INCHES[0], 1.6 + 0.5 * len(counts)))
-    with style():
-        tones = [OK if state == "up" else BAD for state in counts.index]
-        axes.barh(list(counts.index), list(counts.to_numpy()), color=tones, height=0.5)
-        axes.set_xlabel("nodes")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_title(status.facts.get("target", "cluster"))
-    return axes
-
-
-def draw_budget(check: BudgetCheck, ax: Axes | None = None) -> Axes:
-    """Draw each feature's rate of different cells against what its budget allows."""
-    tones = {"within": OK, "over": BAD}
-    shown = check.frame
-    bars = _Bars(
-        list(shown["feature"]), shown["rate"] * 100, shown["max_rate"] * 100,
-        [tones.get(state, UNKNOWN) for state in shown["state"]],
-    )  # fmt: skip
-    return _against_limits(
-        ax, bars, f"Skew budget: {check.state}", "cells that differ (%); the mark is what is allowed"
-    )
-
-
-def draw_objectives(check: Check, ax: Axes | None = None) -> Axes:
-    """Draw what was measured against its objective."""
-    tones = {"ok": OK, "missed": BAD}
-    shown = check.frame
-    names = [f"{str(row.objective)[:-3]} {row.target} batch {row.batch}" for row in shown.itertuples()]
-    bars = _Bars(names, shown["measured_ms"], shown["limit_ms"], [tones.get(one, UNKNOWN) for one in shown["verdict"]])
-    title = "Latency objectives: " + (
-        "met" if check.ok else "missed" if check.exit_code == MISSED else "cannot be told"
-    )
-    return _against_limits(ax, bars, title, "ms; the mark is the objective")
-
-
-def _stacked(ax: Axes | None, names: Sequence[str], parts: Mapping[str, Sequence[int]], title: str) -> Axes:
+def stacked(ax: Axes | None, names: Sequence[str], parts: Mapping[str, Sequence[int]], title: str) -> Axes:
+    """Draw a bar a name, made of parts that are counts of rows."""
     axes = figure_axes(ax, figsize=(FIGURE_INCHES[0], 1.6 + 0.5 * len(names)))
     left = [0] * len(names)
     with style():
@@ -103,7 +33,7 @@ def _stacked(ax: Axes | None, names: Sequence[str], parts: Mapping[str, Sequence
     return axes
 
 
-class _Bars(NamedTuple):
+class Bars(NamedTuple):
     """Names, measured values and limits of as many bars, and their colours."""
 
     names: Sequence[str]
@@ -112,7 +42,8 @@ class _Bars(NamedTuple):
     tones: Sequence[str]
 
 
-def _against_limits(ax: Axes | None, bars: _Bars, title: str, xlabel: str) -> Axes:
+def against_limits(ax: Axes | None, bars: Bars, title: str, xlabel: str) -> Axes:
+    """Draw what was measured as points on lines, and its limits as marks."""
     axes = figure_axes(ax, figsize=(FIGURE_INCHES[0], 1.6 + 0.35 * len(bars.names)))
     places = list(range(len(bars.names)))
     names = [name if len(name) <= LONGEST_LABEL else f"{name[:LONGEST_LABEL]}…" for name in bars.names]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from feastra_nb.connection.targets import Target
     from feastra_nb.storage.catalog import ViewEntry
-    from feastra_nb.workspace import Workspace
+    from feastra_nb.stores import Stores
 
 STORE_TYPE = "feastra_nb.online_store.FeastraOnlineStore"
 ENGINE_TYPE = "feastra_nb.arrow_engine.ArrowComputeEngine"
@@ -261,16 +261,16 @@ def _public_url(value: Any) -> Any:
     return with_password(value, f"${{{REGISTRY_PASSWORD_VARIABLE}}}") if isinstance(value, str) else value
 
 
-def save_workspace(ws: Workspace, path: Path) -> Path:
+def save_workspace(stores: Stores, path: Path) -> Path:
     """Write a Feast repository of the workspace with its definitions, and let its registry share the tables."""
-    if ws.target is None:
-        raise ConfigurationError(f"this workspace is a Feast repository already: {ws.directory}")
-    folder = save(ws.feast, ws.target, path)
-    _save_definitions(ws.feast, folder)
+    if stores.target is None:
+        raise ConfigurationError(f"this workspace is a Feast repository already: {stores.directory}")
+    folder = save(stores.feast, stores.target, path)
+    _save_definitions(stores.feast, folder)
     identity = str(folder / "data" / "registry.db")
-    opened = ws.store.open(ws.feast.config)
-    for entry in opened.catalog.views(ws.project):
-        opened.catalog.change(ws.project, entry.view, partial(_shared_with, identity))
+    opened = stores.online
+    for entry in opened.catalog.views(stores.project):
+        opened.catalog.change(stores.project, entry.view, partial(_shared_with, identity))
     return folder
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from feastra_nb.connection.cluster import Database
     from feastra_nb.errors import FeastraError
     from feastra_nb.storage.catalog import ViewEntry
-    from feastra_nb.workspace import Workspace
+    from feastra_nb.stores import Stores
 
 PAGE_ROWS = 5_000  # of one page of an answer
 SCHEMA_TIMEOUT_S = 60.0  # what changes the schema waits for all nodes to agree
@@ -91,13 +91,13 @@ class Answer:
     has_more: bool
 
 
-def query(ws: Workspace, statement: str, parameters: Sequence[Any], limit: int | None) -> pd.DataFrame:
+def query(stores: Stores, statement: str, parameters: Sequence[Any], limit: int | None) -> pd.DataFrame:
     """Run a statement and return its rows; see `Workspace.cql`."""
     text = statement.strip().rstrip(";").rstrip()
     verb = next(iter(_COMMENT.sub(" ", text).split()), "").lower()
-    _refuse(ws, text, verb, limit)
-    opened = ws.store.open(ws.feast.config)
-    db, views = opened.db, {entry.view: entry for entry in opened.catalog.views(ws.project)}
+    _refuse(stores, text, verb, limit)
+    opened = stores.online
+    db, views = opened.db, {entry.view: entry for entry in opened.catalog.views(stores.project)}
     _refuse_change_of_view(text, verb, views)
     with _refusals(text, verb, db, views):
         if verb == "select":
@@ -110,15 +110,15 @@ def query(ws: Workspace, statement: str, parameters: Sequence[Any], limit: int |
     return frame
 
 
-def _refuse(ws: Workspace, text: str, verb: str, limit: int | None) -> None:
+def _refuse(stores: Stores, text: str, verb: str, limit: int | None) -> None:
     if not verb:
         raise ConfigurationError("there is no statement", hint="such as SELECT * FROM plane_stats, with a view's name")
     if verb == "use":
         raise ConfigurationError(
             "USE would change the keyspace for everything in this process",
-            hint=f'name it with the table: SELECT * FROM "{ws.keyspace}".…',
+            hint=f'name it with the table: SELECT * FROM "{stores.keyspace}".…',
         )
-    if ws.read_only and verb not in _READING:
+    if stores.read_only and verb not in _READING:
         raise ReadOnly(f"this workspace was opened with read_only=True; {verb.upper()} writes")
     if verb != "begin" and any(found[0] == ";" for found in _SEMICOLON.finditer(text)):
         raise ConfigurationError("there are several statements", hint="one statement a call, or a cell")

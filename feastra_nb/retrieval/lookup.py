@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +19,9 @@ from feastra_nb.times import instant
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from feastra_nb.connection.cluster import Database
-    from feastra_nb.online_store import FeastraOnlineStore
     from feastra_nb.retrieval.request import Requested
     from feastra_nb.storage.catalog import ViewEntry
+    from feastra_nb.storage.opened import OpenStore
     from feastra_nb.storage.rows import Rows
 
     Int64s = npt.NDArray[np.int64]
@@ -49,14 +48,14 @@ class Found:
     index: Int64s
     status: npt.NDArray[np.object_]
 
-    def features(self, store: FeastraOnlineStore, config: Any, one: Requested) -> list[pa.Array]:
+    def features(self, opened: OpenStore, one: Requested) -> list[pa.Array]:
         """Return the asked features as Arrow columns of n rows, null where nothing was found."""
         from feast.value_type import ValueType
 
-        entry = store.open(config).entry_with(one.view, one.features)
+        entry = opened.entry_with(one.view, one.features)
         if len(self.rows) and int(codec.value_counts(self.rows.features).max()) > len(entry.slots):
             # Written by somebody who knows of newer positions: a feature may have moved to one.
-            entry = store.entry(config, one.view, reload=True)
+            entry = opened.entry(one.view, reload=True)
         types = entry.value_types
         columns = codec.decode_payloads(
             self.rows.features,
@@ -72,18 +71,15 @@ class Found:
         return pa.array(self.rows.event_us, pa.timestamp("us")).cast(TIMESTAMP_US).take(where)
 
 
-def find_now(
-    store: FeastraOnlineStore, config: Any, one: Requested, keys: pa.Array, *, status: bool, now_us: int | None = None
-) -> Found:
+def find_now(opened: OpenStore, one: Requested, keys: pa.Array, *, status: bool, now_us: int | None = None) -> Found:
     """Return what the store serves now, or as if it were now at a given instant, in microseconds since the epoch."""
     now_us = time.time_ns() // 1000 if now_us is None else now_us
-    bounds = reader.serving_bounds(now_us, store.open(config).served_ttl_us(one.view))
-    return _find(store, config, one, keys, bounds, status=status)
+    bounds = reader.serving_bounds(now_us, opened.served_ttl_us(one.view))
+    return _find(opened, one, keys, bounds, status=status)
 
 
 def find_as_of(
-    store: FeastraOnlineStore,
-    config: Any,
+    opened: OpenStore,
     one: Requested,
     keys: pa.Array,
     t_us: Int64s,
@@ -105,29 +101,29 @@ def find_as_of(
     BeyondRetention
         An instant lies before what the store remembers, and no status was asked for.
     """
-    entry = store.entry(config, one.view, reload=True)
-    beyond = unknown_instants(store, config, entry, t_us)
+    entry = opened.entry(one.view, reload=True)
+    beyond = unknown_instants(opened, entry, t_us)
     if known_us is not None and entry.pruned_to_us is not None:
         # What was known before that may be gone: pruning keeps what the window asks for.
         beyond |= known_us < entry.pruned_to_us
     if beyond.any() and not status:
         raise beyond_retention(entry, t_us[beyond])
-    ttl = store.open(config).served_ttl_us(one.view)
+    ttl = opened.served_ttl_us(one.view)
     if known_us is None and len(t_us) and (t_us == t_us[0]).all():
-        found = _find(store, config, one, keys, reader.as_of_bounds(int(t_us[0]), ttl), status=status)
+        found = _find(opened, one, keys, reader.as_of_bounds(int(t_us[0]), ttl), status=status)
     else:
-        found = _find_in_history(store, config, entry, keys, t_us, known_us, ttl)
+        found = _find_in_history(opened, entry, keys, t_us, known_us, ttl)
     return Found(found.rows, np.where(beyond, -1, found.index), np.where(beyond, UNKNOWN, found.status))
 
 
-def unknown_instants(store: FeastraOnlineStore, config: Any, entry: ViewEntry, t_us: Int64s) -> Bools:
+def unknown_instants(opened: OpenStore, entry: ViewEntry, t_us: Int64s) -> Bools:
     """Return which instants the store cannot replay: before the horizon, or inside an interval of which only the newest
     event was written.
     """  # noqa: D205 - one sentence
     now_us = time.time_ns() // 1000
     horizon = entry.horizon_us(now_us)
     unknown = np.zeros(len(t_us), dtype=bool) if horizon is None else t_us < horizon
-    for run in store.open(config).journal.runs(entry.project, entry.view):
+    for run in opened.journal.runs(entry.project, entry.view):
         if run.thinned and run.generation == entry.generation:
             unknown |= (t_us >= run.start_us) & (t_us < run.end_us)
     return unknown
@@ -144,31 +140,24 @@ def beyond_retention(entry: ViewEntry, t_us: Int64s) -> BeyondRetention:
     )
 
 
-def _find(
-    store: FeastraOnlineStore, config: Any, one: Requested, keys: pa.Array, bounds: reader.Bounds, *, status: bool
-) -> Found:
-    opened, entry = store.open(config), store.entry(config, one.view)
+def _find(opened: OpenStore, one: Requested, keys: pa.Array, bounds: reader.Bounds, *, status: bool) -> Found:
+    entry = opened.entry(one.view)
     keys = keys.cast(pa.binary())
     distinct = keys.unique()
-    newest = _newest(opened.db, entry, distinct, bounds)
+    newest = reader.read_newest(opened.db, entry, distinct.to_pylist(), bounds)
     place = pc.index_in(keys, newest.entity_key).fill_null(-1)
     index = np.asarray(place, dtype=np.int64)
     states = np.where(index < 0, NOT_FOUND, PRESENT).astype(object)
     if status and (index < 0).any() and bounds.lower_us > reader.BEGINNING_US:
         before = reader.alive(entry, reader.Bounds(reader.BEGINNING_US, bounds.lower_us - 1))
         missing = distinct.filter(pc.invert(pc.is_in(distinct, newest.entity_key)))
-        older = _newest(opened.db, entry, missing, before).entity_key
+        older = reader.read_newest(opened.db, entry, missing.to_pylist(), before).entity_key
         states[(index < 0) & np.asarray(pc.is_in(keys, older))] = OUTSIDE_MAX_AGE
     return Found(newest, index, states)
 
 
-def _newest(db: Database, entry: ViewEntry, keys: pa.Array, bounds: reader.Bounds) -> Rows:
-    return reader.read_newest(db, entry, keys.to_pylist(), bounds)
-
-
 def _find_in_history(
-    store: FeastraOnlineStore,
-    config: Any,
+    opened: OpenStore,
     entry: ViewEntry,
     keys: pa.Array,
     t_us: Int64s,
@@ -179,7 +168,7 @@ def _find_in_history(
     if not len(t_us):
         return Found(reader.no_rows(), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=object))
     bounds = reader.Bounds(reader.BEGINNING_US, int(t_us.max()))
-    history = reader.read_history(store.open(config).db, entry, keys.unique().to_pylist(), bounds)
+    history = reader.read_history(opened.db, entry, keys.unique().to_pylist(), bounds)
     index = newest_at(history, keys, t_us, known_us)
     old = (index >= 0) & (history.event_us[index] < t_us - ttl) if ttl else np.zeros(len(t_us), dtype=bool)
     status = np.where(index < 0, NOT_FOUND, np.where(old, OUTSIDE_MAX_AGE, PRESENT)).astype(object)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from feastra_nb.workspace import Workspace
+    from feastra_nb.stores import Stores
 
     Int64s = npt.NDArray[np.int64]
 
@@ -37,40 +37,41 @@ class Options:
     dtype_backend: str = "numpy_nullable"
 
 
-def online(ws: Workspace, features: Any, entities: Any, *, as_of: Any, known_at: Any, options: Options) -> pd.DataFrame:
+def online(
+    stores: Stores, features: Any, entities: Any, *, as_of: Any, known_at: Any, options: Options
+) -> pd.DataFrame:
     """Return the features of each entity row, now or as of an instant."""
     check_backend(options.dtype_backend)
-    request = requested(ws.feast, features, full_feature_names=options.full_feature_names)
+    request = requested(stores.feast, features, full_feature_names=options.full_feature_names)
     given = Entities.of(entities)
     past = as_of is not None or known_at is not None
-    if request.on_demand or not ws.has_history:
+    if request.on_demand or not stores.has_history:
         if past:
             raise ConfigurationError(
                 "as_of and known_at need the history of a FeastraOnlineStore, and no on-demand features",
                 hint="ask for the on-demand view's inputs, or read without as_of",
             )
-        return _through_feast(ws, features, given, request, options)
+        return _through_feast(stores, features, given, request, options)
     keys = entity_table(given, request.views)
     t_us, known_us = _when(given, as_of, known_at) if past else (None, None)
     columns = {name: keys.column(name) for name in shown_keys(keys)}
     for one in request.views:
-        found = _found(ws, one, entity_keys(one, keys), t_us, known_us, status=options.status)
-        columns |= _columns(ws, one, found, options)
+        found = _found(stores, one, entity_keys(one, keys), t_us, known_us, status=options.status)
+        columns |= _columns(stores, one, found, options)
     return to_pandas(pa.table(columns), options.dtype_backend)
 
 
 def _found(
-    ws: Workspace, one: Requested, keys: pa.Array, t_us: Int64s | None, known_us: Int64s | None, *, status: bool
+    stores: Stores, one: Requested, keys: pa.Array, t_us: Int64s | None, known_us: Int64s | None, *, status: bool
 ) -> Found:
-    config = ws.feast.config
     if t_us is None:
-        return find_now(ws.store, config, one, keys, status=status)
-    return find_as_of(ws.store, config, one, keys, t_us, known_us=known_us, status=status)
+        return find_now(stores.online, one, keys, status=status)
+    return find_as_of(stores.online, one, keys, t_us, known_us=known_us, status=status)
 
 
-def _columns(ws: Workspace, one: Requested, found: Found, options: Options) -> dict[str, pa.Array]:
+def _columns(stores: Stores, one: Requested, found: Found, options: Options) -> dict[str, pa.Array]:
     names = one.columns(full_feature_names=options.full_feature_names)
-    columns = dict(zip(names, found.features(ws.store, ws.feast.config, one), strict=True))
+    columns = dict(zip(names, found.features(stores.online, one), strict=True))
     if options.timestamps:
         columns |= dict.fromkeys((f"{name}__ts" for name in names), found.event_times())
     if options.status:
@@ -113,12 +114,12 @@ def _column(given: Entities, value: Any, name: str) -> Any:
 # --- through Feast: other online stores, on-demand features ------------------------------------------------------------
 
 
-def _through_feast(ws: Workspace, features: Any, given: Entities, request: Request, options: Options) -> pd.DataFrame:
+def _through_feast(stores: Stores, features: Any, given: Entities, request: Request, options: Options) -> pd.DataFrame:
     """Read through `get_online_features`: for on-demand features, and for stores that are not ours."""
     rows = feast_rows(given, request)
     with calling_feast("reading online"):
-        response = ws.feast.get_online_features(
-            features=references(ws.feast, features), entity_rows=rows, full_feature_names=options.full_feature_names
+        response = stores.feast.get_online_features(
+            features=references(stores.feast, features), entity_rows=rows, full_feature_names=options.full_feature_names
         )
         values = response.to_dict()
     proto = response.proto

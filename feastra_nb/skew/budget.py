@@ -82,9 +82,7 @@ class BudgetCheck(Report):
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw each feature's rate against what is allowed."""
-        from feastra_nb.reporting.bars import draw_budget
-
-        return draw_budget(self, ax)
+        return _draw(self, ax)
 
     def _repr_html_(self) -> str:
         from feastra_nb.skew.page import budget_page
@@ -192,3 +190,17 @@ def _check_rates(budget: Mapping[str, Any]) -> None:
     for name, rate in {**rates, "default": budget.get("default", 0.0)}.items():
         if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
             raise ConfigurationError(f"the budget of {name!s} is {rate!r}", hint="a max_rate lies between 0 and 1")
+
+
+def _draw(check: BudgetCheck, ax: Axes | None = None) -> Axes:
+    """Draw each feature's rate of different cells against what its budget allows."""
+    from feastra_nb.reporting.bars import Bars, against_limits
+    from feastra_nb.reporting.plots import BAD, OK, UNKNOWN
+
+    tones = {"within": OK, "over": BAD}
+    shown = check.frame
+    bars = Bars(
+        list(shown["feature"]), shown["rate"] * 100, shown["max_rate"] * 100,
+        [tones.get(state, UNKNOWN) for state in shown["state"]],
+    )  # fmt: skip
+    return against_limits(ax, bars, f"Skew budget: {check.state}", "cells that differ (%); the mark is what is allowed")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from feastra_nb.retrieval.request import Requested
-    from feastra_nb.workspace import Workspace
+    from feastra_nb.stores import Stores
 
     Int64s = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
@@ -38,15 +38,15 @@ class OfflineRows:
         The last event time that counts, microseconds since the epoch.
     """
 
-    def __init__(self, ws: Workspace, one: Requested, until_us: int) -> None:
+    def __init__(self, stores: Stores, one: Requested, until_us: int) -> None:
         self.one = one
-        self._ws = ws
+        self._stores = stores
         self._until_us = until_us
 
     @cached_property
     def _pulled(self) -> Pulled:
         with calling_feast(f"reading view {self.one.view.name} offline"):
-            return OfflineView.of(self._ws.feast, self.one.view).all((BEGINNING_US, self._until_us))
+            return OfflineView.of(self._stores.feast, self.one.view).all((BEGINNING_US, self._until_us))
 
     def count(self) -> int:
         """Return how many rows there are; 0 where the offline store could only tell by giving them all."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from feastra_nb.retrieval.lookup import Found
     from feastra_nb.retrieval.request import Requested
     from feastra_nb.skew.chunks import Chunk
-    from feastra_nb.workspace import Workspace
+    from feastra_nb.stores import Stores
 
     Int64s = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
@@ -85,20 +85,18 @@ class OursNow:
 
     has_history = True
 
-    def __init__(self, ws: Workspace, now_us: int) -> None:
-        self._ws = ws
+    def __init__(self, stores: Stores, now_us: int) -> None:
+        self._stores = stores
         self._now_us = now_us
 
     def answers(self, chunk: Chunk) -> Answers:
         """Return what the store serves."""
-        found = find_now(
-            self._ws.store, self._ws.feast.config, chunk.asked.one, chunk.keys, status=True, now_us=self._now_us
-        )
-        return _answers(self._ws, chunk.asked.one, found)
+        found = find_now(self._stores.online, chunk.asked.one, chunk.keys, status=True, now_us=self._now_us)
+        return _answers(self._stores, chunk.asked.one, found)
 
     def versions(self, chunk: Chunk, codes: Int64s) -> Versions:
         """Return the history of some entities."""
-        return _history(self._ws, chunk, codes)
+        return _history(self._stores, chunk, codes)
 
 
 class OursAsOf:
@@ -106,26 +104,26 @@ class OursAsOf:
 
     has_history = True
 
-    def __init__(self, ws: Workspace) -> None:
-        self._ws = ws
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
 
     def answers(self, chunk: Chunk) -> Answers:
         """Return what the store would have served."""
         asked = chunk.asked
         found = find_as_of(
-            self._ws.store, self._ws.feast.config, asked.one, chunk.keys, asked.t_us,
+            self._stores.online, asked.one, chunk.keys, asked.t_us,
             known_us=asked.known_us, status=True,
         )  # fmt: skip
-        return _answers(self._ws, asked.one, found)
+        return _answers(self._stores, asked.one, found)
 
     def versions(self, chunk: Chunk, codes: Int64s) -> Versions:
         """Return the history of some entities."""
-        return _history(self._ws, chunk, codes)
+        return _history(self._stores, chunk, codes)
 
 
-def _answers(ws: Workspace, one: Requested, found: Found) -> Answers:
-    values = dict(zip(one.features, found.features(ws.store, ws.feast.config, one), strict=True))
-    entry = ws.store.entry(ws.feast.config, one.view)
+def _answers(stores: Stores, one: Requested, found: Found) -> Answers:
+    values = dict(zip(one.features, found.features(stores.online, one), strict=True))
+    entry = stores.online.entry(one.view)
     counts = codec.value_counts(found.rows.features) if len(found.rows) else np.zeros(0, dtype=np.int64)
     held = at(counts, found.index, none=len(entry.slots))
     return Answers(
@@ -145,13 +143,13 @@ def _made(created_us: Int64s) -> Int64s:
     return np.where(created_us == 0, NO_US, created_us)
 
 
-def _history(ws: Workspace, chunk: Chunk, codes: Int64s) -> Versions:
+def _history(stores: Stores, chunk: Chunk, codes: Int64s) -> Versions:
     wanted = np.unique(codes)
-    entry = ws.store.entry(ws.feast.config, chunk.asked.one.view)
+    entry = stores.online.entry(chunk.asked.one.view)
     until_us = int(chunk.asked.until_us.max()) if len(chunk.asked) else 0
     bounds = reader.Bounds(reader.BEGINNING_US, until_us)
     keys = chunk.entities.take(pa.array(wanted)).to_pylist()
-    return Versions.of(reader.read_history(ws.store.open(ws.feast.config).db, entry, keys, bounds), chunk.entities)
+    return Versions.of(reader.read_history(stores.online.db, entry, keys, bounds), chunk.entities)
 
 
 # --- any other online store --------------------------------------------------------------------------------------------
@@ -162,8 +160,8 @@ class AnyStoreNow:
 
     has_history = False
 
-    def __init__(self, ws: Workspace) -> None:
-        self._ws = ws
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
 
     def answers(self, chunk: Chunk) -> Answers:
         """Return what the store serves, read through its own `online_read`."""
@@ -193,14 +191,14 @@ class AnyStoreNow:
     def _rows(self, one: Requested, entities: pa.Array) -> list[tuple[Any, Any]]:
         from feast.infra.key_encoding_utils import deserialize_entity_key
 
-        provider = provider_of(self._ws.feast)
-        version = self._ws.feast.config.entity_key_serialization_version
+        provider = provider_of(self._stores.feast)
+        version = self._stores.feast.config.entity_key_serialization_version
         found: list[tuple[Any, Any]] = []
         for start in range(0, len(entities), READ_KEYS):
             some = entities.slice(start, READ_KEYS).to_pylist()
             keys = [deserialize_entity_key(key, version) for key in some]
             with calling_feast(f"reading view {one.view.name} online"):
-                found += provider.online_read(self._ws.feast.config, one.view, keys, list(one.features))
+                found += provider.online_read(self._stores.feast.config, one.view, keys, list(one.features))
         return found
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from feastra_nb import billing
 from feastra_nb.adapter.feast_calls import calling_feast
+from feastra_nb.connection.astra import billing
 from feastra_nb.errors import ConfigurationError, FeastraError, InvalidFrame, UnknownName, close_names
 from feastra_nb.reporting.progress import acknowledged_rows
 from feastra_nb.retrieval.entities import Entities, entity_table
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from feastra_nb.workspace import Workspace
+    from feastra_nb.stores import Stores
 
     Int64s = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
@@ -65,7 +65,7 @@ class Pairing:
 
 
 def skew(
-    ws: Workspace,
+    stores: Stores,
     view_or_features: Any,
     *,
     spine: Any = None,
@@ -78,7 +78,7 @@ def skew(
 ) -> SkewReport:
     """Compare a workspace's online and offline stores; see `Workspace.skew`."""
     mode = _mode(spine, served, known_at, sample)
-    request, failed = _requested(ws, view_or_features)
+    request, failed = _requested(stores, view_or_features)
     if not request.views:
         raise ConfigurationError(
             f"only on-demand features were asked for ({', '.join(request.on_demand)}), which no store holds",
@@ -92,14 +92,15 @@ def skew(
     pairings = []
     for one in wanted:
         with _failing(one.label, failed, alone=alone):
-            pairings.append(_pairing(ws, one, mode, frame, known_at, sample))
-    if billing.is_billed(ws):
-        billing.show_use(ws, "this comparison", reads=sum(one.asked.entities() for one in pairings))
+            pairings.append(_pairing(stores, one, mode, frame, known_at, sample))
+    block = stores.feast.config.online_store
+    if billing.is_billed(block):
+        billing.show_use(block, "this comparison", reads=sum(one.asked.entities() for one in pairings))
     cells = Cells()
     with acknowledged_rows(sum(len(one.asked) for one in pairings), "skew", progress) as done:
         for pairing in pairings:
             with _failing(pairing.asked.one.label, failed, alone=alone):
-                for chunk in _compared(ws, pairing, tolerance, done):
+                for chunk in _compared(stores, pairing, tolerance, done):
                     cells.add(chunk)
     if len(failed) and cells.is_empty:
         raise next(iter(failed.values()))
@@ -107,17 +108,17 @@ def skew(
         cells=cells,
         rules=column_rules(cells),
         mode=mode,
-        store=ws.online_store_type,
+        store=stores.type,
         not_compared=request.on_demand,
         failed={view: error.message for view, error in failed.items()},
         arrived_later=_arrived_later(cells) if mode == PAST and not known_at else 0,
     )
 
 
-def _requested(ws: Workspace, features: Any) -> tuple[Request, dict[str, FeastraError]]:
+def _requested(stores: Stores, features: Any) -> tuple[Request, dict[str, FeastraError]]:
     """Return what is to be compared, and of several views those that cannot be asked for, with the reason."""
     try:
-        return requested(ws.feast, features, full_feature_names=True), {}
+        return requested(stores.feast, features, full_feature_names=True), {}
     except FeastraError:
         refs = list(features) if isinstance(features, (list, tuple)) else []
         views = {str(ref).partition(":")[0] for ref in refs}
@@ -127,7 +128,7 @@ def _requested(ws: Workspace, features: Any) -> tuple[Request, dict[str, Feastra
     well: list[Any] = []
     for ref in refs:
         try:
-            requested(ws.feast, ref, full_feature_names=True)
+            requested(stores.feast, ref, full_feature_names=True)
             well.append(ref)
         except UnknownName:
             raise  # a slip of the pen, not an ill view
@@ -135,7 +136,7 @@ def _requested(ws: Workspace, features: Any) -> tuple[Request, dict[str, Feastra
             failed[str(ref).partition(":")[0]] = error
     if not well:
         raise next(iter(failed.values()))
-    return requested(ws.feast, well, full_feature_names=True), failed
+    return requested(stores.feast, well, full_feature_names=True), failed
 
 
 @contextlib.contextmanager
@@ -229,26 +230,26 @@ def _evenly(rows: int, sample: int) -> Int64s:
 
 
 def _pairing(
-    ws: Workspace, one: Requested, mode: str, frame: pd.DataFrame | None, known_at: Any, sample: int | None
+    stores: Stores, one: Requested, mode: str, frame: pd.DataFrame | None, known_at: Any, sample: int | None
 ) -> Pairing:
-    covers = covers_of(ws, one)
+    covers = covers_of(stores, one)
     if frame is None:
         now_us = time.time_ns() // 1000
-        offline = OfflineRows(ws, one, now_us + CLOCK_SKEW_US)
-        online: OnlineSide = OursNow(ws, now_us) if ws.has_history else AnyStoreNow(ws)
+        offline = OfflineRows(stores, one, now_us + CLOCK_SKEW_US)
+        online: OnlineSide = OursNow(stores, now_us) if stores.has_history else AnyStoreNow(stores)
         return Pairing(_asked_now(one, offline, now_us, sample), online, offline, covers)
     asked = _asked_then(one, frame, arrived=bool(known_at))
-    offline = OfflineRows(ws, one, int(asked.t_us.max()) if len(asked) else 0)
+    offline = OfflineRows(stores, one, int(asked.t_us.max()) if len(asked) else 0)
     if mode == SERVED:
         logged = _logged(one, frame)
-        asked = replace(asked, logged=logged, known_us=asked.t_us if ws.has_history else None)
-        return Pairing(asked, Logged(OursAsOf(ws) if ws.has_history else None), offline, covers)
-    if not ws.has_history:
+        asked = replace(asked, logged=logged, known_us=asked.t_us if stores.has_history else None)
+        return Pairing(asked, Logged(OursAsOf(stores) if stores.has_history else None), offline, covers)
+    if not stores.has_history:
         raise ConfigurationError(
-            f"{ws.online_store_type} keeps one value of each entity: it cannot be compared as of the past",
+            f"{stores.type} keeps one value of each entity: it cannot be compared as of the past",
             hint="without spine= it is compared as it is now; served= compares values that were logged",
         )
-    return Pairing(asked, OursAsOf(ws), offline, covers)
+    return Pairing(asked, OursAsOf(stores), offline, covers)
 
 
 def _asked_now(one: Requested, offline: OfflineRows, now_us: int, sample: int | None) -> Questions:
@@ -306,13 +307,13 @@ def _instants(values: pd.Series[Any]) -> pa.Array:
     return pa.array(at.dt.as_unit("us").astype("int64").to_numpy(), mask=at.isna().to_numpy())
 
 
-def covers_of(ws: Workspace, one: Requested) -> list[Cover]:
+def covers_of(stores: Stores, one: Requested) -> list[Cover]:
     """Return which intervals were materialized: by our journal, or by Feast's registry."""
-    if not ws.has_history:
+    if not stores.has_history:
         intervals = getattr(one.view, "materialization_intervals", None) or []
         return [Cover(us(start), us(end), seen_us=us(end)) for start, end in intervals]
-    entry = ws.store.entry(ws.feast.config, one.view)
-    runs = ws.store.open(ws.feast.config).journal.runs(entry.project, entry.view)
+    entry = stores.online.entry(one.view)
+    runs = stores.online.journal.runs(entry.project, entry.view)
     return [
         Cover(run.start_us, run.end_us, run.began_us, _ttl_us(run.terms), run.began_us, run.ended_us)
         for run in runs
@@ -336,11 +337,11 @@ def _ttl_us(terms: str) -> int | None:
 
 
 def _compared(
-    ws: Workspace, pairing: Pairing, tolerance: Tolerance, done: Callable[[int], object]
+    stores: Stores, pairing: Pairing, tolerance: Tolerance, done: Callable[[int], object]
 ) -> Iterator[CellChunk]:
     """Compare a view chunk by chunk; an empty chunk keeps its columns in the report."""
     asked = pairing.asked
-    lost = _lost(ws, asked)
+    lost = _lost(stores, asked)
     chunks = whole_entities(asked, offline_rows=pairing.offline.count()) if len(asked) else iter(())
     for chunk in chunks:
         yield compare(
@@ -351,13 +352,13 @@ def _compared(
         yield CellChunk.empty(asked.one.label, asked.shown.schema, asked.one.features)
 
 
-def _lost(ws: Workspace, asked: Questions) -> Bools:
+def _lost(stores: Stores, asked: Questions) -> Bools:
     """Return which rows Feast's own point-in-time join loses.
 
     DuckDB's gives every row back; other stores drop repeats, or rows without a match, so they are asked.
     """
     lost = np.zeros(len(asked), dtype=bool)
-    if asked.ahead_us or not len(asked) or ws.feast.config.offline_store.type == "duckdb":
+    if asked.ahead_us or not len(asked) or stores.feast.config.offline_store.type == "duckdb":
         return lost
     stored = {shown: name for name, shown, _kind in asked.one.keys}
     spine = asked.shown.to_pandas().rename(columns=stored)
@@ -365,7 +366,7 @@ def _lost(ws: Workspace, asked: Questions) -> Bools:
     spine[_ROW] = np.arange(len(spine))
     reference = f"{asked.one.view.name}:{asked.one.features[0]}"
     with calling_feast(f"joining view {asked.one.view.name} offline"):
-        job = ws.feast.get_historical_features(entity_df=spine, features=[reference], full_feature_names=True)
+        job = stores.feast.get_historical_features(entity_df=spine, features=[reference], full_feature_names=True)
         kept = np.asarray(job.to_arrow().column(_ROW))
     lost[:] = True
     lost[kept] = False

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from feastra_nb.skew.evidence import Cover
     from feastra_nb.skew.offline_side import OfflineEvents
     from feastra_nb.skew.online_side import OnlineSide
-    from feastra_nb.workspace import Workspace
+    from feastra_nb.stores import Stores
 
 OFFLINE, ONLINE, RUN = "offline event", "online row", "materialized"
 _COLUMNS = ("what", "event", "created", "arrived", "until", "value", "note")
@@ -135,12 +135,12 @@ def _keys(entity: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value!r}" for name, value in entity.items())
 
 
-def explain(ws: Workspace, feature: str, entity: Any, *, as_of: Any = None) -> Timeline:
+def explain(stores: Stores, feature: str, entity: Any, *, as_of: Any = None) -> Timeline:
     """Return one value's life; see `Workspace.explain`."""
-    one = _one(ws, feature)
+    one = _one(stores, feature)
     now_us = time.time_ns() // 1000
     t_us = now_us if as_of is None else int(instants(as_of, 1, "as_of")[0])
-    online = _side(ws, now_us, is_now=as_of is None)
+    online = _side(stores, now_us, is_now=as_of is None)
     ahead_us = CLOCK_SKEW_US if as_of is None else 0
     shown = entity_table(entity, [one])
     if shown.num_rows != 1:
@@ -148,20 +148,20 @@ def explain(ws: Workspace, feature: str, entity: Any, *, as_of: Any = None) -> T
     named = {name: shown.column(name)[0].as_py() for name in shown_keys(shown)}
     asked = Questions(one, shown, np.array([t_us]), None, None, np.zeros(1, dtype=np.int64), ahead_us=ahead_us)
     # The whole life, and not only what came before the instant.
-    offline = OfflineRows(ws, one, max(t_us, now_us) + CLOCK_SKEW_US)
+    offline = OfflineRows(stores, one, max(t_us, now_us) + CLOCK_SKEW_US)
     chunk = next(iter(whole_entities(asked, offline_rows=1)))
-    covers = covers_of(ws, one)
+    covers = covers_of(stores, one)
     cells = Cells()
     cells.add(compare(chunk, online, offline, covers, lost=np.zeros(1, dtype=bool), tolerance=None))
     cell = cells_frame(cells, {}, differing=False).iloc[0]
     events = offline.events(chunk.stored, chunk.entities)
-    rows = _offline_rows(one, events, cell) + _online_rows(ws, one, chunk, cell) + _runs(covers)
+    rows = _offline_rows(one, events, cell) + _online_rows(stores, one, chunk, cell) + _runs(covers)
     ttl = ttl_us(one.view)
     return Timeline(_frame(rows), cell, f"{one.label}:{one.features[0]}", named, None if ttl is None else ttl / 1e6)
 
 
-def _one(ws: Workspace, feature: str) -> Requested:
-    request = requested(ws.feast, feature, full_feature_names=True)
+def _one(stores: Stores, feature: str) -> Requested:
+    request = requested(stores.feast, feature, full_feature_names=True)
     if request.on_demand:
         raise ConfigurationError(
             f"{request.on_demand[0]} is computed on demand, so no store holds it", hint="explain one of its inputs"
@@ -173,13 +173,13 @@ def _one(ws: Workspace, feature: str) -> Requested:
     return wanted[0]
 
 
-def _side(ws: Workspace, now_us: int, *, is_now: bool) -> OnlineSide:
-    if ws.has_history:
-        return OursNow(ws, now_us) if is_now else OursAsOf(ws)
+def _side(stores: Stores, now_us: int, *, is_now: bool) -> OnlineSide:
+    if stores.has_history:
+        return OursNow(stores, now_us) if is_now else OursAsOf(stores)
     if is_now:
-        return AnyStoreNow(ws)
+        return AnyStoreNow(stores)
     raise ConfigurationError(
-        f"{ws.online_store_type} keeps one value of each entity: it cannot be asked as of the past",
+        f"{stores.type} keeps one value of each entity: it cannot be asked as of the past",
         hint="leave as_of out: the value is explained as it is now",
     )
 
@@ -207,16 +207,16 @@ def _offline_rows(one: Requested, events: OfflineEvents, cell: pd.Series[Any]) -
     ]
 
 
-def _online_rows(ws: Workspace, one: Requested, chunk: Chunk, cell: pd.Series[Any]) -> list[tuple[Any, ...]]:
-    if not ws.has_history:
-        answers = AnyStoreNow(ws).answers(chunk)
+def _online_rows(stores: Stores, one: Requested, chunk: Chunk, cell: pd.Series[Any]) -> list[tuple[Any, ...]]:
+    if not stores.has_history:
+        answers = AnyStoreNow(stores).answers(chunk)
         (value,) = answers.values[one.features[0]].to_pylist()  # noqa: PD011 - a mapping of columns
         return [(ONLINE, answers.event_us[0], NO_US, NO_US, NO_US, value, "served")] if answers.found[0] else []
-    entry = ws.store.entry(ws.feast.config, one.view)
+    entry = stores.online.entry(one.view)
     bounds = reader.Bounds(reader.BEGINNING_US, time.time_ns() // 1000 + CLOCK_SKEW_US)
-    rows = reader.read_history(ws.store.open(ws.feast.config).db, entry, chunk.entities.to_pylist(), bounds)
+    rows = reader.read_history(stores.online.db, entry, chunk.entities.to_pylist(), bounds)
     found = Found(rows, np.arange(len(rows)), np.full(len(rows), PRESENT, dtype=object))
-    values = found.features(ws.store, ws.feast.config, one)[0].to_pylist()
+    values = found.features(stores.online, one)[0].to_pylist()
     served = tuple(_us(cell[name]) for name in ("online_event", "online_arrived"))
     return [
         (ONLINE, event, made or NO_US, arrived, NO_US, value, "served" if (event, arrived) == served else "")
