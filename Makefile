@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PINS := binder/requirements.txt
 
-.PHONY: help env demo test fuzz check bench bench-quick lab pictures pins jars clean
+.PHONY: help env demo test fuzz check bench bench-quick docs docs-serve lab pictures pins jars clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -38,6 +38,12 @@ bench: env ## all benchmarks, beside Feast's own stores; they assert nothing abo
 bench-quick: env ## the same in two to three minutes: fewer entities, fewer rounds
 	$(BIN)/python -m benchmarks.run --size quick
 
+docs: env ## build the documentation site into site/; a warning is an error
+	$(BIN)/mkdocs build --strict
+
+docs-serve: env ## show the site on http://127.0.0.1:8000, built anew whenever a page changes
+	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8000
+
 lab: env ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks/quickstart.ipynb
 
@@ -53,4 +59,4 @@ jars: env ## pin Cassandra's jars by SHA-256 (jars.lock): resolves and downloads
 	$(BIN)/python -m feastra_nb.connection.local.pinning
 
 clean: ## remove .venv/ and what tools left behind
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

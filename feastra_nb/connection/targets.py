@@ -169,6 +169,9 @@ class Hosts:
 class Astra:
     """An Astra DB database.
 
+    What is not given is read from the environment (``ASTRA_DB_APPLICATION_TOKEN``, ``ASTRA_DB_ID``, …); ``docs/astra.md``
+    lists the variables.
+
     Parameters
     ----------
     database
@@ -189,9 +192,6 @@ class Astra:
         Make the database if there is none of that name, in ``region`` and with the keyspace, and wait.
     devops_url
         Base address of the DevOps API, where it is not the public one.
-
-    What is not given is looked for in the environment (``ASTRA_DB_APPLICATION_TOKEN``, ``ASTRA_DB_ID`` …), see
-    ``docs/connection.md``.
 
     Examples
     --------
