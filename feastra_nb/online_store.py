@@ -25,6 +25,7 @@ from feast.infra.supported_async_methods import SupportedAsyncMethods
 
 from feastra_nb.adapter import many_views, precomputed
 from feastra_nb.adapter.config_secrets import hide_in_repo_config
+from feastra_nb.adapter.feast_calls import hush_advice
 from feastra_nb.adapter.feast_private import reads_views_together
 from feastra_nb.adapter.feast_rows import key_bytes, to_rows
 from feastra_nb.adapter.objects import FeastraTable, registry_identity, spec_of
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 __all__ = ["STORE_TYPE", "FeastraOnlineStore", "FeastraOnlineStoreConfig"]
 
 hide_in_repo_config(STORE_TYPE)
+hush_advice()
 
 
 class FeastraOnlineStoreConfig(StoreConfig):

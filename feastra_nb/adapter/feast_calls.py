@@ -62,6 +62,18 @@ def hush_warnings() -> None:
                 warnings.filterwarnings("ignore", message=text, category=category)
 
 
+def hush_advice() -> None:
+    """Drop Feast's advice that serving while a view is materialized has no effect on a registry file, where it has."""
+    logger = logging.getLogger("feast.repo_config")
+    if _is_right_advice not in logger.filters:
+        logger.addFilter(_is_right_advice)
+
+
+def _is_right_advice(record: logging.LogRecord) -> bool:
+    # A filter says which records stay.
+    return "serve_features_while_materializing" not in record.getMessage()
+
+
 @contextlib.contextmanager
 def calling_feast(what: str) -> Iterator[None]:
     """Call Feast quietly, and translate whatever it raises into an error of ours.
