@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PINS := binder/requirements.txt
 
-.PHONY: help env demo test fuzz check bench bench-quick docs docs-serve lab pictures pins jars clean
+.PHONY: help env demo test test-fast fuzz check bench bench-quick docs docs-serve lab pictures pins jars clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -22,6 +22,9 @@ demo: env ## the main job on a real local Cassandra: 336,776 flights become feat
 
 test: env ## all tests, on a real local Cassandra
 	$(BIN)/python -m pytest
+
+test-fast: env ## the tests that need neither a node nor a browser: under a minute
+	$(BIN)/python -m pytest -m "not cassandra and not slow" -n 2 --dist loadfile
 
 fuzz: env ## two thousand made-up frames through a real local Cassandra: exact on both sides, or refused
 	FEASTRA_FUZZ=2000 $(BIN)/python -m pytest tests/test_fuzz.py

@@ -23,6 +23,34 @@ NODE_SETTINGS = {"memtable_allocation_type": "unslabbed_heap_buffers"}
 _numbers = itertools.count()
 
 
+# What a test needs, by the fixtures that it uses, itself or through others.
+NEEDS_CASSANDRA = {"node", "own_node", "three_nodes", "guarded", "astra", "former", "orphan", "start"}
+NEEDS_TIME = {"image", "browser", "wheel", "site", "out"}
+NEEDS_NETWORK = {"image", "wheel"}
+# Modules whose tests start nodes, notebooks or programs by themselves.
+STARTS_NODES = {"test_local_cassandra", "test_local_login", "test_lost_node", "test_demo"}
+STARTS_PROGRAMS = {
+    "test_binder",
+    "test_benchmarks",
+    "test_docs_site",
+    "test_jupyterlab",
+    "test_notebooks",
+    "test_wheel",
+}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        used = set(getattr(item, "fixturenames", ()))
+        for marker, fixtures in (("cassandra", NEEDS_CASSANDRA), ("slow", NEEDS_TIME), ("network", NEEDS_NETWORK)):
+            if used & fixtures:
+                item.add_marker(marker)
+        if item.path.stem in STARTS_NODES:
+            item.add_marker("cassandra")
+        if item.path.stem in STARTS_PROGRAMS:
+            item.add_marker("slow")
+
+
 def pytest_report_header():
     return "a Cassandra of its own for the tests: started when the first test needs it"
 

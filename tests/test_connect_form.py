@@ -395,6 +395,7 @@ def ws(tmp_path):
         ws.session.execute(f"DROP KEYSPACE {ws.keyspace}")
 
 
+@pytest.mark.slow
 def test_a_saved_notebook_with_its_widget_state_holds_no_secret(ws, tmp_path, monkeypatch):
     monkeypatch.setenv("TYPED_SECRET", SECRET)
     settings = ws.store.open(ws.feast.config).db.settings

@@ -10,8 +10,8 @@ from feast.types import Int64, String
 from feast.value_type import ValueType
 
 from feastra_nb.errors import BeyondRetention, InvalidFrame, WriteIncomplete
+from feastra_nb.materialization import from_offline, pulled, spans
 from feastra_nb.materialization.pulled import OfflineView
-from feastra_nb.materialization.run import from_offline, pulled, spans
 from feastra_nb.storage.journal import DONE, INTERRUPTED, RUNNING, Run
 from feastra_nb.times import DAY_US
 

@@ -647,6 +647,7 @@ def notebook(path, *cells):
     return content
 
 
+@pytest.mark.slow
 def test_a_failing_magic_fails_the_notebook(tmp_path):
     content = notebook(tmp_path / "bad.ipynb", "%load_ext feastra_nb", "%feastra veiws")
     with pytest.raises(CellExecutionError, match="ConfigurationError"):
@@ -655,6 +656,7 @@ def test_a_failing_magic_fails_the_notebook(tmp_path):
     assert (output.output_type, output.ename) == ("error", "ConfigurationError")
 
 
+@pytest.mark.slow
 def test_nbval_passes_a_good_notebook_and_fails_a_failing_magic(tmp_path):
     notebook(tmp_path / "good.ipynb", "%load_ext feastra_nb", "%feastra --help", "%feastra online --help")
     notebook(tmp_path / "bad.ipynb", "%load_ext feastra_nb", "%feastra veiws")
@@ -713,6 +715,7 @@ def test_an_error_of_the_workspace_comes_through_unchanged(shell, filled):
         run(shell, "%feastra online plane:mean_delay --entities {'tailnum': ['N1']}")
 
 
+@pytest.mark.slow
 def test_a_notebook_works_through_the_magic_from_start_to_end(filled, tmp_path):
     content = notebook(
         tmp_path / "good.ipynb",

@@ -17,7 +17,7 @@ from feastra_nb.reporting.progress import LogBar, bar, line
 
 SLOW = """
 import time
-from feastra_nb.progress import bar, line
+from feastra_nb.reporting.progress import bar, line
 with bar(40_000, "planes", "rows") as shown:
     for _ in range(4):
         time.sleep(0.25)
@@ -127,7 +127,7 @@ def outputs(tmp_path, *cells):
 
 
 STOPPED = """
-from feastra_nb.progress import bar
+from feastra_nb.reporting.progress import bar
 try:
     with bar(9, "<b>", "rows") as shown:
         shown.update(2)
