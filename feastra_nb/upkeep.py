@@ -15,6 +15,7 @@ from feastra_nb import billing
 from feastra_nb.adapter.objects import with_constant_key
 from feastra_nb.connection.targets import Local
 from feastra_nb.errors import ConfigurationError, FeastraError
+from feastra_nb.folder_lock import locked
 from feastra_nb.intake import offline_file
 from feastra_nb.progress import acknowledged_rows
 from feastra_nb.reports import Report
@@ -226,7 +227,7 @@ def _own_parquet(ws: Workspace, view: FeatureView) -> Path:
 
 
 def _forget_offline(ws: Workspace, path: Path, one: Requested, keys: pa.Array) -> set[bytes]:
-    with offline_file.locked(ws.directory):
+    with locked(ws.directory):
         table = offline_file.read(path)
         stored = entity_keys(one, with_constant_key(table, one.view))
         named = pc.is_in(stored, value_set=keys.cast(stored.type))

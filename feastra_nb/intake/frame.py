@@ -16,6 +16,7 @@ import pyarrow as pa
 from feast.feature_view import DUMMY_ENTITY_ID
 
 from feastra_nb.errors import ConfigurationError, InvalidFrame
+from feastra_nb.folder_lock import locked
 from feastra_nb.frames import CREATED, Columns, columns_of, to_table, warn_of_losses, with_plain_columns
 from feastra_nb.intake import offline_file
 from feastra_nb.intake.registration import FrameSpec, judge, key_types, known_view, note_interval, register
@@ -24,6 +25,7 @@ from feastra_nb.storage import codec
 from feastra_nb.storage.admission import refuse_future, refuse_large
 from feastra_nb.storage.columns import epoch_us
 from feastra_nb.storage.rows import Rows, last_of_repeats
+from feastra_nb.times import instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,9 +89,10 @@ def materialize_frame(
     The parquet is written beside the old one first, and takes its place once the registry knows the view. A call that was
     stopped anywhere is completed by the same call.
     """
-    now_us = time.time_ns() // 1000
-    judged = _judged(ws, frame, spec, now_us=None if allow_future else now_us)
-    with offline_file.locked(ws.directory):
+    # What is registered, and the stored rows' created times, are those of the moment when no other process changes them.
+    with locked(ws.directory):
+        now_us = time.time_ns() // 1000
+        judged = _judged(ws, frame, spec, now_us=None if allow_future else now_us)
         staged = offline_file.stage(
             judged.path, judged.table, judged.roles, now_us=now_us, automatic=judged.is_automatic
         )
@@ -111,7 +114,7 @@ def materialize_frame(
         progress=progress,
     )
     if judged.table.num_rows:
-        note_interval(ws, view, interval)
+        note_interval(ws, view, (instant(interval[0]), instant(interval[1])))
     return replace(done, repeats=judged.repeats)
 
 

@@ -256,14 +256,3 @@ def _written_beside(path: Path, table: pa.Table) -> Path:
             f"cannot write {path}: {exc}", hint="is the disk full, or the folder read-only? Nothing was changed."
         ) from exc
     return Path(temporary)
-
-
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Hold the workspace folder's lock, so that two kernels do not merge into one file at the same time."""
-    import fcntl
-
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -9,6 +9,7 @@ from feastra_nb.adapter.objects import refuse_unserved
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.intake.from_offline import LOOKBACK, materialize_view
 from feastra_nb.intake.pulled import OfflineView
+from feastra_nb.intake.registration import note_interval
 from feastra_nb.storage.reader import BEGINNING_US
 from feastra_nb.times import EPOCH, instant, instants, us, utc_now
 
@@ -52,7 +53,7 @@ def materialize_registered(
         interval = (us(since) if since else BEGINNING_US, us(until))
         offline = OfflineView.of(ws.feast, view)
         done = materialize_view(offline, ws.store, interval, resume=resume, progress=progress)
-    ws.feast.registry.apply_materialization(view, ws.project, since or EPOCH, until)
+    note_interval(ws, view, (since or EPOCH, until))
     return done
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,18 +12,20 @@ from feastra_nb.adapter.feast_calls import calling_feast
 from feastra_nb.adapter.objects import registry_identity, spec_of
 from feastra_nb.connection.cluster import READ, quoted
 from feastra_nb.errors import CatalogConflict, ConfigurationError, InvalidFrame, UnknownName, close_names
+from feastra_nb.folder_lock import locked
 from feastra_nb.frames import CREATED, Columns, feast_type_name, refused_name
 from feastra_nb.intake import offline_file
 from feastra_nb.notices import warn_user
 from feastra_nb.storage.retention import Retention
-from feastra_nb.times import duration, instant
+from feastra_nb.times import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     import pyarrow as pa
-    from feast import Entity, FeatureView
+    from feast import Entity, FeatureStore, FeatureView
     from feast.value_type import ValueType
 
     from feastra_nb.storage.catalog import ViewEntry
@@ -311,6 +314,24 @@ def _ttl(spec: FrameSpec, known: FeatureView | None) -> timedelta:
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def changing_registry(ws: Workspace) -> Iterator[FeatureStore]:
+    """Yield a feature store to change the registry with, while no other process or thread changes it from here.
+
+    Its copy of a registry file is its own and read anew: another thread that reads through ``ws.feast`` would otherwise see
+    half of a change, or drop it by reading the file again. A registry of another kind is the workspace's.
+    """
+    with locked(ws.directory):
+        changing = ws.feast
+        if hasattr(changing.registry, "cached_registry_proto"):
+            changing = copy.copy(changing)
+            changing._registry = None  # noqa: SLF001 - Feast makes another when it is asked for
+        try:
+            yield changing
+        finally:
+            ws.feast.refresh_registry()
+
+
 def register(ws: Workspace, wanted: Registration) -> FeatureView:
     """Apply entity and view to Feast where they are new or changed, and return the view as it is registered.
 
@@ -321,8 +342,8 @@ def register(ws: Workspace, wanted: Registration) -> FeatureView:
         _warn_of_former_life(ws, wanted)
         before = {entity.name for entity in ws.feast.list_entities()}
         try:
-            with calling_feast(f"registering view {view.name}"):
-                ws.feast.apply([*wanted.entities, view])
+            with changing_registry(ws) as feast, calling_feast(f"registering view {view.name}"):
+                feast.apply([*wanted.entities, view])
         except BaseException:
             _take_back(ws, wanted, before)
             raise
@@ -333,9 +354,8 @@ def register(ws: Workspace, wanted: Registration) -> FeatureView:
 
 def _take_back(ws: Workspace, wanted: Registration, entities: set[str]) -> None:
     """Undo what a failed apply has left: in memory for a registry file, in the database for a shared registry."""
-    with contextlib.suppress(Exception):
-        ws.feast.refresh_registry()
-        registry, name = ws.feast.registry, wanted.view.name
+    with contextlib.suppress(Exception), changing_registry(ws) as feast:
+        registry, name = feast.registry, wanted.view.name
         if wanted.known is not None:
             if ws.view(name) != wanted.known:
                 registry.apply_feature_view(wanted.known, ws.project)
@@ -379,9 +399,10 @@ def _in_catalog(ws: Workspace, view: FeatureView) -> bool:
     return entry is not None and opened.db.table_exists(entry.table)
 
 
-def note_interval(ws: Workspace, view: FeatureView, interval: tuple[int, int]) -> None:
+def note_interval(ws: Workspace, view: FeatureView, interval: tuple[datetime, datetime]) -> None:
     """Note the materialized interval in Feast's registry, where Feast's own incremental run looks for it."""
-    ws.feast.registry.apply_materialization(view, ws.project, instant(interval[0]), instant(interval[1]))
+    with changing_registry(ws) as feast, calling_feast(f"noting what was materialized of view {view.name}"):
+        feast.registry.apply_materialization(view, ws.project, *interval)
 
 
 # --- dropping --------------------------------------------------------------------------------------------------------
@@ -397,22 +418,23 @@ def drop(ws: Workspace, name: str) -> None:
     CatalogConflict
         Only the online store knows it, for another registry.
     """
-    registered = {view.name: view for view in ws.feast.list_all_feature_views()}
-    config = ws.feast.config
-    catalog = ws.store.open(config).catalog
-    stored = {entry.view: entry for entry in catalog.views(ws.project)}
-    path = offline_file.path_of(ws.directory, name)
-    if name not in registered and name not in stored and not path.exists():
-        raise UnknownName(f"there is no feature view {name!r}", hint=close_names(name, {*registered, *stored}))
-    if name in registered:
-        with calling_feast(f"dropping view {name}"):
-            ws.feast.apply([], objects_to_delete=_objects_of(ws, registered[name]), partial=False)
-    elif name in stored:
-        _refuse_foreign(stored[name], registry_identity(config))
-    if name in stored:
-        catalog.drop(ws.project, name)
-        ws.store.forget_entry(config, name)
-    path.unlink(missing_ok=True)
+    with changing_registry(ws) as feast:
+        registered = {view.name: view for view in feast.list_all_feature_views()}
+        config = ws.feast.config
+        catalog = ws.store.open(config).catalog
+        stored = {entry.view: entry for entry in catalog.views(ws.project)}
+        path = offline_file.path_of(ws.directory, name)
+        if name not in registered and name not in stored and not path.exists():
+            raise UnknownName(f"there is no feature view {name!r}", hint=close_names(name, {*registered, *stored}))
+        if name in registered:
+            with calling_feast(f"dropping view {name}"):
+                feast.apply([], objects_to_delete=_objects_of(ws, registered[name]), partial=False)
+        elif name in stored:
+            _refuse_foreign(stored[name], registry_identity(config))
+        if name in stored:
+            catalog.drop(ws.project, name)
+            ws.store.forget_entry(config, name)
+        path.unlink(missing_ok=True)
 
 
 def _refuse_foreign(entry: ViewEntry, registry: str | None) -> None:
