@@ -49,9 +49,14 @@ def merged(base: Registry, mine: Registry, theirs: Registry) -> Registry:
             _fill(getattr(both, name), _merged_objects(name, *(_by_key(objects, _key) for objects in three)))
     three = (side.feature_view_version_history.records for side in (base, mine, theirs))
     records = _with_changes(*(_by_key(side, _version_key) for side in three))
-    _fill(both.feature_view_version_history.records, records)
+    both.ClearField("feature_view_version_history")
+    if records:
+        _fill(both.feature_view_version_history.records, records)
     three = (side.infra.infra_objects for side in (base, mine, theirs))
-    _fill(both.infra.infra_objects, _with_changes(*(_by_key(side, _bytes) for side in three)))
+    objects = _with_changes(*(_by_key(side, _bytes) for side in three))
+    both.ClearField("infra")
+    if objects:
+        _fill(both.infra.infra_objects, objects)
     return both
 
 
