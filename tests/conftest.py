@@ -36,6 +36,17 @@ def node():
     local.purge(NODE)
 
 
+@pytest.fixture(scope="session")
+def processes():
+    """Five other processes with Feast loaded."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    from other_processes import CONTEXT
+
+    with ProcessPoolExecutor(5, mp_context=CONTEXT) as pool:
+        yield pool
+
+
 @pytest.fixture
 def shell():
     """A real IPython with the extension loaded; no history file."""

@@ -1,52 +1,22 @@
 """Feast's registry file among processes and threads, and on a full disk."""
 
-import multiprocessing
 import resource
 import threading
-import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
-from conftest import KEYSPACE
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
 from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.types import Float64, Int64
+from other_processes import wait_for, workspace
 
-import feastra_nb as fnb
 from feastra_nb.adapter.registry_merge import merged
 from feastra_nb.errors import CatalogConflict, ConfigurationError, FeastraError
 
 NOW = pd.Timestamp("2026-01-01", tz="UTC")
 FRAME = pd.DataFrame({"driver": [1, 2], "event_timestamp": [NOW, NOW], "x": [1.0, 2.0]})
 VIEWS_OF_EACH = 3
-
-
-@pytest.fixture(scope="module")
-def processes():
-    """Five processes with Feast loaded."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["feast", "feastra_nb.workspace", "feastra_nb.online_store", "feastra_nb.intake.frame"]
-    )
-    with ProcessPoolExecutor(5, mp_context=context) as pool:
-        yield pool
-
-
-@contextmanager
-def workspace(node, project, folder):
-    """Open the test's workspace in another process."""
-    target = fnb.Local(name=node)
-    with fnb.connect(target, project=project, keyspace=KEYSPACE, directory=folder, retain="all") as ws:
-        yield ws
-
-
-def wait_for(*paths):
-    until = time.monotonic() + 60
-    while not all(path.exists() for path in paths):
-        assert time.monotonic() < until, "the other processes did not begin"
-        time.sleep(0.01)
 
 
 # --- processes -------------------------------------------------------------------------------------------------------
