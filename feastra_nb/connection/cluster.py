@@ -14,6 +14,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from feastra_nb.connection.clock import warn_if_it_differs
 from feastra_nb.connection.driver import map_driver_errors, quiet_driver_log
 from feastra_nb.errors import (
     ConfigurationError,
@@ -197,6 +198,7 @@ def open_session(settings: ClusterSettings) -> Session:
         cluster.shutdown()
         raise
     session.default_fetch_size = 5000
+    warn_if_it_differs(session)
     log.info("connected to %s", settings.label)
     return session
 
