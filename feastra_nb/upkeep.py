@@ -189,11 +189,15 @@ def prune_if_due(ws: Workspace, view: str) -> None:
 def _is_due(ws: Workspace, entry: ViewEntry) -> bool:
     if not entry.retention.us:
         return False
-    runs = ws.store.open(ws.feast.config).journal.runs(entry.project, entry.view)
-    mine = [run for run in runs if run.generation == entry.generation]
-    pruned = [run.began_us for run in mine if run.kind == "prune" and run.state == DONE]
-    since_us = max(pruned, default=min((run.began_us for run in mine), default=None))
-    return since_us is not None and time.time_ns() // 1000 - since_us > entry.retention.us // PRUNE_AFTER
+    now_us, key = time.time_ns() // 1000, (entry.view, entry.generation, entry.retention.us)
+    # The journal of a view with thousands of small writes is long: it is read again only when what it said is over.
+    if now_us > ws.prune_due_us.get(key, 0):
+        runs = ws.store.open(ws.feast.config).journal.runs(entry.project, entry.view)
+        mine = [run for run in runs if run.generation == entry.generation]
+        pruned = [run.began_us for run in mine if run.kind == "prune" and run.state == DONE]
+        since_us = max(pruned, default=min((run.began_us for run in mine), default=now_us))
+        ws.prune_due_us[key] = since_us + entry.retention.us // PRUNE_AFTER
+    return now_us > ws.prune_due_us[key]
 
 
 # --- forgetting ------------------------------------------------------------------------------------------------------

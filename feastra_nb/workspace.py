@@ -211,6 +211,7 @@ class Workspace:
 
         self._feast = feature_store
         self._closed = False
+        self.prune_due_us: dict[tuple[str, int, int], int] = {}  # by view, generation and retention: see `upkeep`
         self.target = target
         self.directory = directory
         self.read_only = read_only

@@ -202,12 +202,16 @@ def _stored(
         [*(f"f.{sql_name(name)} = s.{sql_name(name)}" for name in same)]
         + [f"f.{sql_name(name)} IS NOT DISTINCT FROM s.{sql_name(name)}" for name in content]
     )
+    instant = sql_name(
+        roles.timestamp
+    )  # of the file's rows only those of the frame's instants are compared, or even read
     with duckdb.connect() as connection:
         connection.register("frame", table.append_column(_ROW, pa.array(np.arange(table.num_rows))))
         found = connection.execute(
             f"""
             WITH stored AS (
                 SELECT * FROM read_parquet(?, file_row_number = true)
+                WHERE {instant} IN (SELECT {instant} FROM frame)
                 QUALIFY row_number() OVER (PARTITION BY {partition} ORDER BY {created} DESC, file_row_number DESC) = 1
             )
             SELECT f.{_ROW} AS row, coalesce(epoch_us({"s." * (roles.created is not None)}{created}), 0) AS created_us
