@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pandas as pd
 import pytest
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
+from feast.infra.registry.registry import Registry as FeastRegistry
 from feast.protos.feast.core.Registry_pb2 import Registry
+from feast.repo_config import RegistryConfig
 from feast.types import Float64, Int64
 from other_processes import wait_for, workspace
 
@@ -227,3 +229,19 @@ def test_an_entity_that_others_use_by_now_stays():
     theirs.entities[0].meta.last_updated_timestamp.seconds = 1
     assert merged(base, mine, theirs) == theirs
     assert merged(base, theirs, mine) == theirs
+
+
+def test_two_that_first_use_a_project_do_not_meet(tmp_path):
+    settings = RegistryConfig(
+        path="registry.db", registry_store_type="feastra_nb.registry_store.FeastraRegistryStore", cache_ttl_seconds=0
+    )
+    first, second = (FeastRegistry("p", settings, tmp_path) for _ in range(2))
+    driver, view = view_of(tmp_path, "one")
+    second.cached_registry_proto.projects.add().spec.name = "p"  # as Feast does in its first change
+    second.cached_registry_proto.project_metadata.add(project="p", project_uuid="b")
+    first.apply_entity(driver, "p")
+    second.apply_feature_view(view, "p")
+    for registry_of in (first, second):
+        assert [each.name for each in registry_of.list_entities("p")] == ["driver"]
+        assert [each.name for each in registry_of.list_feature_views("p")] == ["one"]
+        assert [each.name for each in registry_of.list_projects()] == ["p"]

@@ -72,7 +72,8 @@ def _by_key(objects: Any, key: Callable[[Any], Any]) -> dict[Any, Message]:
 
 def _key(each: Any) -> tuple[str, str]:
     spec = each.spec if "spec" in each.DESCRIPTOR.fields_by_name else each
-    return getattr(spec, "project", ""), getattr(spec, "name", "")
+    project = getattr(spec, "project", "")
+    return project, getattr(spec, "name", project)
 
 
 def _version_key(record: Any) -> tuple[str, str, int]:
@@ -128,8 +129,8 @@ def _merge_field(both: Any, field: Any, old: Any, my: Any, what: str) -> None:
     name = field.name
     value, theirs = getattr(my, name), getattr(both, name)
     before = None if old is None else getattr(old, name)
-    if value in (theirs, before) or name in _THEIRS:
-        return
+    if value in (theirs, before) or name in _THEIRS or (name == "project_uuid" and old is None):
+        return  # two that first use a project each draw it a number
     if name == "materialization_intervals":
         _fill(theirs, _with_changes(*(_by_key(side or (), _bytes) for side in (before, value, theirs))))
     elif name in _LATER:
