@@ -46,6 +46,7 @@ class FeastraRegistryStore(FileRegistryStore):
         self._filepath: Any = _Watched(self)  # Feast's registry looks at this for changes
         self._states: dict[str, bytes] = {"": b""}
         self._latest = Registry()
+        self.read_state: tuple[int, ...] = ()  # of the file that was read or written last
 
     def get_registry_proto(self) -> Registry:
         """Return the registry as it is stored.
@@ -92,6 +93,7 @@ class FeastraRegistryStore(FileRegistryStore):
         registry.last_updated.GetCurrentTime()
         fresh = registry.SerializeToString()
         _replace(self._path, fresh)
+        self.read_state = _state_of(self._path.stat())
         self._keep(registry, fresh)
 
     def teardown(self) -> None:
@@ -107,7 +109,9 @@ class FeastraRegistryStore(FileRegistryStore):
 
     def _stored(self) -> bytes | None:
         try:
-            return self._path.read_bytes()
+            with self._path.open("rb") as file:
+                self.read_state = _state_of(os.fstat(file.fileno()))
+                return file.read()
         except FileNotFoundError:
             return None
 
@@ -128,23 +132,24 @@ class _Watched:
 
     def __init__(self, store: FeastraRegistryStore) -> None:
         self._store = store
-        self._seen: tuple[int, ...] = ()
         self._changes = 0
 
     def exists(self) -> bool:
         return self._store._path.exists()  # noqa: SLF001 - one thing in two classes, as Feast has it
 
     def stat(self) -> SimpleNamespace:
-        """Return a number that grows with each change; times of files are too coarse to tell two quick changes apart."""
-        found = self._store._path.stat()  # noqa: SLF001
-        state = (found.st_mtime_ns, found.st_ino, found.st_size)
-        if state != self._seen and not self._store.is_changing():
-            self._seen = state
+        """Return a number that grows while the file is not the one that was read; its time cannot tell two quick changes apart."""
+        state = _state_of(self._store._path.stat())  # noqa: SLF001
+        if state != self._store.read_state and not self._store.is_changing():
             self._changes += 1
         return SimpleNamespace(st_mtime=self._changes)
 
     def __str__(self) -> str:
         return str(self._store._path)  # noqa: SLF001
+
+
+def _state_of(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 def _replace(path: Path, content: bytes) -> None:
