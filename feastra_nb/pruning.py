@@ -15,6 +15,7 @@ from feastra_nb.adapter.objects import with_constant_key
 from feastra_nb.connection.astra import billing
 from feastra_nb.connection.targets import Local
 from feastra_nb.errors import ConfigurationError, FeastraError
+from feastra_nb.folder_lock import locked
 from feastra_nb.materialization import offline_file
 from feastra_nb.reporting import html
 from feastra_nb.reporting.progress import acknowledged_rows
@@ -219,11 +220,16 @@ def prune_if_due(stores: Stores, view: str) -> None:
 def _is_due(stores: Stores, entry: ViewEntry) -> bool:
     if not entry.retention.us:
         return False
-    runs = stores.online.journal.runs(entry.project, entry.view)
-    mine = [run for run in runs if run.generation == entry.generation]
-    pruned = [run.began_us for run in mine if run.kind == "prune" and run.state == DONE]
-    since_us = max(pruned, default=min((run.began_us for run in mine), default=None))
-    return since_us is not None and time.time_ns() // 1000 - since_us > entry.retention.us // PRUNE_AFTER
+    now_us, key = time.time_ns() // 1000, (entry.view, entry.generation, entry.retention.us)
+    due_us = stores.prune_due_us
+    # The journal of a view with thousands of small writes is long: it is read again only when what it said is over.
+    if now_us > due_us.get(key, 0):
+        runs = stores.online.journal.runs(entry.project, entry.view)
+        mine = [run for run in runs if run.generation == entry.generation]
+        pruned = [run.began_us for run in mine if run.kind == "prune" and run.state == DONE]
+        since_us = max(pruned, default=min((run.began_us for run in mine), default=now_us))
+        due_us[key] = since_us + entry.retention.us // PRUNE_AFTER
+    return now_us > due_us[key]
 
 
 # --- forgetting ------------------------------------------------------------------------------------------------------
@@ -257,7 +263,7 @@ def _own_parquet(stores: Stores, view: FeatureView) -> Path:
 
 
 def _forget_offline(stores: Stores, path: Path, one: Requested, keys: pa.Array) -> set[bytes]:
-    with offline_file.locked(stores.directory):
+    with locked(stores.directory):
         table = offline_file.read(path)
         stored = entity_keys(one, with_constant_key(table, one.view))
         named = pc.is_in(stored, value_set=keys.cast(stored.type))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.errors import ConfigurationError, UnknownName, close_names
@@ -31,12 +31,15 @@ class Stores:
         Folder of the registry and the offline parquet.
     read_only
         Whether everything that writes is refused.
+    prune_due_us
+        By view, generation and retention: when `pruning` has to look into the journal again.
     """
 
     feast: FeatureStore
     target: Target | None
     directory: Path
     read_only: bool = False
+    prune_due_us: dict[tuple[str, int, int], int] = field(default_factory=dict)
 
     @property
     def project(self) -> str:

@@ -77,6 +77,16 @@ def three_nodes():
     local.purge(started.name)
 
 
+def processes():
+    """Five other processes with Feast loaded."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    from other_processes import CONTEXT
+
+    with ProcessPoolExecutor(5, mp_context=CONTEXT) as pool:
+        yield pool
+
+
 @pytest.fixture
 def shell():
     """A real IPython with the extension loaded; no history file."""

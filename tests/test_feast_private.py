@@ -47,6 +47,12 @@ def test_a_registry_has_one_lock_or_a_forked_child_waits_for_ever(store):
     assert store.registry._refresh_lock.acquire(blocking=False)
 
 
+def test_a_store_makes_its_registry_when_asked_or_threads_undo_each_others_changes(store):
+    own = feast_private.with_registry_of_its_own(store)
+    assert own.registry is not store.registry
+    assert own.config is store.config
+
+
 def test_a_configuration_makes_its_online_store_anew_or_latency_measures_at_the_old_level(store):
     made = store.config.online_store
     feast_private.forget_made_online_store(store.config)

@@ -433,7 +433,7 @@ def test_a_killed_call_is_completed_by_the_same_call(ws, now, tmp_path):
     killed(ws, tmp_path / "frame.parquet", 'ws.materialize(frame, "v", keys=["k"], progress=acknowledged)')
     part = len(stored(ws))
     assert 0 < part < n
-    assert ws.runs("v")["state"].tolist() == ["running"]
+    assert ws.runs("v")["state"].tolist() == ["lost"]
     done = ws.materialize(frame, "v", keys=["k"], progress=False)
     assert (done.rows, done.unchanged) == (n, part)
     assert len(stored(ws)) == n

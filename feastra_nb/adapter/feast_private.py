@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -46,6 +47,13 @@ def renew_registry_lock(store: FeatureStore) -> None:
     registry = store._registry  # noqa: SLF001 - the property would load it
     if hasattr(registry, "_refresh_lock"):
         registry._refresh_lock = threading.Lock()  # noqa: SLF001
+
+
+def with_registry_of_its_own(store: FeatureStore) -> FeatureStore:
+    """Return a feature store whose copy of a registry file nobody else changes: Feast makes another when it is asked for."""
+    own = copy.copy(store)
+    own._registry = None  # noqa: SLF001
+    return own
 
 
 def forget_made_online_store(config: RepoConfig) -> None:

@@ -167,6 +167,7 @@ def _environment(_arguments: argparse.Namespace) -> Iterator[Finding]:
 
 def _target(arguments: argparse.Namespace) -> Iterator[Finding]:
     from feastra_nb.connection.choice import configured, profile_path
+    from feastra_nb.connection.clock import difference
     from feastra_nb.connection.targets import Local, short
 
     known = configured()
@@ -183,8 +184,10 @@ def _target(arguments: argparse.Namespace) -> Iterator[Finding]:
         tempfile.TemporaryDirectory() as folder,
         connect(target, project="doctor", keyspace=keyspace or "system", directory=folder, read_only=True) as ws,
     ):
-        nodes = ws.status().frame
+        nodes, clock = ws.status().frame, difference(ws.session)
     yield Finding("connect()", f"goes to {where}: {(nodes['state'] == 'up').sum()} of {len(nodes)} nodes are up")
+    apart = (WARN, "set this machine's clock (NTP), or the server's") if clock.matters else ()
+    yield Finding("clock", str(clock), *apart)
 
 
 def _notebook(_arguments: argparse.Namespace) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from feastra_nb.connection.clock import warn_if_it_differs
 from feastra_nb.connection.driver_errors import map_driver_errors, quiet_driver_log
 from feastra_nb.connection.liveness import Shortage, shortage
 from feastra_nb.connection.pool import SessionPool
@@ -199,6 +200,7 @@ def open_session(settings: ClusterSettings) -> Session:
         cluster.shutdown()
         raise
     session.default_fetch_size = 5000
+    warn_if_it_differs(session)
     log.info("connected to %s", settings.label)
     return session
 

@@ -18,12 +18,14 @@ from feast.feature_view import DUMMY_ENTITY_ID
 from feastra_nb import codec
 from feastra_nb.codec.columns import epoch_us
 from feastra_nb.errors import ConfigurationError, InvalidFrame
+from feastra_nb.folder_lock import locked
 from feastra_nb.materialization import offline_file
 from feastra_nb.materialization.frames import CREATED, Columns, columns_of, to_table, warn_of_losses, with_plain_columns
 from feastra_nb.materialization.registration import FrameSpec, judge, key_types, known_view, note_interval, register
 from feastra_nb.materialization.run import write_table
 from feastra_nb.storage.row_selection import refuse_future, refuse_large
 from feastra_nb.storage.rows import Rows, last_of_repeats
+from feastra_nb.times import instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,9 +89,10 @@ def materialize_frame(
     The parquet is written beside the old one first, and takes its place once the registry knows the view. A call that was
     stopped anywhere is completed by the same call.
     """
-    now_us = time.time_ns() // 1000
-    judged = _judged(stores, frame, spec, now_us=None if allow_future else now_us)
-    with offline_file.locked(stores.directory):
+    # What is registered, and the stored rows' created times, are those of the moment when no other process changes them.
+    with locked(stores.directory):
+        now_us = time.time_ns() // 1000
+        judged = _judged(stores, frame, spec, now_us=None if allow_future else now_us)
         staged = offline_file.stage(
             judged.path, judged.table, judged.roles, now_us=now_us, automatic=judged.is_automatic
         )
@@ -110,7 +113,7 @@ def materialize_frame(
         progress=progress,
     )
     if judged.table.num_rows:
-        note_interval(stores, view, interval)
+        note_interval(stores, view, (instant(interval[0]), instant(interval[1])))
     return replace(done, repeats=judged.repeats)
 
 

@@ -202,12 +202,16 @@ def _stored(
         [*(f"f.{sql_name(name)} = s.{sql_name(name)}" for name in same)]
         + [f"f.{sql_name(name)} IS NOT DISTINCT FROM s.{sql_name(name)}" for name in content]
     )
+    instant = sql_name(
+        roles.timestamp
+    )  # of the file's rows only those of the frame's instants are compared, or even read
     with duckdb.connect() as connection:
         connection.register("frame", table.append_column(_ROW, pa.array(np.arange(table.num_rows))))
         found = connection.execute(
             f"""
             WITH stored AS (
                 SELECT * FROM read_parquet(?, file_row_number = true)
+                WHERE {instant} IN (SELECT {instant} FROM frame)
                 QUALIFY row_number() OVER (PARTITION BY {partition} ORDER BY {created} DESC, file_row_number DESC) = 1
             )
             SELECT f.{_ROW} AS row, coalesce(epoch_us({"s." * (roles.created is not None)}{created}), 0) AS created_us
@@ -256,14 +260,3 @@ def _written_beside(path: Path, table: pa.Table) -> Path:
             f"cannot write {path}: {exc}", hint="is the disk full, or the folder read-only? Nothing was changed."
         ) from exc
     return Path(temporary)
-
-
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Hold the workspace folder's lock, so that two kernels do not merge into one file at the same time."""
-    import fcntl
-
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -8,6 +8,7 @@ from feastra_nb.adapter.feast_calls import streaming_from_feast
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.materialization.from_offline import LOOKBACK, is_plain, materialize_view
 from feastra_nb.materialization.pulled import OfflineView
+from feastra_nb.materialization.registration import note_interval
 from feastra_nb.storage.opened import refuse_unserved
 from feastra_nb.storage.reader import BEGINNING_US
 from feastra_nb.times import EPOCH, instant, instants, us, utc_now
@@ -50,7 +51,7 @@ def materialize_registered(
         interval = (us(since) if since else BEGINNING_US, us(until))
         offline = OfflineView.of(stores.feast, view)
         done = materialize_view(offline, stores.online, interval, resume=resume, progress=progress)
-    stores.feast.registry.apply_materialization(view, stores.project, since or EPOCH, until)
+    note_interval(stores, view, (since or EPOCH, until))
     return done
 
 

@@ -8,21 +8,24 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.adapter.feast_calls import calling_feast
+from feastra_nb.adapter.feast_private import with_registry_of_its_own
 from feastra_nb.adapter.objects import registry_identity, spec_of
 from feastra_nb.connection.cluster import READ, quoted
 from feastra_nb.errors import CatalogConflict, ConfigurationError, InvalidFrame, UnknownName, close_names
+from feastra_nb.folder_lock import locked
 from feastra_nb.materialization import offline_file
 from feastra_nb.materialization.frames import CREATED, Columns, feast_type_name, refused_name
 from feastra_nb.storage.retention import Retention
-from feastra_nb.times import duration, instant
+from feastra_nb.times import duration
 from feastra_nb.user_warnings import warn_user
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     import pyarrow as pa
-    from feast import Entity, FeatureView
+    from feast import Entity, FeatureStore, FeatureView
     from feast.value_type import ValueType
 
     from feastra_nb.storage.catalog import ViewEntry
@@ -311,6 +314,23 @@ def _ttl(spec: FrameSpec, known: FeatureView | None) -> timedelta:
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def changing_registry(stores: Stores) -> Iterator[FeatureStore]:
+    """Yield a feature store to change the registry with, while no other process or thread changes it from here.
+
+    Its copy of a registry file is its own and read anew: another thread that reads through the workspace would otherwise see
+    half of a change, or drop it by reading the file again. A registry of another kind is the workspace's.
+    """
+    with locked(stores.directory):
+        changing = stores.feast
+        if hasattr(changing.registry, "cached_registry_proto"):
+            changing = with_registry_of_its_own(changing)
+        try:
+            yield changing
+        finally:
+            stores.feast.refresh_registry()
+
+
 def register(stores: Stores, wanted: Registration) -> FeatureView:
     """Apply entity and view to Feast where they are new or changed, and return the view as it is registered.
 
@@ -321,8 +341,8 @@ def register(stores: Stores, wanted: Registration) -> FeatureView:
         _warn_of_former_life(stores, wanted)
         before = {entity.name for entity in stores.feast.list_entities()}
         try:
-            with calling_feast(f"registering view {view.name}"):
-                stores.feast.apply([*wanted.entities, view])
+            with changing_registry(stores) as feast, calling_feast(f"registering view {view.name}"):
+                feast.apply([*wanted.entities, view])
         except BaseException:
             _take_back(stores, wanted, before)
             raise
@@ -350,9 +370,8 @@ def set_retention(stores: Stores, view: str, retain: Any) -> None:
 
 def _take_back(stores: Stores, wanted: Registration, entities: set[str]) -> None:
     """Undo what a failed apply has left: in memory for a registry file, in the database for a shared registry."""
-    with contextlib.suppress(Exception):
-        stores.feast.refresh_registry()
-        registry, name = stores.feast.registry, wanted.view.name
+    with contextlib.suppress(Exception), changing_registry(stores) as feast:
+        registry, name = feast.registry, wanted.view.name
         if wanted.known is not None:
             if stores.view(name) != wanted.known:
                 registry.apply_feature_view(wanted.known, stores.project)
@@ -396,9 +415,10 @@ def _in_catalog(stores: Stores, view: FeatureView) -> bool:
     return entry is not None and opened.db.table_exists(entry.table)
 
 
-def note_interval(stores: Stores, view: FeatureView, interval: tuple[int, int]) -> None:
+def note_interval(stores: Stores, view: FeatureView, interval: tuple[datetime, datetime]) -> None:
     """Note the materialized interval in Feast's registry, where Feast's own incremental run looks for it."""
-    stores.feast.registry.apply_materialization(view, stores.project, instant(interval[0]), instant(interval[1]))
+    with changing_registry(stores) as feast, calling_feast(f"noting what was materialized of view {view.name}"):
+        feast.registry.apply_materialization(view, stores.project, *interval)
 
 
 # --- dropping --------------------------------------------------------------------------------------------------------
@@ -414,22 +434,22 @@ def drop(stores: Stores, name: str) -> None:
     CatalogConflict
         Only the online store knows it, for another registry.
     """
-    registered = {view.name: view for view in stores.feast.list_all_feature_views()}
-    config = stores.feast.config
-    catalog = stores.online.catalog
-    stored = {entry.view: entry for entry in catalog.views(stores.project)}
-    path = offline_file.path_of(stores.directory, name)
-    if name not in registered and name not in stored and not path.exists():
-        raise UnknownName(f"there is no feature view {name!r}", hint=close_names(name, {*registered, *stored}))
-    if name in registered:
-        with calling_feast(f"dropping view {name}"):
-            stores.feast.apply([], objects_to_delete=_objects_of(stores, registered[name]), partial=False)
-    elif name in stored:
-        _refuse_foreign(stored[name], registry_identity(config))
-    if name in stored:
-        catalog.drop(stores.project, name)
-        stores.online.forget(name)
-    path.unlink(missing_ok=True)
+    with changing_registry(stores) as feast:
+        registered = {view.name: view for view in feast.list_all_feature_views()}
+        opened = stores.online
+        stored = {entry.view: entry for entry in opened.catalog.views(stores.project)}
+        path = offline_file.path_of(stores.directory, name)
+        if name not in registered and name not in stored and not path.exists():
+            raise UnknownName(f"there is no feature view {name!r}", hint=close_names(name, {*registered, *stored}))
+        if name in registered:
+            with calling_feast(f"dropping view {name}"):
+                feast.apply([], objects_to_delete=_objects_of(stores, registered[name]), partial=False)
+        elif name in stored:
+            _refuse_foreign(stored[name], registry_identity(stores.feast.config))
+        if name in stored:
+            opened.catalog.drop(stores.project, name)
+            opened.forget(name)
+        path.unlink(missing_ok=True)
 
 
 def _refuse_foreign(entry: ViewEntry, registry: str | None) -> None:

@@ -16,6 +16,7 @@ from feastra_nb.connection.astra.access import TOKEN_USER, TOKEN_VARIABLE, acces
 from feastra_nb.connection.secrets import Secret, with_password
 from feastra_nb.connection.targets import Astra, Hosts, Local
 from feastra_nb.errors import CatalogConflict, ConfigurationError
+from feastra_nb.folder_lock import locked
 from feastra_nb.repository.definitions import FILE_NAME, definitions
 from feastra_nb.user_warnings import warn_user
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 STORE_TYPE = "feastra_nb.online_store.FeastraOnlineStore"
 ENGINE_TYPE = "feastra_nb.arrow_engine.ArrowComputeEngine"
+# By its dotted path, as `feature_store.yaml` names it.
+_SHARED_FILE = {"registry_store_type": "feastra_nb.registry_store.FeastraRegistryStore"}
 PASSWORD_VARIABLE = "FEASTRA_PASSWORD"  # noqa: S105 - the name of a variable, not its value
 REGISTRY_PASSWORD_VARIABLE = "FEASTRA_REGISTRY_PASSWORD"  # noqa: S105 - likewise, in a registry's URL
 
@@ -120,9 +123,15 @@ def repo_config(
 
 
 def _registry(registry: Any, directory: Path) -> Any:
+    """Return the registry's configuration; a file on this machine gets a store that several processes may write to."""
     if registry is None:
-        return str(directory / "registry.db")
-    return os.fspath(registry) if isinstance(registry, os.PathLike) else registry
+        registry = directory / "registry.db"
+    if isinstance(registry, os.PathLike):
+        registry = os.fspath(registry)
+    if isinstance(registry, str):
+        return registry if "://" in registry else {"path": registry, **_SHARED_FILE}
+    is_file = isinstance(registry, Mapping) and registry.get("registry_type", "file") == "file"
+    return {**_SHARED_FILE, **registry} if is_file and "://" not in str(registry.get("path")) else registry
 
 
 @contextmanager
@@ -190,7 +199,7 @@ def save(feature_store: FeatureStore, target: Target, path: Path) -> Path:
         registry = _save_registry(feature_store, path)
         text = yaml.safe_dump(_yaml_of(config, target, registry), sort_keys=False)
         (path / "feature_store.yaml").write_text(_HEADER + text)
-        (path / ".gitignore").write_text("__pycache__/\n")
+        (path / ".gitignore").write_text("__pycache__/\n.lock\n")
     return path
 
 
@@ -221,7 +230,7 @@ def _save_registry(feature_store: FeatureStore, path: Path) -> Any:
         shared = {key: _public_url(value) for key, value in registry.model_dump().items() if value is not None}
         return {**shared, **_SERVING}
     shutil.copyfile(source, path / "data" / "registry.db")
-    return {"path": "data/registry.db", **_SERVING}
+    return {"path": "data/registry.db", **_SHARED_FILE, **_SERVING}
 
 
 # While a run writes, and after one that was killed, feature servers go on with what was written before.
@@ -265,8 +274,9 @@ def save_workspace(stores: Stores, path: Path) -> Path:
     """Write a Feast repository of the workspace with its definitions, and let its registry share the tables."""
     if stores.target is None:
         raise ConfigurationError(f"this workspace is a Feast repository already: {stores.directory}")
-    folder = save(stores.feast, stores.target, path)
-    _save_definitions(stores.feast, folder)
+    with locked(stores.directory):
+        folder = save(stores.feast, stores.target, path)
+        _save_definitions(stores.feast, folder)
     identity = str(folder / "data" / "registry.db")
     opened = stores.online
     for entry in opened.catalog.views(stores.project):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from feastra_nb.connection.cluster import READ, WRITE, Database, quoted
 from feastra_nb.errors import FeastraError
+from feastra_nb.storage import liveness
 from feastra_nb.storage.catalog import RUNS_TABLE
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from feastra_nb.storage.catalog import ViewEntry
 
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
+LOST = "lost"  # not written by anybody: a run whose process has gone and left it "running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Run:
         Interval of event time that the run covers, both inclusive; it covers nothing where it begins after its end.
     began_us, ended_us
         When it ran; ``ended_us`` is None while it runs, or when it was killed.
+    state
+        ``"running"``, ``"done"``, ``"failed"``, ``"interrupted"``, or ``"lost"``: its process has gone without a word.
     rows, expired
         Rows acknowledged by the server (of ``"prune"``: deleted, of ``"forget"``: entities); rows left out because they were
         past ttl and retention.
@@ -110,7 +114,8 @@ class Journal:
         if view is not None:
             cql, values = f"{cql} AND feature_view = ?", (project, view)
         rows = self.db.execute(cql, values, profile=READ)
-        return [Run(project=p, view=v, run_id=str(run_id), **json.loads(text)) for p, v, run_id, text in rows]
+        runs = [Run(project=p, view=v, run_id=str(run_id), **json.loads(text)) for p, v, run_id, text in rows]
+        return [replace(run, state=LOST) if run.state == RUNNING and liveness.is_lost(run) else run for run in runs]
 
 
 def new_run(entry: ViewEntry, kind: str, *, start_us: int, end_us: int, began_us: int) -> Run:
@@ -142,15 +147,19 @@ def journalled(journal: Journal, present: Callable[[], Run]) -> Iterator[None]:
     def ended(state: str, error: str | None = None) -> Run:
         return replace(present(), state=state, ended_us=time.time_ns() // 1000, error=error)
 
-    try:
-        yield
-    except BaseException as exc:
-        state = FAILED if isinstance(exc, Exception) else INTERRUPTED
-        # The journal lives on the same cluster: where that is what failed, the run stays "running" there.
-        with contextlib.suppress(FeastraError):
-            journal.write(ended(state, str(exc).split("\n")[0]))
-        raise
-    journal.write(ended(DONE))
+    run_id = present().run_id
+    with liveness.living(run_id):
+        try:
+            yield
+        except BaseException as exc:
+            state = FAILED if isinstance(exc, Exception) else INTERRUPTED
+            # The journal lives on the same cluster: where that is what failed, the run stays "running" there, and is lost.
+            with contextlib.suppress(FeastraError):
+                journal.write(ended(state, str(exc).split("\n")[0]))
+                liveness.forget(run_id)
+            raise
+        journal.write(ended(DONE))
+        liveness.forget(run_id)
 
 
 def whoami() -> str:
