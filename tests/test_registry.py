@@ -245,3 +245,18 @@ def test_two_that_first_use_a_project_do_not_meet(tmp_path):
         assert [each.name for each in registry_of.list_entities("p")] == ["driver"]
         assert [each.name for each in registry_of.list_feature_views("p")] == ["one"]
         assert [each.name for each in registry_of.list_projects()] == ["p"]
+
+
+def test_the_registry_keeps_the_newest_intervals_of_many_small_writes(ws, now, monkeypatch):
+    from feastra_nb import registry_store
+
+    monkeypatch.setattr(registry_store, "MOST_INTERVALS", 5)
+    monkeypatch.setattr(registry_store, "KEPT_INTERVALS", 3)
+    for minute in range(12):
+        row = pd.DataFrame({"k": [1], "event_timestamp": [now - pd.Timedelta(minutes=60 - minute)], "x": [minute]})
+        ws.materialize(row, "view", keys=["k"], progress=False)
+    view = ws.view("view")
+    assert 3 <= len(view.materialization_intervals) <= 6
+    assert view.most_recent_end_time == now - pd.Timedelta(minutes=49)
+    assert len(ws.runs("view")) == 12
+    assert ws.online("view", {"k": 1})["x"].tolist() == [11]
