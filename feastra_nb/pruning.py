@@ -1,4 +1,4 @@
-"""Upkeep of the online store's history: `ws.prune` deletes what no answer needs, `ws.forget` entities altogether."""
+"""Deletes from the online store: `ws.prune` history that no answer needs, `ws.forget` whole entities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is there: views, their freshness, the journal of runs, and how the cluster does."""
+"""`ws.status` and `ws.runs`: views, their freshness, the journal of runs, and the cluster's health."""
 
 from __future__ import annotations
 

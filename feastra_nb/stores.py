@@ -1,4 +1,4 @@
-"""The little that the rooms need of a workspace: Feast, the open online store, and where they are."""
+"""What the rooms below the workspace share: Feast, the open online store, and their places."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instants and durations: microseconds inside, aware UTC datetimes outside; what people hand in is read here alone."""
+"""Instants and durations: microseconds inside, aware UTC datetimes outside; all user input of time is parsed here."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Int64s = npt.NDArray[np.int64]
+    # An instant as callers write it: ISO 8601 text or a datetime (pandas.Timestamp is one); naive is UTC.
+    Instant = str | datetime | np.datetime64
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 DAY_US = 86_400_000_000

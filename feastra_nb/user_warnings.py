@@ -1,4 +1,4 @@
-"""Warnings that point at the user's own line, however deep inside the package, or inside Feast, they arise."""
+"""Issues warnings that point at the user's own line, however deep inside the package or Feast they arise."""
 
 from __future__ import annotations
 

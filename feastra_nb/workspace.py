@@ -17,7 +17,7 @@ from feastra_nb.stores import Stores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import timedelta
     from types import TracebackType
 
     import pandas as pd
@@ -30,9 +30,12 @@ if TYPE_CHECKING:
     from feastra_nb.materialization.run import Materialization
     from feastra_nb.online_store import FeastraOnlineStore
     from feastra_nb.pruning import Pruned
+    from feastra_nb.retrieval.entities import EntityRows
+    from feastra_nb.retrieval.request import FeatureRefs
     from feastra_nb.skew.report import SkewReport
     from feastra_nb.skew.timeline import Timeline
     from feastra_nb.status import Status
+    from feastra_nb.times import Instant
 
 
 def connect(
@@ -255,8 +258,8 @@ class Workspace:
         self,
         data: str,
         *,
-        start: datetime | str | None = None,
-        end: datetime | str | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
         resume: bool = True,
         progress: bool | Callable[[int], object] = True,
     ) -> Materialization: ...
@@ -276,8 +279,8 @@ class Workspace:
         tags: Mapping[str, str] | None = None,
         owner: str = "",
         allow_future: bool = False,
-        start: datetime | str | None = None,
-        end: datetime | str | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
         resume: bool = True,
     ) -> Materialization:
         """Write features into the online store: of a DataFrame, or of a registered view.
@@ -378,7 +381,7 @@ class Workspace:
 
         return pruning.prune(self.stores, view, dry_run=dry_run, progress=progress)
 
-    def forget(self, view: str, entities: Any, *, offline: bool = False) -> int:
+    def forget(self, view: str, entities: EntityRows, *, offline: bool = False) -> int:
         """Delete every row of some entities, and return how many entities had any.
 
         Parameters
@@ -421,11 +424,11 @@ class Workspace:
 
     def online(
         self,
-        features: Any,
-        entities: Any,
+        features: FeatureRefs,
+        entities: EntityRows,
         *,
-        as_of: Any = None,
-        known_at: Any = None,
+        as_of: Instant | None = None,
+        known_at: Instant | None = None,
         full_feature_names: bool = False,
         timestamps: bool = False,
         status: bool = False,
@@ -478,10 +481,10 @@ class Workspace:
 
     def historical(
         self,
-        features: Any,
-        entity_df: Any,
+        features: FeatureRefs,
+        entity_df: EntityRows,
         *,
-        known_at: Any = None,
+        known_at: Instant | None = None,
         full_feature_names: bool = False,
         dtype_backend: str = "numpy_nullable",
     ) -> pd.DataFrame:
@@ -513,12 +516,12 @@ class Workspace:
 
     def skew(
         self,
-        view_or_features: Any,
+        view_or_features: FeatureRefs,
         *,
-        spine: pd.DataFrame | None = None,
-        served: pd.DataFrame | None = None,
-        known_at: Any = None,
-        features: Any = None,
+        spine: EntityRows | None = None,
+        served: EntityRows | None = None,
+        known_at: Instant | None = None,
+        features: FeatureRefs | None = None,
         tolerance: Mapping[str, float] | float | None = None,
         sample: int | None = None,
         progress: bool | Callable[[int], object] = False,
@@ -561,7 +564,7 @@ class Workspace:
             tolerance=tolerance, sample=sample, progress=progress,
         )  # fmt: skip
 
-    def explain(self, feature: str, entity: Any, *, as_of: Any = None) -> Timeline:
+    def explain(self, feature: str, entity: EntityRows, *, as_of: Instant | None = None) -> Timeline:
         """Show one value's life in both stores: events, runs, what the point-in-time join picks, what was served, and why.
 
         Parameters
@@ -585,8 +588,8 @@ class Workspace:
 
     def latency(
         self,
-        features: Any,
-        entities: Any = None,
+        features: FeatureRefs,
+        entities: EntityRows | None = None,
         *,
         rate: float | None = None,
         arrivals: str = "constant",
@@ -637,7 +640,7 @@ class Workspace:
         UnknownName
             There is no such view or feature.
         ConnectionFailed
-            Nothing answers at the URL. A store that is down is no error but a finding: it is counted in the report.
+            Nothing answers at the URL. A store that is down is a finding, not an error: the report counts it.
         """
         self._check()
         from feastra_nb.latency import runner
@@ -650,8 +653,8 @@ class Workspace:
 
     def capacity(
         self,
-        features: Any,
-        entities: Any = None,
+        features: FeatureRefs,
+        entities: EntityRows | None = None,
         *,
         p99_ms: float,
         batch: int = 1,

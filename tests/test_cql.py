@@ -134,7 +134,7 @@ def test_an_unknown_table_names_the_close_views(filled):
 
 
 def test_a_feature_as_a_column_says_where_features_lie(filled):
-    with pytest.raises(UnknownName, match="'rating' is no column") as caught:
+    with pytest.raises(UnknownName, match="'rating' is not a column") as caught:
         filled.cql("SELECT rating FROM drivers")
     assert "entity_key, features" in caught.value.hint
 
@@ -159,8 +159,8 @@ def test_what_the_server_refuses_is_one_line_in_its_words(filled, statement, sai
     "statement",
     [
         f"CREATE ROLE bob WITH PASSWORD = '{SECRET}' AND LOGN = true",
-        f"CREATE ROLE bob WITH PASSWORD = $${SECRET}$$",
-        f"/*{SECRET}*/ CREATE ROLE bob WITH PASSWORD = '{SECRET}'",
+        f"CREATE ROLE bob WITH PASSWORD = $${SECRET}$$ AND LOGN = true",
+        f"/*{SECRET}*/ CREATE ROLE bob WITH PASSWORD = '{SECRET}' AND LOGN = true",
         f"ALTER ROLE nobody WITH PASSWORD = '{SECRET}'",
         f"SELECT * FROM drivers WHERE entity_key = '{SECRET}'",
         f"SELECT * FROM drivers WHERE entity_key = 'x' AND '{SECRET}'",

@@ -77,10 +77,10 @@ def test_a_workspaces_folder_is_measured_where_there_is_no_repository(filled, tm
     [
         (["nosuch"], "there is no feature view 'nosuch'"),
         (["--repo", "nowhere"], "nowhere holds no feature_store.yaml"),
-        (["--rate", "0"], "rate=0.0 is no rate"),
+        (["--rate", "0"], "rate=0.0 is not a rate"),
         (["--batch", "9"], "a batch of 9 needs as many entities; there are 3"),
-        (["--entities", "keys.txt"], "'keys.txt' is no csv or parquet file"),
-        (["--p99-ms", "0"], "p99_ms=0.0 is no objective"),
+        (["--entities", "keys.txt"], "'keys.txt' is not a csv or parquet file"),
+        (["--p99-ms", "0"], "p99_ms=0.0 is not an objective"),
         (["--target", "http://127.0.0.1:1"], "nothing answers at http://127.0.0.1:1"),
     ],
 )

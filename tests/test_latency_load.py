@@ -67,13 +67,13 @@ def test_random_arrivals_are_as_many_as_asked_and_exponentially_spaced():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rate": 0}, "rate=0 is no rate"),
-        ({"rate": -5}, "rate=-5 is no rate"),
-        ({"rate": float("nan")}, "is no rate"),
-        ({"rate": float("inf")}, "is no rate"),
+        ({"rate": 0}, "rate=0 is not a rate"),
+        ({"rate": -5}, "rate=-5 is not a rate"),
+        ({"rate": float("nan")}, "is not a rate"),
+        ({"rate": float("inf")}, "is not a rate"),
         ({"rate": 0.1}, "are 0 requests"),
         ({"rate": 10_000_000}, "10,000,000 requests"),
-        ({"rate": 10, "process": "poison"}, "'poison' is no way to arrive"),
+        ({"rate": 10, "process": "poison"}, "'poison' is not a way to arrive"),
     ],
 )
 def test_rates_without_sense_are_refused(options, message):
@@ -318,7 +318,7 @@ def test_no_entity_is_twice_in_a_request():
 
 
 def test_an_unknown_way_to_pick_is_refused():
-    with pytest.raises(ConfigurationError, match="'zip' is no way to pick"):
+    with pytest.raises(ConfigurationError, match="'zip' is not a way to pick"):
         batches(10, 1, pick="zip")
 
 

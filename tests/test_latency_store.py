@@ -296,24 +296,24 @@ def wait_until_healthy(url, server):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rate": 0}, "rate=0 is no rate"),
-        ({"rate": -1}, "rate=-1 is no rate"),
+        ({"rate": 0}, "rate=0 is not a rate"),
+        ({"rate": -1}, "rate=-1 is not a rate"),
         ({"seconds": 0}, "leaves no time to measure"),
         ({"seconds": -2}, "leaves no time to measure"),
-        ({"warmup_s": -1}, "is no duration"),
-        ({"concurrency": 0}, "is no number of callers"),
+        ({"warmup_s": -1}, "is not a duration"),
+        ({"concurrency": 0}, "is not a number of callers"),
         ({"rate": 10, "concurrency": 2}, "as many callers as it takes"),
-        ({"rate": 10, "arrivals": "poison"}, "no way to arrive"),
+        ({"rate": 10, "arrivals": "poison"}, "not a way to arrive"),
         ({"batch": 4}, "a batch of 4 needs as many entities; there are 3"),
         ({"batch": 0}, "at least 1"),
         ({"batch": []}, "at least 1"),
         ({"batch": 1.5}, "whole number"),
         ({"batch": [1, "2"]}, "whole number"),
-        ({"keys": "zip"}, "no way to pick"),
+        ({"keys": "zip"}, "not a way to pick"),
         ({"target": "feist"}, "did you mean feast"),
         ({"target": []}, "nothing is to be measured"),
-        ({"target": "http://"}, "is no whole address"),
-        ({"target": "http://127.0.0.1:99999"}, "is no whole address"),
+        ({"target": "http://"}, "is not a whole address"),
+        ({"target": "http://127.0.0.1:99999"}, "is not a whole address"),
         ({"target": "http://me:swordfish@127.0.0.1"}, "with a user name in it"),
         ({"target": "http://127.0.0.1:1", "consistency": "ONE"}, "as it was configured"),
         ({"consistency": "LOCAL_QORUM"}, "did you mean LOCAL_QUORUM"),
@@ -347,5 +347,5 @@ def test_an_endpoint_that_nobody_serves_is_a_clear_error(filled):
 
 @pytest.mark.parametrize("p99_ms", [0, -1, float("nan")])
 def test_an_objective_without_sense_is_refused(filled, p99_ms):
-    with pytest.raises(ConfigurationError, match="is no objective"):
+    with pytest.raises(ConfigurationError, match="is not an objective"):
         filled.capacity("drivers", p99_ms=p99_ms, progress=False)

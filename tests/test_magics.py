@@ -479,7 +479,7 @@ def test_q_shows_nothing_neither_result_nor_progress(shell, ws, capsys):
 
 
 def test_o_wants_a_name(shell, ws):
-    with pytest.raises(ConfigurationError, match="'class' is no name for a variable"):
+    with pytest.raises(ConfigurationError, match="'class' is not a name for a variable"):
         run(shell, "%feastra views -o class")
     assert ws.calls == []
 

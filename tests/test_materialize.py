@@ -230,7 +230,7 @@ def test_a_future_event_is_taken_on_request(ws, events):
 
 
 def test_a_view_that_lacks_a_known_column_is_refused(filled, events):
-    with pytest.raises(InvalidFrame, match="the view has the column city"):
+    with pytest.raises(InvalidFrame, match="the frame lacks the view's column city"):
         filled.materialize(events.drop(columns="city"), "drivers", progress=False)
 
 

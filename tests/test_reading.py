@@ -14,7 +14,7 @@ from feast.utils import _populate_response_from_feature_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feastra_nb.adapter.feast_rows import Wanted, _features, key_bytes, keys_of
+from feastra_nb.adapter.feast_rows import ViewRequest, _features, key_bytes, keys_of
 from feastra_nb.adapter.response import fill, split
 from feastra_nb.errors import CatalogConflict
 from feastra_nb.storage.reader import _blobs
@@ -54,7 +54,7 @@ def test_a_response_is_what_feast_would_have_made_of_the_same_rows(stored, rando
     indexes = [sorted(places[2 * number : 2 * number + 2]) for number in range(len(stored))]
 
     ours, theirs = GetOnlineFeaturesResponse(), GetOnlineFeaturesResponse()
-    wanted = Wanted(table, NAMES, [], indexes, length)
+    wanted = ViewRequest(table, NAMES, [], indexes, length)
     fill(ours, wanted, answers, positions, full_feature_names=full, version_metadata=versions)
     asked = list(zip(NAMES, positions, strict=True))
     as_feast = [(None, None) if answer is None else _features(answer, asked) for answer in answers]
@@ -65,7 +65,7 @@ def test_a_response_is_what_feast_would_have_made_of_the_same_rows(stored, rando
 
 @pytest.mark.parametrize("payload", ["0a", "0a05", "0a0220", "1200", "0a00ff", "0affffffffffffffffffff7f", "0a80"])
 def test_a_payload_of_something_else_is_refused(payload):
-    with pytest.raises(CatalogConflict, match="no list of values"):
+    with pytest.raises(CatalogConflict, match="not a list of values"):
         split(bytes.fromhex(payload))
 
 

@@ -62,7 +62,7 @@ def test_a_spine_and_served_values_are_read_from_files(saved_repo, events, capsy
         (["nosuch"], "there is no feature view 'nosuch'"),
         (["--repo", "nowhere"], "nowhere holds no feature_store.yaml"),
         (["--budget", "none.json"], "there is no budget file 'none.json'"),
-        (["--spine", "keys.txt"], "'keys.txt' is no csv or parquet file"),
+        (["--spine", "keys.txt"], "'keys.txt' is not a csv or parquet file"),
         (["--known-at", "as_of"], "known_at needs a spine"),
     ],
 )

@@ -1,1 +1,1 @@
-"""What stands between Feast and the storage room: its objects, rows, configuration and ways of reading, in our terms."""
+"""Translates between Feast and `storage`: objects, rows, configuration and ways of reading."""

@@ -18,7 +18,7 @@ SECRET_KEYS = frozenset({"password", "token", "client_secret"})
 
 
 def hidden(block: Any) -> Any:
-    """Return a copy of a configuration block whose secrets are wrapped; anything that is no mapping as it is.
+    """Return a copy of a configuration block whose secrets are wrapped; anything that is not a mapping as it is.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Calls into Feast and the offline store behind it: without their prints, and with their errors translated into ours."""
+"""Calls Feast and its offline store: silences their prints and translates their errors into ours."""
 
 from __future__ import annotations
 

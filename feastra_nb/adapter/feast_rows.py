@@ -1,4 +1,4 @@
-"""Feast's rows, which are protobufs, into rows of the log, and back."""
+"""Converts Feast's protobuf rows into rows of the log and back."""
 
 from __future__ import annotations
 
@@ -137,8 +137,8 @@ def _features(answer: tuple[int, list[bytes]], asked: Sequence[tuple[str, int]])
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What one view is asked for within a request for several."""
+class ViewRequest:
+    """One view's part of a request for several views."""
 
     table: FeatureView
     features: list[str]
@@ -147,10 +147,10 @@ class Wanted:
     length: int
 
 
-def wanted_of(grouped_refs: Sequence[Any], join_key_values: Any, join_keys: dict[str, str]) -> list[Wanted]:
+def wanted_of(grouped_refs: Sequence[Any], join_key_values: Any, join_keys: dict[str, str]) -> list[ViewRequest]:
     """Return what each view is asked for, with each entity once."""
     wanted = []
     for table, features in grouped_refs:
         values, indexes, length = unique_entities(table, join_key_values, join_keys)
-        wanted.append(Wanted(table, features, keys_of(values), indexes, length))
+        wanted.append(ViewRequest(table, features, keys_of(values), indexes, length))
     return wanted

@@ -1,4 +1,4 @@
-"""Feast in a forked child: its registry's lock, which another thread may hold at that moment, and nobody frees there."""
+"""Makes Feast's registry usable in a forked child, where a lock that another thread held would never be freed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the online store needs to know of Feast's objects: a view's specification, a registry's identity, its plan."""
+"""Reads what the online store needs from Feast's objects: a view's specification, a registry's identity, its plan."""
 
 from __future__ import annotations
 

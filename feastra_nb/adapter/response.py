@@ -1,4 +1,4 @@
-"""Stored payloads into Feast's response, without a Python object a value.
+"""Builds Feast's response from stored payloads without a Python object per value.
 
 A payload is a ``RepeatedValue``, and a feature of the response a ``FeatureVector``: both hold their values as field 1, so
 that the bytes of one are cut and joined to the bytes of the other, and protobuf parses the whole column at once.
@@ -17,7 +17,7 @@ from feastra_nb.errors import CatalogConflict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from feastra_nb.adapter.feast_rows import Wanted
+    from feastra_nb.adapter.feast_rows import ViewRequest
 
 # Event time in microseconds and the values, cut as `split` cuts them, of each asked key; None where it has no row.
 Answers: TypeAlias = "Sequence[tuple[int, list[bytes]] | None]"
@@ -34,7 +34,7 @@ def split(payload: bytes) -> list[bytes]:
     Raises
     ------
     CatalogConflict
-        The bytes are no ``RepeatedValue``.
+        The bytes are not a ``RepeatedValue``.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def split(payload: bytes) -> list[bytes]:
             size, begin = _length(payload, at + 1)
         if payload[at] != _VALUE[0] or begin + size > end:
             raise CatalogConflict(
-                f"a stored payload is no list of values: byte {at} of {end} begins none",
+                f"a stored payload is not a list of values: byte {at} of {end} begins none",
                 hint="another program wrote into this table",
             )
         cells.append(payload[at : begin + size])
@@ -69,7 +69,7 @@ def _length(payload: bytes, at: int) -> tuple[int, int]:
 
 def fill(
     response: Any,
-    wanted: Wanted,
+    wanted: ViewRequest,
     answers: Answers,
     positions: Sequence[int],
     *,
@@ -112,7 +112,7 @@ def _timestamp(event_us: int) -> bytes:
     return _TIMESTAMP + varint(len(content)) + content
 
 
-def _describe(metadata: Any, wanted: Wanted, *, full_feature_names: bool, version_metadata: bool) -> None:
+def _describe(metadata: Any, wanted: ViewRequest, *, full_feature_names: bool, version_metadata: bool) -> None:
     projection = wanted.table.projection
     prefix = f"{projection.name_to_use()}__" if full_feature_names else ""
     metadata.feature_names.val.extend([prefix + name for name in wanted.features])

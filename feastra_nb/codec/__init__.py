@@ -1,4 +1,4 @@
-"""Arrow columns to the bytes stored in Cassandra, and back: pure, and the one door to the stored format.
+"""Converts Arrow columns to the bytes stored in Cassandra and back: the only door to the stored format. No I/O.
 
 - ``entity_key`` is Feast's entity key, serialization version 3: `encode_entity_keys`, `decode_entity_keys`.
 - ``features`` is a payload: a serialized ``feast.types.RepeatedValue``, one ``Value`` a feature by position:

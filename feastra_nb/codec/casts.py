@@ -1,4 +1,4 @@
-"""Arrow columns of any type to the few forms that are stored: by Feast's rules, and never with a loss unseen.
+"""Casts Arrow columns to the stored types by Feast's rules; a lossy cast is an error.
 
 Feast's rules are those of ``feast.type_map.python_values_to_proto_values`` over ``column.to_numpy()``, which is how
 Feast 0.67 itself materializes an Arrow column:
@@ -185,7 +185,7 @@ def decimal_text(column: pa.Array) -> pa.Array:
 
 
 def json_text(column: pa.Array) -> pa.Array:
-    """Return JSON as the text given, checked; anything that is no text is written by ``json.dumps``."""
+    """Return JSON as the text given, checked; anything that is not text is written by ``json.dumps``."""
     if not _is_text(column.type):
         values = column.to_pylist(maps_as_pydicts="strict")
         return pa.array([None if value is None else json.dumps(value) for value in values], pa.large_string())

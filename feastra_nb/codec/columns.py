@@ -1,4 +1,4 @@
-"""Columns of a frame made ready for the wire, with errors that name the column and its first offending rows."""
+"""Prepares a frame's columns for the wire; errors name the column and its first offending rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What storing a value loses: Feast's types hold no null inside a list, no fraction of a second, no huge float32. Pure."""
+"""Finds the values that storing changes: nulls inside lists, fractions of a second, floats too large for 32 bits. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payloads to Arrow columns: a cursor a row walks over the values, all rows at once."""
+"""Decodes payloads into Arrow columns: one cursor per row walks over the values, all rows at once."""
 
 from __future__ import annotations
 

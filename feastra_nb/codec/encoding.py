@@ -1,4 +1,4 @@
-"""Ready columns to payloads: one ``feast.types.RepeatedValue`` a row."""
+"""Encodes prepared columns into payloads: one ``feast.types.RepeatedValue`` per row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrow columns to the bytes stored in Cassandra, and back: pure, and the one door to the stored format.
+"""Converts Arrow columns to the bytes stored in Cassandra and back: the only door to the stored format. No I/O.
 
 - ``entity_key`` is Feast's entity key, serialization version 3: `encode_entity_keys`, `decode_entity_keys`.
 - ``features`` is a payload: a serialized ``feast.types.RepeatedValue``, one ``Value`` a feature by position. A null is
@@ -136,7 +136,7 @@ def decode_payloads(payloads: Payloads, positions: Sequence[int], types: Sequenc
     Raises
     ------
     CatalogConflict
-        A payload that is no ``RepeatedValue``, or holds a value of another type.
+        A payload that is not a ``RepeatedValue``, or holds a value of another type.
 
     Examples
     --------

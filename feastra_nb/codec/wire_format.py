@@ -1,4 +1,4 @@
-"""Protobuf wire bytes with numpy: many byte strings at once, never one Python object a value.
+"""Reads and writes protobuf wire bytes with numpy: many byte strings at once, never a Python object per value.
 
 Two shapes carry them:
 

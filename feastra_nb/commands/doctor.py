@@ -1,4 +1,4 @@
-"""``feastra doctor``: what this machine, this environment and this folder have, and what to do about what they lack.
+"""``feastra doctor``: checks this machine, environment and folder, and says how to fix what is missing.
 
 A check is a function that returns `Finding`s; one that raises is a finding too. Nothing is changed, no node is started, and of a
 secret only its name is said.

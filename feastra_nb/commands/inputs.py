@@ -1,4 +1,4 @@
-"""What the commands that look at a feature store have in common: which store, which frames, and how errors are told."""
+"""Shared by the commands that read a feature store: choosing the store, loading frames, printing errors."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def read_frame(path: str) -> pd.DataFrame:
     readers: dict[str, Any] = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
     suffix = Path(path).suffix
     if suffix not in readers or not Path(path).is_file():
-        raise ConfigurationError(f"{path!r} is no csv or parquet file", hint="one with the join keys as columns")
+        raise ConfigurationError(f"{path!r} is not a csv or parquet file", hint="one with the join keys as columns")
     frame: pd.DataFrame = readers[suffix](path)
     return frame
 

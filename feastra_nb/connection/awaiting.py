@@ -1,4 +1,4 @@
-"""The driver's futures, awaited: its event thread hands the answer to the asyncio loop, and no thread waits for it."""
+"""Awaits the driver's futures: its event thread hands the answer to the asyncio loop, so no thread waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which target `connect()` takes when it is told none: environment, then the saved profile, then a local Cassandra."""
+"""Chooses the default target of `connect()`: the environment, then the saved profile, then a local Cassandra."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clock of this machine beside the server's: arrivals, ttl and what counts as the future go by the machine that writes."""
+"""Compares this machine's clock with the server's: arrival times, TTLs and the test for future events use the writer's clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of the user alone: where the cache is, and private atomic writes.
+"""The user's private files: the cache directory, and atomic writes that nobody else can read.
 
 Standard library and platformdirs only: the watchdog of a local node imports this module too.
 """

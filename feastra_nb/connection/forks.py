@@ -1,4 +1,4 @@
-"""What a forked child does not take over: the driver's sessions, and locks that another thread held at that moment.
+"""Drops in a forked child what it cannot inherit: the driver's sessions, and locks that another thread held.
 
 A child (of multiprocessing, joblib, a DataLoader) has none of its parent's threads. A session of the parent would wait
 in it for ever, for answers that only the parent's event loop reads. So the child begins without sessions, opens its own at

@@ -1,4 +1,4 @@
-"""Keyspaces: found, or made where that was asked for."""
+"""Finds the keyspace, or creates it where the caller asked for that."""
 
 from __future__ import annotations
 

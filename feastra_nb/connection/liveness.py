@@ -1,4 +1,4 @@
-"""Who is alive: the nodes as the driver sees them, and a local Cassandra by its processes, its disk and its logs."""
+"""Tells which nodes are alive: by the driver, and for a local Cassandra by its processes, disk and logs."""
 
 from __future__ import annotations
 

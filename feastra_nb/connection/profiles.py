@@ -1,4 +1,4 @@
-"""How each kind of request is sent: which nodes, which consistency level, and when to a second node too."""
+"""Execution profiles of each kind of request: nodes, consistency level, and speculative retries on a second node."""
 
 from __future__ import annotations
 

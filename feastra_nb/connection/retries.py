@@ -1,4 +1,4 @@
-"""What the driver does by itself about a failed request: its own policy, and one more try of a read that timed out.
+"""The retry policy: the driver's own, plus one more attempt after a read timeout.
 
 Imported with the driver only: importing the package stays light.
 """

@@ -1,4 +1,4 @@
-"""Strings that must not be seen: passwords, client secrets, tokens."""
+"""Strings that never show their content: passwords, client secrets, tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one can connect to: `Local`, `Hosts`, `Astra`.
+"""The targets of `connect()`: `Local`, `Hosts`, `Astra`.
 
 A target is plain data. `ClusterSettings` is what all three come down to, and the only thing that `cluster` understands.
 """

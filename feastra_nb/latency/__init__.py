@@ -1,1 +1,1 @@
-"""Latency: the load, what it records, the report."""
+"""Latency: load generation, recording, and the report."""

@@ -1,4 +1,4 @@
-"""When the requests of an open loop are to be sent: a schedule that is fixed before the first one."""
+"""The schedule of an open loop: every request's send time, fixed before the first is sent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def schedule(rate: float, seconds: float, *, process: str = CONSTANT, seed: int 
     Raises
     ------
     ConfigurationError
-        The rate is no positive number, the process unknown, or there would be no request or too many.
+        The rate is not a positive number, the process unknown, or there would be no request or too many.
 
     Examples
     --------
@@ -48,9 +48,9 @@ def schedule(rate: float, seconds: float, *, process: str = CONSTANT, seed: int 
     200
     """
     if not 0 < rate < float("inf"):
-        raise ConfigurationError(f"rate={rate!r} is no rate", hint="give requests a second, above 0")
+        raise ConfigurationError(f"rate={rate!r} is not a rate", hint="give requests a second, above 0")
     if process not in PROCESSES:
-        raise ConfigurationError(f"arrivals={process!r} is no way to arrive", hint=close_names(process, PROCESSES))
+        raise ConfigurationError(f"arrivals={process!r} is not a way to arrive", hint=close_names(process, PROCESSES))
     count = round(rate * seconds)
     if not 1 <= count <= MOST_ARRIVALS:
         raise ConfigurationError(

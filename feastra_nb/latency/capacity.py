@@ -120,7 +120,7 @@ def capacity(
         A number makes no sense, or there are no entities.
     """
     if not p99_ms > 0:
-        raise ConfigurationError(f"p99_ms={p99_ms!r} is no objective", hint="give milliseconds, above 0")
+        raise ConfigurationError(f"p99_ms={p99_ms!r} is not an objective", hint="give milliseconds, above 0")
     load = Load(seconds=seconds, warmup_s=0.5)
     load.check()
     check_sizes([batch])

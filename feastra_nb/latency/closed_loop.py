@@ -67,7 +67,7 @@ def closed_loop(
         If an option makes no sense.
     Exception
         The first error, if the first 20 calls (counted from the warm-up on) all fail for a mistake: ``ValueError``,
-        ``LookupError`` and the like. An outage is no mistake, it is counted.
+        ``LookupError`` and the like. An outage is not a mistake, it is counted.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def closed_loop(
     """
     check_durations(seconds=seconds, warmup_s=warmup_s, timeout_s=timeout_s)
     if not isinstance(concurrency, int) or concurrency < 1:
-        raise ConfigurationError(f"concurrency={concurrency!r} is no number of callers", hint="give 1 or more")
+        raise ConfigurationError(f"concurrency={concurrency!r} is not a number of callers", hint="give 1 or more")
     loop = _Loop(call, seconds=seconds, warmup_s=warmup_s, timeout_s=timeout_s, clock=clock, on_progress=on_progress)
     try:
         if concurrency == 1:
@@ -99,7 +99,7 @@ def check_durations(*, seconds: float, warmup_s: float, timeout_s: float) -> Non
     if not 0 < seconds < float("inf"):
         raise ConfigurationError(f"seconds={seconds!r} leaves no time to measure", hint="give a number above 0")
     if not 0 <= warmup_s < float("inf"):
-        raise ConfigurationError(f"warmup_s={warmup_s!r} is no duration", hint="give 0 or more seconds")
+        raise ConfigurationError(f"warmup_s={warmup_s!r} is not a duration", hint="give 0 or more seconds")
     if not timeout_s > 0:
         raise ConfigurationError(f"timeout_s={timeout_s!r} leaves no time to answer", hint="give a number above 0")
 

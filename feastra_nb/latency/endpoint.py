@@ -112,7 +112,7 @@ class EndpointTarget:
             try:
                 return self._exchange(kept, body)
             except (ConnectionResetError, BrokenPipeError):
-                pass  # a server closes what was idle for long, which is no failure: a new connection tells
+                pass  # a server closes what was idle for long, which is not a failure: a new connection tells
         return self._exchange(self._connect(), body)
 
     def _exchange(self, connection: HTTPConnection, body: bytes) -> bytes:
@@ -148,5 +148,5 @@ def _address(url: str) -> Any:
     except ValueError:
         is_whole = False
     if not is_whole:
-        raise ConfigurationError(f"target={url!r} is no whole address", hint='such as "http://127.0.0.1:6566"')
+        raise ConfigurationError(f"target={url!r} is not a whole address", hint='such as "http://127.0.0.1:6566"')
     return address

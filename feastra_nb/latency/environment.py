@@ -1,4 +1,4 @@
-"""On what was measured: machine, versions, server."""
+"""The machine, versions and server that a report was measured on."""
 
 from __future__ import annotations
 

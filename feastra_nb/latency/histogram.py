@@ -104,5 +104,5 @@ def samples_beyond(percentile: float, n: int) -> int:
     >>> [samples_beyond(*pair) for pair in ((50, 20), (50, 19), (90, 100), (99, 1_000), (99.9, 10_000), (99.9, 9_999))]
     [10, 9, 10, 10, 10, 9]
     """
-    # Rounded first: 99.9 % of 10,000 is 9,990.000000000001 in floating point, which is no 9,991st rank.
+    # Rounded first: 99.9 % of 10,000 is 9,990.000000000001 in floating point, which is not rank 9,991.
     return n - math.ceil(round(percentile * n / 100, 6))

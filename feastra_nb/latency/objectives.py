@@ -100,14 +100,14 @@ def check(frame: pd.DataFrame, recordings: Mapping[Key, Recording], limits: Mapp
     Raises
     ------
     ConfigurationError
-        There is no objective, or one that is no positive number.
+        There is no objective, or one that is not a positive number.
     """
     asked = {name: limit for name, limit in limits.items() if limit is not None}
     if not asked:
         raise ConfigurationError("there is no objective to check", hint="report.check(p99_ms=20)")
     for name, limit in asked.items():
         if not limit > 0:
-            raise ConfigurationError(f"{name}={limit!r} is no objective", hint="give milliseconds, above 0")
+            raise ConfigurationError(f"{name}={limit!r} is not an objective", hint="give milliseconds, above 0")
     is_saturated = dict(zip(recordings, saturated(frame), strict=True))
     rows = [
         (*key, name, limit, *_judge(recordings[key], name, limit, is_saturated=bool(is_saturated[key])))

@@ -93,7 +93,7 @@ def _views(stores: Stores, features: Any) -> Sequence[ServedView]:
             f'target="{DRIVER}" computes no on-demand features', hint=f'ask for their inputs, or take target="{FEAST}"'
         )
     opened = stores.online
-    # Of the workspace's own store: what it knows need not be read at the level that is measured.
+    # Catalog entries come from the workspace's store: only the measured reads need the other consistency level.
     return [ServedView(one, opened.entry(one.view), opened.served_ttl_us(one.view)) for one in request.views]
 
 

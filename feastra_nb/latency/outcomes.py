@@ -1,4 +1,4 @@
-"""How a request ended, and whether that is worth measuring: shared by the closed and the open loop."""
+"""Classifies how a request ended, and whether it counts as a sample; shared by the closed and the open loop."""
 
 from __future__ import annotations
 

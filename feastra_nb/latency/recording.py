@@ -1,4 +1,4 @@
-"""What one run of requests took: an HdrHistogram, a timeline, the parts of the time and the errors."""
+"""Records one run of requests: an HdrHistogram, a timeline, the phases of each request, and errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Recording:
 
     Percentiles come from an HdrHistogram (1 µs to 60 s, three digits), so that recordings are merged without averaging
     percentiles. A timeout is a sample: a request that was given up had at least that latency. Other errors are counted
-    and are no samples, since they say nothing about how long an answer takes.
+    and are not samples, since they say nothing about how long an answer takes.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The latency report: what was measured, as a table, as curves and as a page."""
+"""The latency report: a table, percentile curves and a page."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class LatencyReport(Report):
         Raises
         ------
         ConfigurationError
-            There is no objective, or one that is no positive number.
+            There is no objective, or one that is not a positive number.
         """
         limits = {"p50_ms": p50_ms, "p90_ms": p90_ms, "p99_ms": p99_ms, "p999_ms": p999_ms, "max_ms": max_ms}
         return objectives.check(self.frame, self.recordings, limits)

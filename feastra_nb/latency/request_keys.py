@@ -1,4 +1,4 @@
-"""Which entities the requests read: those given or sampled from the store, walked through or picked as traffic does."""
+"""Picks the entities that requests read: given or sampled from the store, in sequence or by a skewed distribution."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def batches(keys: int, size: int, *, pick: str = UNIFORM, seed: int = 0) -> Int6
     (2000, 10)
     """
     if pick not in PICKS:
-        raise ConfigurationError(f"keys={pick!r} is no way to pick entities", hint=close_names(str(pick), PICKS))
+        raise ConfigurationError(f"keys={pick!r} is not a way to pick entities", hint=close_names(str(pick), PICKS))
     if pick == UNIFORM:
         requests = keys // size
         return np.arange(requests * size).reshape(requests, size)

@@ -1,4 +1,4 @@
-"""What is measured: Feast on any online store, the bare driver, or an endpoint of `feast serve`."""
+"""The targets of a measurement: Feast on any online store, the bare driver, or an endpoint of `feast serve`."""
 
 from __future__ import annotations
 

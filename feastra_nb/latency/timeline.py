@@ -1,4 +1,4 @@
-"""A run by 100 ms: what was sent when, how long it took, and the stalls in which nothing was answered."""
+"""A run in steps of 100 ms: requests sent, their latency, and stalls without any answer."""
 
 from __future__ import annotations
 

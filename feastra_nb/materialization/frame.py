@@ -168,7 +168,7 @@ def _roles(frame: Any, spec: FrameSpec, known: FeatureView | None) -> tuple[Any,
     missing = [name for name in fields if name not in names]
     if missing:
         raise InvalidFrame(
-            f"the view has the column{'s' * (len(missing) > 1)} {', '.join(missing)}, the frame has not",
+            f"the frame lacks the view's column{'s' * (len(missing) > 1)} {', '.join(missing)}",
             hint="add them (nulls are fine), or ws.drop the view to begin anew",
         )
     return frame, columns_of(names, keys=keys, timestamp=timestamp, created=created)

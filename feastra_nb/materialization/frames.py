@@ -1,4 +1,4 @@
-"""DataFrames into clean Arrow tables: what `ws.materialize(df, …)` accepts, and what it refuses with which rows.
+"""Converts DataFrames into clean Arrow tables for `ws.materialize(df, …)`; a refusal names the rows.
 
 Pure but for a warning about naive timestamps. The offline parquet is `offline_file`'s business.
 """

@@ -182,7 +182,7 @@ _ROW = "feastra_row"  # numbers the frame's rows; no column of a user's has this
 def _stored(
     path: Path, table: pa.Table, roles: Columns, *, automatic: bool
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return for each row the created time of its like in the file, and whether it has one there.
+    """For each row: the created time of the file's row with the same content, and whether there is one.
 
     With a created column of our making the like is the newest version of the same event; with the user's own it is the
     row of the same event and created time.

@@ -1,4 +1,4 @@
-"""How a materialization looks in a notebook, and as a plot."""
+"""A materialization's page and plot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A view's offline rows, as Feast's offline store gives them: Arrow with the view's own column names, in a stream if it can."""
+"""Pulls a view's rows from Feast's offline store: Arrow with the view's own column names, streamed where possible."""
 
 from __future__ import annotations
 

@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 
     from feastra_nb.materialization.run import Materialization
     from feastra_nb.stores import Stores
+    from feastra_nb.times import Instant
 
 
 def materialize_registered(
     stores: Stores,
     name: str,
     *,
-    start: datetime | str | None,
-    end: datetime | str | None,
+    start: Instant | None,
+    end: Instant | None,
     resume: bool,
     progress: bool | Callable[[int], object],
 ) -> Materialization:
@@ -63,7 +64,7 @@ def _since(view: FeatureView, start: datetime | None) -> datetime | None:
     return None if last is None else last - LOOKBACK
 
 
-def _moment(value: datetime | str | None, name: str) -> datetime | None:
+def _moment(value: Instant | None, name: str) -> datetime | None:
     if value is None:
         return None
     return instant(int(instants(value, 1, name)[0]))

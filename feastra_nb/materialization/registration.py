@@ -1,4 +1,4 @@
-"""A frame's entity and feature view in Feast's registry: judged first, then written."""
+"""Registers a frame's entity and feature view in Feast: checked first, then written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Materialization: an Arrow table of a feature view's rows into the online store, journalled, with progress.
+"""Writes an Arrow table of a feature view's rows into the online store, with a journal entry and progress.
 
 `ws.materialize(df)` ends in `write_table`; `ws.materialize(view)` and `feast materialize` come through `from_offline`.
 Both write by a `Writing`: one journalled run into one view.

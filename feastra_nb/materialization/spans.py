@@ -1,4 +1,4 @@
-"""Which spans of event time a run goes through, newest first, and which of them an earlier run has written already. Pure."""
+"""Splits a run's event time into spans, newest first, and skips those that an earlier run has written. No I/O."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The only room that knows notebooks: magics, widgets, HTML, plots."""
+"""Notebook front end: magics, widgets and completion. The only room that imports IPython and ipywidgets."""

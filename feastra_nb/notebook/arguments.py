@@ -1,4 +1,4 @@
-"""What stands on a magic's line: its words, the variables in it, its options. Whatever is wrong is an error of ours."""
+"""Parses a magic's line: words, variables and options; every mistake is a FeastraError."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def fill_words(words: Iterable[str], variables: Mapping[str, Any]) -> list[str]:
     Raises
     ------
     ConfigurationError
-        There is no such variable, or its value is no text, number, date, path or list of these.
+        There is no such variable, or its value is not text, a number, date, path or list of these.
 
     Examples
     --------
@@ -189,7 +189,7 @@ class LineParser(argparse.ArgumentParser):
         """
         for word in words:
             self._check_option(word)
-        # While it parses, argparse formats its own usage a second time; the sign of a magic has to survive that.
+        # argparse %-formats `usage` once more while parsing, so the magic's % is doubled.
         self.usage = self.format_usage().removeprefix("usage: ").replace("%", "%%")
         return vars(self.parse_intermixed_args(words))
 

@@ -65,7 +65,7 @@ class Completion:
         first = context.full_text.split("\n", 1)[0]
         try:
             fragment, found = self._found(text, first if context.cursor_line else "")
-        except Exception:  # noqa: BLE001 - a wrong line, a registry out of reach: Tab is no place for an error
+        except Exception:  # noqa: BLE001 - a wrong line, a registry out of reach: Tab is not a place for an error
             fragment, found = "", ()
         words = [
             SimpleCompletion(text=word.text, type=word.kind)

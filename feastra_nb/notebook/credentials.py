@@ -1,4 +1,4 @@
-"""A cluster as a target for the magic and the form: the secret is the environment's where none was given."""
+"""Builds a cluster's target for the magic and the form; a missing secret is taken from the environment."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ class FeastraMagics(Magics):
     def _run(self, run: Callable[..., object], arguments: dict[str, Any]) -> object:
         output, is_quiet = arguments.pop("output", None), arguments.pop("quiet", False)
         if output is not None and (not output.isidentifier() or iskeyword(output)):
-            raise ConfigurationError(f"-o {output!r} is no name for a variable", hint="-o result")
+            raise ConfigurationError(f"-o {output!r} is not a name for a variable", hint="-o result")
         with spoken(QUIET if is_quiet else self.verbosity) as shows_progress:
             result = run(shows_progress=shows_progress)
         if output is not None:

@@ -148,7 +148,7 @@ def row_limit(text: str) -> int | None:
     if text == ALL:
         return None
     if not text.isdecimal() or not int(text):
-        raise ConfigurationError(f"--limit {text!r} is no number of rows", hint=f"--limit 100, or --limit {ALL}")
+        raise ConfigurationError(f"--limit {text!r} is not a number of rows", hint=f"--limit 100, or --limit {ALL}")
     return int(text)
 
 

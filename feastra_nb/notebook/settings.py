@@ -29,7 +29,7 @@ def read_settings(start: Path, known: Mapping[str, type]) -> dict[str, Any]:
     Raises
     ------
     ConfigurationError
-        A file is no TOML, or a setting is unknown or of another type.
+        A file is not TOML, or a setting is unknown or of another type.
     """
     for folder in (start, *start.parents):
         found = _table(folder / FILE)

@@ -326,7 +326,7 @@ def _cell(value: object, spec: str | None) -> Html:
 
 
 def _is_missing(value: Any) -> bool:
-    # A list is no missing value; pandas would answer element by element.
+    # A list is not a missing value; pandas would answer element by element.
     return bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 

@@ -1,4 +1,4 @@
-"""What every report of the package has: a frame, a plot, a page in notebooks, text elsewhere, and a file by its suffix."""
+"""The base of every report: a frame, a plot, a page in notebooks, text elsewhere, and saving by suffix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Saving a report as a page, as data or as a picture."""
+"""Saves a report as a page, as data or as a picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ws.cql`: what a CQL statement answers as a DataFrame, with the payloads of our own tables decoded into features."""
+"""`ws.cql`: runs a CQL statement and returns a DataFrame, with payloads of our own tables decoded into features."""
 
 from __future__ import annotations
 
@@ -313,7 +313,7 @@ def _in_words(error: FeastraError, text: str, verb: str, db: Database, views: Ma
         return UnknownName(f"there is no view or table {name!r}", hint=close_names(name, [*views, *_tables(db)]))
     if (column := _NO_COLUMN.search(said)) and any(column[1] in _decoded(entry) for entry in views.values()):
         hint = "features lie in one column, join keys in another, and both come decoded: SELECT entity_key, features FROM …"
-        return UnknownName(f"{column[1]!r} is no column of its own", hint=hint)
+        return UnknownName(f"{column[1]!r} is not a column of its own", hint=hint)
     if "No keyspace has been specified" in said:
         return ConfigurationError("the statement names no keyspace", hint=f'name it with the table: "{db.keyspace}".…')
     kind = AuthenticationFailed if isinstance(error, AuthenticationFailed) else RequestFailed

@@ -1,4 +1,4 @@
-"""Arrow tables as DataFrames that lose nothing."""
+"""Converts Arrow tables to DataFrames without loss."""
 
 from __future__ import annotations
 

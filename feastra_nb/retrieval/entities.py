@@ -1,4 +1,4 @@
-"""Entities in whatever shape people have them: one reader for every call that takes entities."""
+"""Reads entities in every shape that callers pass: frames, Series, lists, dicts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,19 @@ from feastra_nb.materialization.frames import dense, key_column, storable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Protocol
 
     import pandas as pd
 
     from feastra_nb.retrieval.request import Requested
+
+    class ArrowTable(Protocol):
+        """A table of any library that speaks Arrow's PyCapsule interface: pyarrow, polars, DuckDB."""
+
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
+
+    # Entities as callers write them; `Entities.of` reads every shape.
+    EntityRows = pd.DataFrame | pd.Series | pd.Index | ArrowTable | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 SHOWN = 60  # characters of a value in a message
 SHAPES = (

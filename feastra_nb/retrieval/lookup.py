@@ -1,4 +1,4 @@
-"""What the online store holds: the newest row now, or as of each row's own instant, rebuilt from the history."""
+"""Looks rows up in the online store: the newest now, or as of each entity's instant, from the history."""
 
 from __future__ import annotations
 

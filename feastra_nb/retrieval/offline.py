@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from feast import FeatureStore
 
-    from feastra_nb.retrieval.request import Request
+    from feastra_nb.retrieval.entities import EntityRows
+    from feastra_nb.retrieval.request import FeatureRefs, Request
+    from feastra_nb.times import Instant
 
 log = logging.getLogger("feastra_nb")
 
@@ -30,10 +32,10 @@ KNOWN_AT_AS_OF = "as_of"  # each row as it was known at its own as-of instant
 
 def historical(
     feature_store: FeatureStore,
-    features: Any,
-    entity_df: pd.DataFrame,
+    features: FeatureRefs,
+    entity_df: EntityRows,
     *,
-    known_at: Any = None,
+    known_at: Instant | None = None,
     full_feature_names: bool = False,
     dtype_backend: str = "numpy_nullable",
 ) -> pd.DataFrame:

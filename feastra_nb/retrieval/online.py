@@ -1,4 +1,4 @@
-"""`ws.online`: the online store's answers as a DataFrame that loses nothing."""
+"""`ws.online`: returns the online store's answers as a DataFrame without loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked for: views and their features, by reference or as a feature service."""
+"""Resolves a request: views and their features, by reference or as a feature service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from feastra_nb.errors import ConfigurationError, UnknownName, close_names
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from feast import FeatureStore, FeatureView
+    from feast import FeatureService, FeatureStore, FeatureView
+
+    # Features as callers write them: "view:feature", "view", a list of these, a feature service or its name.
+    FeatureRefs = str | Sequence[str] | FeatureService
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How much skew is accepted: a JSON file to commit, and what is new since it was written.
+"""Skew budgets: how much skew is accepted, in a JSON file to commit, and what has appeared since.
 
 .. code-block:: json
 
@@ -105,7 +105,7 @@ def check(report: SkewReport, budget: Any) -> BudgetCheck:
     Raises
     ------
     ConfigurationError
-        It is no budget, or one of another version.
+        It is not a budget, or one of another version.
     """
     import pandas as pd
 

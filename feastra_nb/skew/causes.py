@@ -1,4 +1,4 @@
-"""Why a cell differs: decided by proof from both stores' rows, in a fixed order. Pure.
+"""Decides why a cell differs: by proof from both stores' rows, in a fixed order. No I/O.
 
 The order follows the chain of events from the source to the model, so where two causes hold the earlier one is named and the
 others are kept beside it: a row that never came cannot also be stale. `unexplained` means that none is proved.

@@ -1,4 +1,4 @@
-"""The compared cells, chunk by chunk in Arrow; beyond a size they lie in a temporary file, so that memory stays bounded."""
+"""Collects compared cells in Arrow, chunk by chunk; a large result spills to a temporary file."""
 
 from __future__ import annotations
 

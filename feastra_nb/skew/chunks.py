@@ -1,4 +1,4 @@
-"""The rows to compare, cut into chunks of whole entities, so that memory is bounded by a chunk."""
+"""Cuts the rows to compare into chunks of whole entities, so that one chunk bounds the memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comparing aligned columns, cell by cell. Pure."""
+"""Compares aligned columns cell by cell. No I/O."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _equal_numbers(online: pa.Array, offline: pa.Array, tolerance: float | None)
     if not numbers:
         return np.zeros(len(online), dtype=bool)
     if pa.types.is_floating(online.type) != pa.types.is_floating(offline.type):
-        # An integer beyond 2**53 is no float: Python compares the two exactly.
+        # An integer beyond 2**53 is not a float: Python compares the two exactly.
         pairs = zip(online.to_pylist(), offline.to_pylist(), strict=True)
         return np.array([one == other or abs(one - other) <= (tolerance or 0) for one, other in pairs], dtype=bool)
     one, other = (np.asarray(column.cast(pa.float64(), safe=False)) for column in (online, offline))
@@ -149,7 +149,7 @@ def _same_meaning(one: str, other: str, meaning: Callable[[str], Any]) -> bool:
 def verdict_codes(equal: Bools, *, served: Bools, joined: Bools, unknown: Bools, lost: Bools) -> Int8s:
     """Return the verdict of each cell of one feature, as a place in `VERDICTS`.
 
-    A side that is absent and a side that is null read the same to a model, so absence alone is no difference.
+    A side that is absent and a side that is null read the same to a model, so absence alone is not a difference.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How far the online distribution of a feature lies from the offline one. Pure.
+"""Distances between a feature's online and offline distributions. No I/O.
 
 Distances see a whole column move; they do not see one row in a thousand go wrong. That is what the verdicts of
 :mod:`feastra_nb.skew.comparison` are for, with :func:`rate_interval` for what a sample says about their rate.

@@ -1,4 +1,4 @@
-"""How the values of one feature are distributed: counts that add up exactly, in bounded memory. Pure.
+"""One feature's distribution: exact counts in bounded memory. No I/O.
 
 The state of a :class:`Distribution` depends on the multiset of values alone. However a column is cut into chunks, and in
 whatever order these are merged, the state is the one of the whole column, so a long comparison streams.

@@ -1,4 +1,4 @@
-"""Versions of events, sorted so that questions of (entity, instant) are answered for all rows at once. Pure."""
+"""Event versions, sorted so that all (entity, instant) lookups are answered at once. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both stores know of the rows that differ. Pure but for the online history, which is read for those rows only."""
+"""Gathers what both stores hold about the rows that differ; reads the online history of those rows only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What skew did to a model: predictions from what was served beside predictions from what it was trained on.
+"""Measures what skew did to a model: its predictions from served values against those from training values.
 
 The model scores both aligned feature matrices. Each feature and each cause is then repaired alone in the served matrix; the
 predictions that come back are its share.

@@ -1,4 +1,4 @@
-"""What `Workspace.skew` asks, of which online store, and beside which offline rows: now, as of a spine, or as it was served."""
+"""Pairs online answers with offline rows for `Workspace.skew`: now, as of a spine, or as served."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The skew report drawn: features against causes, the age of values, online against offline."""
+"""Plots of the skew report: features against causes, age of values, online against offline."""
 
 from __future__ import annotations
 

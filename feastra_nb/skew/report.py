@@ -259,7 +259,7 @@ class SkewReport(Report):
         Raises
         ------
         ConfigurationError
-            It is no budget, or one of another version.
+            It is not a budget, or one of another version.
         """
         from feastra_nb.skew.budget import check
 

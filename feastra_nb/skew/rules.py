@@ -1,4 +1,4 @@
-"""Causes that only a whole column proves: one factor between its sides, one shift in time. Pure.
+"""Finds causes that only a whole column proves: a constant factor, a constant shift in time. No I/O.
 
 A first pass over the chunks proposes candidates, a second counts how many cells each explains; a rule holds where it explains
 95 % of what nothing else explains, over at least twenty distinct values or entities.

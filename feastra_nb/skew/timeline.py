@@ -1,4 +1,4 @@
-"""`ws.explain`: one value's life in both stores, and what became of it at an instant."""
+"""`ws.explain`: one value's history in both stores, and what was served at an instant."""
 
 from __future__ import annotations
 

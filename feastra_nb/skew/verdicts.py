@@ -1,4 +1,4 @@
-"""One chunk of rows compared: both sides read, a verdict for each cell, and for those that differ the causes.
+"""Compares one chunk of rows: reads both sides, judges each cell, and finds the causes of differences.
 
 The online history and the evidence are read for the rows that differ only.
 """

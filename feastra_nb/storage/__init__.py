@@ -1,1 +1,1 @@
-"""Cassandra and nothing of notebooks: the log table, its catalog and journal, the codec, writer and reader."""
+"""The storage layer on Cassandra: the log table, its catalog and journal, writer and reader."""

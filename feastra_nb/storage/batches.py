@@ -1,4 +1,4 @@
-"""Rows to batches: one replica set each, within the warning limits of every server, an entity's rows side by side."""
+"""Groups rows into batches: one replica set each, within every server's warning limits, an entity's rows together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal of runs: who wrote what into a view's table, over which interval, and how it ended.
+"""The journal of runs: who wrote which interval into a view's table, and how it ended.
 
 `ws.runs()`, incremental materialization, resuming and the causes of skew all read it.
 """

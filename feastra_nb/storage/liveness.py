@@ -1,4 +1,4 @@
-"""Whether the process of a run still lives: it holds a lock on a file, which the system frees however the process ends.
+"""Tells whether a run's process is alive: it holds a file lock, which the system frees however the process ends.
 
 No heartbeat: a process that was frozen or is on a laptop asleep lives, and a cluster that is down records no beat. What this
 machine and user cannot tell (a run of another host, user or container, or from before these files) counts as living.

@@ -1,4 +1,4 @@
-"""Answers page by page, each page by a request of its own.
+"""Fetches answers page by page, each page with its own request.
 
 The driver fetches a page with the future of the page before. Sent to two nodes, that one may be answered a second time,
 late, and its rows would be taken for those of the next page.

@@ -1,4 +1,4 @@
-"""A view's table that a node does not know yet: waited for, as long as the catalog says that it is there."""
+"""Waits for a table that a node does not know yet, as long as the catalog lists it."""
 
 from __future__ import annotations
 

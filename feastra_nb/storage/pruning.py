@@ -1,4 +1,4 @@
-"""Upkeep of a view's table: what no answer needs any more is found by a scan of clustering keys, and deleted in ranges.
+"""Prunes a view's table: scans clustering keys for rows that no answer needs, and deletes them in ranges.
 
 A row older than the window may go when a newer one of its entity, which the window's beginning sees, arrived before it (or
 before the window). Rows of one event and created time with the same content, one arriving after the other, are folded into

@@ -197,36 +197,36 @@ def read_history(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: 
     return gathered(_slices(db, entry, _select(db, entry), keys, bounds))
 
 
-class Lives(NamedTuple):
-    """Rows, and what the server knows of each.
+class RowsWithTtl(NamedTuple):
+    """Rows with their remaining TTL and write times.
 
     Parameters
     ----------
     rows
         n rows; each entity's together, newest first.
-    left_s
-        What is left of each one's life, in seconds; None for ever.
+    remaining_ttl_s
+        Each row's remaining TTL in seconds; None if it never expires.
     written_us
         The write time of each, in microseconds since the epoch, by the clock of the client that wrote it.
     """
 
     rows: Rows
-    left_s: list[int | None]
+    remaining_ttl_s: list[int | None]
     written_us: list[int]
 
 
-def read_lives(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> Lives:
-    """Return every row as `read_history` does, with its life and its write time."""
-    left_s: list[int | None] = []
+def read_history_with_ttl(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> RowsWithTtl:
+    """Return every row as `read_history` does, with its remaining TTL and write time."""
+    remaining_ttl_s: list[int | None] = []
     written_us: list[int] = []
 
-    def without_life() -> Iterator[list[tuple[Any, ...]]]:
+    def without_ttl() -> Iterator[list[tuple[Any, ...]]]:
         for page in _slices(db, entry, _select(db, entry, ", TTL(features), WRITETIME(features)"), keys, bounds):
-            left_s.extend(row[-2] for row in page)
+            remaining_ttl_s.extend(row[-2] for row in page)
             written_us.extend(row[-1] for row in page)
             yield [row[:-2] for row in page]
 
-    return Lives(gathered(without_life()), left_s, written_us)
+    return RowsWithTtl(gathered(without_ttl()), remaining_ttl_s, written_us)
 
 
 def _slices(

@@ -1,4 +1,4 @@
-"""Which keys live on the same replicas: they may share a request."""
+"""Groups keys that live on the same replicas, so that they may share a request."""
 
 from __future__ import annotations
 

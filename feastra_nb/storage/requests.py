@@ -1,4 +1,4 @@
-"""Many idempotent statements, a bounded number in flight, each sent again after a failure that may pass."""
+"""Sends many idempotent statements, a bounded number in flight, and retries transient failures."""
 
 from __future__ import annotations
 

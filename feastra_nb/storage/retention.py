@@ -1,4 +1,4 @@
-"""How long a view's history is kept, and what that means for a row's time to live. Pure."""
+"""Retention: how long a view's history is kept, and each row's resulting time to live. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rows may be written: nothing from the future, no repeats, nothing that is past its use. Pure."""
+"""Chooses the rows to write: rejects future events, drops duplicates and expired rows. No I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoded rows: what the writer sends and what a reader of history gets back. Pure."""
+"""Encoded rows, as the writer sends them and a reader of history receives them. No I/O."""
 
 from __future__ import annotations
 

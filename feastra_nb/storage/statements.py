@@ -1,4 +1,4 @@
-"""Statements that several parts of storage send."""
+"""CQL statements shared within `storage`."""
 
 from __future__ import annotations
 

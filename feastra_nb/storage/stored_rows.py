@@ -1,4 +1,4 @@
-"""Rows that are stored already: found by their content, and given a longer life where a view's ttl has grown since."""
+"""Finds rows that are already stored, and extends their time to live where a view's ttl has grown."""
 
 from __future__ import annotations
 
@@ -74,8 +74,10 @@ def find_stored(db: Database, entry: ViewEntry, rows: Rows, candidates: Bools) -
     bounds = reader.Bounds(int(some.event_us.min()), int(some.event_us.max()))
     keys = some.entity_key.unique().to_pylist()
     for start in range(0, len(keys), KEYS_AT_ONCE):
-        found, left_s, written_us = reader.read_lives(db, entry, keys[start : start + KEYS_AT_ONCE], bounds)
-        of_rows = zip(_contents(found), found.arrived_us.tolist(), left_s, written_us, strict=True)
+        found, remaining_ttl_s, written_us = reader.read_history_with_ttl(
+            db, entry, keys[start : start + KEYS_AT_ONCE], bounds
+        )
+        of_rows = zip(_contents(found), found.arrived_us.tolist(), remaining_ttl_s, written_us, strict=True)
         for content, arrived_us, life_s, at_us in of_rows:
             index = wanted.get(content)
             if index is not None and (not stored.arrived_us[index] or arrived_us < stored.arrived_us[index]):

@@ -1,4 +1,4 @@
-"""How many tables a server allows, and how near that is: every feature view takes one."""
+"""Checks how many tables a server allows: every feature view takes one."""
 
 from __future__ import annotations
 

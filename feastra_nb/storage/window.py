@@ -1,4 +1,4 @@
-"""Batches in flight: a bounded number at a time, each sent again after a failure that may pass."""
+"""Keeps a bounded number of batches in flight, and retries transient failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a user says of an Astra database, here or in the environment, to credentials and a bundle on disk."""
+"""Resolves an Astra database, from arguments or the environment, to credentials and a bundle on disk."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def access(target: Astra, keyspace: str | None = None, *, environment: Mapping[s
     ConfigurationError
         Credentials or database are missing.
     ConnectionFailed, UnknownName, RequestFailed
-        The API refuses, or what it gives is no bundle.
+        The API refuses, or what it gives is not a bundle.
     """
     env = os.environ if environment is None else environment
     said = with_environment(target, env)

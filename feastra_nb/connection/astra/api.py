@@ -1,4 +1,4 @@
-"""Astra's DevOps API over HTTP: one request, its retries, and what each refusal means in words.
+"""Astra's DevOps API over HTTP: requests, retries, and error messages for each refusal.
 
 Nothing here knows of databases. A token is sent to the API and to nobody else, and no address of a download is logged or quoted.
 """

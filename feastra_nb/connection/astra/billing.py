@@ -1,4 +1,4 @@
-"""What an operation costs where use is billed, as on Astra: estimated and shown before it, and asked where it is a lot.
+"""Estimates what an operation costs on a metered database such as Astra, shows it first, and asks before a large one.
 
 Astra counts a read for every 4 KB of a partition that a query returns, and a write for every 1 KB or deletion
 (docs.datastax.com, "Astra DB Serverless billing and usage").

@@ -1,4 +1,4 @@
-"""The secure connect bundle: checked, and kept in the user's cache, readable by the user alone."""
+"""Checks secure connect bundles and keeps them in the user's cache, readable only by the user."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def check(content: bytes, what: str) -> None:
             )
             if found
         ]  # fmt: skip
-        raise ConnectionFailed(f"{what} is no secure connect bundle: {'; '.join(reasons) or 'no host'}", hint=_AGAIN)
+        raise ConnectionFailed(f"{what} is not a secure connect bundle: {'; '.join(reasons) or 'no host'}", hint=_AGAIN)
 
 
 def bundles_dir() -> Path:

@@ -1,4 +1,4 @@
-"""Databases of Astra: found by name, id or endpoint, waited for, and given keyspaces."""
+"""Finds Astra databases by name, id or endpoint, waits until they are active, and adds keyspaces."""
 
 from __future__ import annotations
 

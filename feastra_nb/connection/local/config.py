@@ -1,4 +1,4 @@
-"""What the local Cassandra is started with: memory, cassandra.yaml, logback.xml and the JVM's arguments.
+"""Configuration of the local Cassandra: memory, cassandra.yaml, logback.xml and the JVM's arguments.
 
 Guardrails, batch size and tombstone thresholds stay at Cassandra's own defaults on purpose: what warns on a real
 cluster is to warn here too.
@@ -138,7 +138,7 @@ def jvm_options_from_environment() -> tuple[str, ...]:
     Raises
     ------
     ConfigurationError
-        One is no option, or a quotation has no end.
+        One is not an option, or a quotation has no end.
     """
     text = os.environ.get("FEASTRA_JVM_OPTIONS", "")
     try:
@@ -148,7 +148,7 @@ def jvm_options_from_environment() -> tuple[str, ...]:
     for option in options:
         if not option.startswith("-"):  # Java would take it for the program
             raise ConfigurationError(
-                f"FEASTRA_JVM_OPTIONS has {option!r}, which is no option of Java", hint="each begins with '-'"
+                f"FEASTRA_JVM_OPTIONS has {option!r}, which is not an option of Java", hint="each begins with '-'"
             )
     return options
 

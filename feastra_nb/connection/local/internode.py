@@ -1,4 +1,4 @@
-"""The port between nodes: only who holds the cluster's key may speak there.
+"""Encrypts the port between nodes: only holders of the cluster's key may connect.
 
 That port takes reads and writes without asking for a role, so it needs a guard of its own. A key pair is made once for each
 cluster, by the ``keytool`` of the Java that runs it (0.3 s); every node shows it and asks for it, over TLS.

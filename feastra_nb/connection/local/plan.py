@@ -1,4 +1,4 @@
-"""What a start is asked for: the arguments, checked against this machine, the data that is there and what runs."""
+"""Plans a start: checks the arguments against this machine, existing data and running nodes."""
 
 from __future__ import annotations
 

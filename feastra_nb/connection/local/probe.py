@@ -1,4 +1,4 @@
-"""Whether a local node answers a CQL query: the only proof that it is up."""
+"""Checks that a local node answers a CQL query: the only proof that it is up."""
 
 from __future__ import annotations
 

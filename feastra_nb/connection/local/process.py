@@ -1,4 +1,4 @@
-"""Processes of the local Cassandra: start one detached, wait until it answers, end it.
+"""Starts the local Cassandra's processes detached, waits until they answer, and ends them.
 
 Standard library and psutil at the top: the watchdog imports this module too.
 """

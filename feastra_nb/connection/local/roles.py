@@ -1,4 +1,4 @@
-"""The roles of a local node: ours, a superuser; and Cassandra's own default, which everybody knows, closed."""
+"""Sets up a local node's roles: makes our superuser and closes Cassandra's well-known default login."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of a local node or cluster between processes: its state file, and whether its processes still live.
+"""The state file that processes share about a local node or cluster, and whether its processes still run.
 
 Standard library and psutil only: the watchdog imports this module too.
 """
