@@ -3,23 +3,17 @@
 import itertools
 import os
 import sys
-from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import pandas as pd
 import pytest
+from nodes import JVM_OPTIONS, KEYSPACE, NODE, NODE_SETTINGS, workspaces
 
 import feastra_nb as fnb
 from feastra_nb.connection import local
 
 pytest_plugins = ["astra_stand_in.fixtures"]
 
-NODE = f"tests-{os.getpid()}"  # of this run alone: two runs at a time do not meet
-KEYSPACE = "tests"
-# What only a node may do that is deleted when it stops: a change of the schema is not flushed to the disk (0.2 s each), and
-# code is compiled quickly rather than well, for ten minutes. Hundreds of tables with a row each get no megabyte of heap each.
-JVM_OPTIONS = "-Dcassandra.test.flush_local_schema_changes=false -XX:TieredStopAtLevel=1"
-NODE_SETTINGS = {"memtable_allocation_type": "unslabbed_heap_buffers"}
 _numbers = itertools.count()
 
 
@@ -77,6 +71,7 @@ def three_nodes():
     local.purge(started.name)
 
 
+@pytest.fixture(scope="session")
 def processes():
     """Five other processes with Feast loaded."""
     from concurrent.futures import ProcessPoolExecutor
@@ -105,24 +100,10 @@ def shell():
     InteractiveShell.clear_instance()
 
 
-def run_cell(shell, code):
-    """Run a cell as the notebook does, and return what it shows, or raise its error."""
-    done = shell.run_cell(code)
-    done.raise_error()
-    return done.result
-
-
 @pytest.fixture
 def project():
     """A Feast project that no other test has, so that tests share a keyspace without meeting."""
     return f"p{os.getpid()}_{next(_numbers)}"
-
-
-@contextmanager
-def workspaces(**defaults):
-    """Yield `fnb.connect` with defaults; all that it opened are closed at the end."""
-    with ExitStack() as opened:
-        yield lambda target=None, **options: opened.enter_context(fnb.connect(target, **{**defaults, **options}))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from importlib import metadata
 
 import pandas as pd
 import pytest
-from test_skew_command import go_wrong
+from offline_changes import go_wrong
 
 from feastra_nb import cli
 from feastra_nb.commands import doctor

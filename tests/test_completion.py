@@ -4,7 +4,7 @@ import time
 
 import pandas as pd
 import pytest
-from conftest import run_cell
+from cells import run_cell
 from IPython.core.completer import provisionalcompleter
 from jupyter_client.manager import start_new_kernel
 

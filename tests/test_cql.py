@@ -6,7 +6,7 @@ import uuid
 
 import pandas as pd
 import pytest
-from conftest import KEYSPACE
+from nodes import KEYSPACE
 
 from feastra_nb.errors import ConfigurationError, ReadOnly, RequestFailed, UnknownName
 from feastra_nb.retrieval.cql import PAGE_ROWS, qualified

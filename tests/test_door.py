@@ -1,7 +1,6 @@
 """What people hand in is taken as they mean it, or refused; and a call that is refused leaves nothing behind."""
 
 import datetime as dt
-import hashlib
 import inspect
 import warnings
 from pathlib import Path
@@ -11,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from traces import traces
 
 import feastra_nb as fnb
 from feastra_nb.errors import ConfigurationError, FeastraError, InvalidFrame, UnknownName
@@ -21,31 +21,6 @@ LATER = NOW + pd.Timedelta("1min")
 
 def frame(**columns):
     return pd.DataFrame({"k": [1, 2], "event_timestamp": [NOW, NOW], "x": [1.0, 2.0], **columns})
-
-
-def traces(ws):
-    """Return what a call may have changed: the workspace's files, its tables' rows, its part of the catalog and the journal."""
-    files = {
-        str(path.relative_to(ws.directory)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(ws.directory.rglob("*"))
-        if path.is_file()
-    }
-    db = ws.store.open(ws.feast.config).db
-    tables = {
-        row[0]
-        for row in db.execute("SELECT table_name FROM system_schema.tables WHERE keyspace_name = ?", (db.keyspace,))
-    }
-    own = {
-        table: sorted(
-            map(repr, db.execute(f"SELECT * FROM {db.keyspace}.{table} WHERE project = '{ws.project}' ALLOW FILTERING"))
-        )
-        for table in ("feastra_catalog", "feastra_runs")
-    }
-    rows = {
-        entry.table: sorted(map(repr, db.execute(f'SELECT * FROM {db.keyspace}."{entry.table}"')))
-        for entry in ws.store.open(ws.feast.config).catalog.views(ws.project)
-    }
-    return files, tables, own, rows
 
 
 NEW_VIEW = {

@@ -13,7 +13,7 @@ import pandas as pd
 import psutil
 import pyarrow as pa
 import pytest
-from conftest import KEYSPACE
+from nodes import KEYSPACE
 
 import feastra_nb as fnb
 from feastra_nb.connection import local

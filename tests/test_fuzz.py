@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_door import traces
+from traces import traces
 
 from feastra_nb.errors import ConfigurationError, FeastraError, InvalidFrame
 from feastra_nb.retrieval.entities import Entities

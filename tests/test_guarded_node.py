@@ -7,7 +7,7 @@ import traceback
 import pandas as pd
 import pytest
 from certificates import make_certificate, node_tls, public_pem
-from conftest import JVM_OPTIONS
+from nodes import JVM_OPTIONS
 
 import feastra_nb as fnb
 from feastra_nb.connection import local

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cassandra.query import SimpleStatement
-from conftest import KEYSPACE, NODE
+from nodes import KEYSPACE, NODE
 
 from feastra_nb.errors import BeyondRetention, ConfigurationError, ReadOnly, UnknownName
 from feastra_nb.materialization.offline_file import path_of

@@ -7,7 +7,7 @@ import time
 
 import pandas as pd
 import pytest
-from conftest import JVM_OPTIONS, NODE_SETTINGS
+from nodes import JVM_OPTIONS, NODE_SETTINGS
 
 import feastra_nb as fnb
 from feastra_nb.connection import local

@@ -20,7 +20,7 @@ import psutil
 import pytest
 from cassandra import AuthenticationFailed as RefusedByServer
 from cassandra.cluster import NoHostAvailable
-from conftest import KEYSPACE
+from nodes import KEYSPACE
 
 import feastra_nb as fnb
 from feastra_nb import cli

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pandas as pd
 import pytest
-from conftest import NODE_SETTINGS
+from nodes import NODE_SETTINGS
 
 import feastra_nb as fnb
 from feastra_nb.connection import local

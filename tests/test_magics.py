@@ -7,7 +7,7 @@ import sys
 import nbformat
 import pandas as pd
 import pytest
-from conftest import run_cell as run
+from cells import run_cell as run
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 

@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from conftest import KEYSPACE
+from nodes import KEYSPACE
 
 from feastra_nb.connection.cluster import quoted
 from feastra_nb.errors import CatalogConflict, FeastraError

@@ -18,7 +18,7 @@ from feast.types import Bool, Float64, Int64, Map, Set, String, from_value_type
 from feast.value_type import ValueType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_codec import COLUMNS, OBJECTS
+from values import COLUMNS, OBJECTS
 
 from feastra_nb.connection.cluster import Database
 from feastra_nb.online_store import FeastraOnlineStore

@@ -4,24 +4,10 @@ import json
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from offline_changes import append, change_offline
 
 from feastra_nb.errors import ConfigurationError, InvalidFrame, UnknownName
-from feastra_nb.materialization.offline_file import path_of
-
-
-def change_offline(ws, view, change):
-    """Let something happen to the offline data behind the online store's back."""
-    path = path_of(ws.directory, view)
-    schema = pq.read_schema(path)
-    frame = change(pq.read_table(path).to_pandas())
-    pq.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False), path)
-
-
-def append(ws, view, rows):
-    change_offline(ws, view, lambda frame: pd.concat([frame, rows(frame)]))
 
 
 def causes(report, feature="trips"):

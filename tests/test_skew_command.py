@@ -2,21 +2,10 @@
 
 import json
 
-import pandas as pd
 import pytest
-from test_skew import append
+from offline_changes import go_wrong
 
 from feastra_nb import cli
-
-
-def go_wrong(filled, now):
-    """Driver 3 gets a newer event in the offline data only."""
-    made = pd.Timestamp.now(tz="UTC")
-    append(
-        filled,
-        "drivers",
-        lambda df: df.tail(1).assign(event_timestamp=now - pd.Timedelta("5min"), trips=99, feastra_created=made),
-    )
 
 
 def compare(*words):

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from test_skew import append, change_offline
+from offline_changes import append, change_offline
 
 from feastra_nb.errors import ConfigurationError, UnknownName
 from feastra_nb.skew import budget, impact

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from conftest import JVM_OPTIONS, workspaces
+from nodes import JVM_OPTIONS, workspaces
 
 from astra_stand_in.database import KEYSPACE
 from astra_stand_in.database import database as running

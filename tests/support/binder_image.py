@@ -20,7 +20,7 @@ import psutil
 import pytest
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PYTHON = "3.11"
 # Of this process's environment, what a fresh machine has too; pip's own settings say where packages come from.
 KEPT = re.compile(r"^(PATH|LANG|LC_.*|TZ|PIP_.*|SSL_.*|REQUESTS_CA_BUNDLE|.*_proxy|.*_PROXY)$")

@@ -17,7 +17,7 @@ CONTEXT.set_forkserver_preload(
 @contextmanager
 def workspace(node, project, folder):
     """Open the workspace of a test in another process, on the same node."""
-    from conftest import KEYSPACE
+    from nodes import KEYSPACE
 
     target = fnb.Local(name=node)
     with fnb.connect(target, project=project, keyspace=KEYSPACE, directory=folder, retain="all") as ws:

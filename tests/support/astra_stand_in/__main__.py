@@ -1,4 +1,4 @@
-"""``python -m astra_stand_in`` in ``tests/``: Astra on this machine until Ctrl-C, for a notebook without an account."""
+"""``python -m astra_stand_in`` in ``tests/support/``: Astra on this machine until Ctrl-C, for a notebook without an account."""
 
 import os
 import tempfile
