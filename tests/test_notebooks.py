@@ -122,7 +122,7 @@ def test_notebook_holds_no_secret_and_no_place(path):
 
 def test_figures_of_the_user_are_shown_after_one_of_ours(folder):
     # A backend that is chosen while our style is on must stay interactive when the style goes.
-    cells = ["from feastra_nb.notebook import plots\nplots.figure_axes(None).plot([1, 2]);"]
+    cells = ["from feastra_nb.reporting import plots\nplots.figure_axes(None).plot([1, 2]);"]
     cells += ["import matplotlib.pyplot as plt\nplt.plot([1, 2]);"]
     path = folder / "plots.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell(cell) for cell in cells]), path)

@@ -94,7 +94,8 @@ def translate(exc: BaseException, what: str, db: Database | None = None) -> Feas
         return _no_host(exc, what, db)
     if isinstance(exc, InvalidRequest):
         return _invalid(exc, what)
-    return RequestFailed(f"{what}: {type(exc).__name__}: {exc}")
+    note = local_note(_addresses(exc, db), only_ill=True)  # such as "Server is shutting down", for want of disk
+    return RequestFailed(f"{what}: {type(exc).__name__}: {exc}{note.text}", hint=note.hint or None)
 
 
 def _answer(exc: NoHostAvailable) -> BaseException | None:

@@ -1,6 +1,7 @@
 """Fixtures of all tests that need Astra."""
 
 import os
+from contextlib import ExitStack
 
 import pytest
 from nodes import JVM_OPTIONS, workspaces
@@ -14,10 +15,12 @@ from feastra_nb.connection.astra import bundle
 @pytest.fixture(scope="session")
 def here(tmp_path_factory):
     """A database of Astra that runs: a real Cassandra behind TLS, with Astra's limits."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FEASTRA_JVM_OPTIONS", JVM_OPTIONS)
-        with running(f"tests-astra-{os.getpid()}", tmp_path_factory.mktemp("astra")) as started:
-            yield started
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:  # of this node's start alone: others keep their schema
+            patch.setenv("FEASTRA_JVM_OPTIONS", JVM_OPTIONS)
+            name = f"tests-astra-{os.getpid()}"
+            started = stack.enter_context(running(name, tmp_path_factory.mktemp("astra")))
+        yield started
 
 
 @pytest.fixture
