@@ -21,7 +21,7 @@ demo: env ## the main job on a real local Cassandra: 336,776 flights become feat
 	$(BIN)/feastra demo
 
 test: env ## all tests, on a real local Cassandra
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest
 
 test-fast: env ## the tests that need neither a node nor a browser: under a minute
 	$(BIN)/python -m pytest -m "not cassandra and not slow" -n 2 --dist loadfile

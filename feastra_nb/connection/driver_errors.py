@@ -6,7 +6,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.connection.liveness import Shortage, local_note
+from feastra_nb.connection.liveness import LocalNote, Shortage, local_note
 from feastra_nb.errors import (
     AuthenticationFailed,
     CatalogConflict,
@@ -78,6 +78,7 @@ def translate(exc: BaseException, what: str, db: Database | None = None) -> Feas
     from cassandra import Unavailable as DriverUnavailable
     from cassandra.cluster import NoHostAvailable
     from cassandra.connection import ConnectionException
+    from cassandra.protocol import OverloadedErrorMessage, ServerError
 
     what = " ".join(what.split())[:200]
     if isinstance(exc, NoHostAvailable) and (answer := _answer(exc)) is not None:
@@ -94,7 +95,10 @@ def translate(exc: BaseException, what: str, db: Database | None = None) -> Feas
         return _no_host(exc, what, db)
     if isinstance(exc, InvalidRequest):
         return _invalid(exc, what)
-    note = local_note(_addresses(exc, db), only_ill=True)  # such as "Server is shutting down", for want of disk
+    is_ill = isinstance(
+        exc, (OverloadedErrorMessage, ServerError)
+    )  # such as "Server is shutting down", for want of disk
+    note = local_note(_addresses(exc, db), only_ill=True) if is_ill else LocalNote()
     return RequestFailed(f"{what}: {type(exc).__name__}: {exc}{note.text}", hint=note.hint or None)
 
 

@@ -214,6 +214,12 @@ def guarded_settings() -> dict[str, Any]:
         "authenticator": "PasswordAuthenticator",
         "authorizer": "CassandraAuthorizer",
         "credentials_validity": "0ms",  # else a password that was changed opens the node for two more seconds
+        # What a node knows of a role's rights it goes on to know where another node that should tell it hangs; an answer that
+        # does not come would count as "no right". It is asked for anew every two seconds all the same.
+        "roles_validity": "1h",
+        "roles_update_interval": "2s",
+        "permissions_validity": "1h",
+        "permissions_update_interval": "2s",
         "auth_read_consistency_level": "LOCAL_ONE",  # every node has all roles: one that is alone lets clients in
     }
 
