@@ -13,7 +13,7 @@ from feastra_nb.adapter.feast_private import print_by
 from feastra_nb.errors import ConfigurationError, FeastFailed, FeastraError, InvalidFrame, UnknownName
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 log = logging.getLogger("feastra_nb")
 
@@ -83,25 +83,26 @@ def calling_feast(what: str) -> Iterator[None]:
     what
         What is being done, for messages: ``"reading view drivers offline"``.
     """
-    try:
-        with quiet_feast():
-            yield
-    except FeastraError:
-        raise
-    except Exception as exc:
-        raise translate(exc, what) from exc
+    with _quietly(what, lambda _exc: True):
+        yield
 
 
 @contextlib.contextmanager
 def streaming_from_feast(what: str) -> Iterator[None]:
     """As `calling_feast`, around code that also runs what is not Feast's: other errors than its libraries' pass through."""
+    with _quietly(what, _is_of_libraries):
+        yield
+
+
+@contextlib.contextmanager
+def _quietly(what: str, is_translated: Callable[[Exception], bool]) -> Iterator[None]:
     try:
         with quiet_feast():
             yield
     except FeastraError:
         raise
     except Exception as exc:
-        if not _is_of_libraries(exc):
+        if not is_translated(exc):
             raise
         raise translate(exc, what) from exc
 

@@ -20,8 +20,7 @@ import pyarrow as pa
 from feastra_nb.codec.columns import ready
 from feastra_nb.codec.decoding import column_of, step
 from feastra_nb.codec.encoding import HOLE, value_parts
-from feastra_nb.codec.entity_keys import decode_entity_keys, encode_entity_keys
-from feastra_nb.codec.value_types import FeastValue, arrow_type, kind_of
+from feastra_nb.codec.value_types import kind_of
 from feastra_nb.codec.wire_format import MalformedBytes, Tape, constant, join
 from feastra_nb.errors import CatalogConflict, InvalidFrame
 
@@ -37,16 +36,6 @@ if TYPE_CHECKING:
     from feastra_nb.codec.wire_format import Ints
 
     Payloads: TypeAlias = pa.BinaryArray | pa.LargeBinaryArray | pa.ChunkedArray | Sequence[bytes | None]
-
-__all__ = [
-    "FeastValue",
-    "arrow_type",
-    "decode_entity_keys",
-    "decode_payloads",
-    "encode_entity_keys",
-    "encode_payloads",
-    "value_counts",
-]
 
 BLOCK_ROWS = 16_384  # rows at a time, so that what is made of them stays in the processor's cache
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
+    import pandas as pd
     from feast.value_type import ValueType
 
 CREATED = "feastra_created"  # the column that is added where a frame has no created time of its own
@@ -106,9 +107,7 @@ def _check_names(names: Sequence[Any]) -> None:
                 f"the columns {other!r} and {name!r} differ only in case, which DuckDB cannot tell apart",
                 hint="rename or drop one of them",
             )
-    twice = sorted({name for name in names if list(names).count(name) > 1})
-    if twice:
-        raise InvalidFrame(f"column names occur twice: {', '.join(twice)}", hint="rename or drop one of each")
+    refuse_twice(names)
 
 
 # Names that the offline join, Feast or this package give to columns of their own.
@@ -160,11 +159,32 @@ def with_plain_columns(frame: Any, wanted: Sequence[str]) -> Any:
 
     if not isinstance(frame, pd.DataFrame):
         return frame
-    if isinstance(frame.columns, pd.MultiIndex):
-        names = ["_".join(str(level) for level in levels if str(level)) for levels in frame.columns]
-        frame = frame.set_axis(names, axis="columns")
+    frame = joined_levels(frame)
     levels = [name for name in frame.index.names if name in wanted and name not in frame.columns]
     return frame.reset_index(level=levels) if levels else frame
+
+
+def joined_levels(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a pandas frame with one level of column names: ``("x", "mean")`` becomes ``x_mean``."""
+    import pandas as pd
+
+    if not isinstance(frame.columns, pd.MultiIndex):
+        return frame
+    names = ["_".join(str(level) for level in levels if str(level)) for levels in frame.columns]
+    return frame.set_axis(names, axis="columns")
+
+
+def refuse_twice(names: Sequence[Any]) -> None:
+    """Refuse column names that occur twice.
+
+    Raises
+    ------
+    InvalidFrame
+        One does.
+    """
+    twice = sorted({str(name) for name in names if list(names).count(name) > 1})
+    if twice:
+        raise InvalidFrame(f"column names occur twice: {', '.join(twice)}", hint="rename or drop one of each")
 
 
 def to_table(

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from feastra_nb import codec
 from feastra_nb.errors import InvalidFrame, close_names
-from feastra_nb.materialization.frames import dense, key_column, storable
+from feastra_nb.materialization.frames import dense, joined_levels, key_column, refuse_twice, storable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,14 +127,8 @@ def _of_table(table: Any) -> dict[Any, Any]:
 
 
 def _of_frame(frame: pd.DataFrame) -> dict[Any, Any]:
-    import pandas as pd
-
-    if isinstance(frame.columns, pd.MultiIndex):
-        names = ["_".join(str(level) for level in levels if str(level)) for levels in frame.columns]
-        frame = frame.set_axis(names, axis="columns")
-    twice = sorted({str(name) for name in frame.columns if list(frame.columns).count(name) > 1})
-    if twice:
-        raise InvalidFrame(f"column names occur twice: {', '.join(twice)}", hint="rename or drop one of each")
+    frame = joined_levels(frame)
+    refuse_twice(list(frame.columns))
     columns = {name: frame[name] for name in frame.columns}
     levels = {
         name: frame.index.get_level_values(place)
