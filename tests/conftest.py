@@ -7,7 +7,7 @@ from functools import partial
 
 import pandas as pd
 import pytest
-from nodes import JVM_OPTIONS, KEYSPACE, NODE, NODE_SETTINGS, workspaces
+from nodes import KEYSPACE, NODE, NODE_SETTINGS, start_node, workspaces
 
 import feastra_nb as fnb
 from feastra_nb.connection import local
@@ -52,9 +52,7 @@ def pytest_report_header():
 @pytest.fixture(scope="session")
 def node():
     """A running Cassandra that only the tests use."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FEASTRA_JVM_OPTIONS", JVM_OPTIONS)
-        started = local.start(name=NODE, settings=NODE_SETTINGS, progress=False)
+    started = start_node(NODE, settings=NODE_SETTINGS)
     yield started
     local.purge(NODE)
 
@@ -64,9 +62,7 @@ def three_nodes():
     """A cluster of three nodes that all tests of failing nodes share."""
     if not sys.platform.startswith("linux"):
         pytest.skip("only Linux has all of 127.0.0.0/8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FEASTRA_JVM_OPTIONS", JVM_OPTIONS)
-        started = local.start(name=f"{NODE}-three", nodes=3, heap_mb=384, settings=NODE_SETTINGS, progress=False)
+    started = start_node(f"{NODE}-three", nodes=3, heap_mb=384, settings=NODE_SETTINGS)
     yield started
     local.purge(started.name)
 

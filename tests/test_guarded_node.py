@@ -7,7 +7,7 @@ import traceback
 import pandas as pd
 import pytest
 from certificates import make_certificate, node_tls, public_pem
-from nodes import JVM_OPTIONS
+from nodes import start_node
 
 import feastra_nb as fnb
 from feastra_nb.connection import local
@@ -38,9 +38,7 @@ def guarded(authority):
         "authenticator": "PasswordAuthenticator", "authorizer": "CassandraAuthorizer", "client_encryption_options": encryption,
         "tables_warn_threshold": TABLES_WARN, "tables_fail_threshold": TABLES_FAIL,
     }  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FEASTRA_JVM_OPTIONS", JVM_OPTIONS)
-        started = local.start(name=NODE, settings=settings, progress=False)
+    started = start_node(NODE, settings=settings)
     yield started
     local.purge(NODE)
 

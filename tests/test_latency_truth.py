@@ -7,7 +7,7 @@ import time
 
 import pandas as pd
 import pytest
-from nodes import JVM_OPTIONS, NODE_SETTINGS
+from nodes import NODE_SETTINGS, start_node
 
 import feastra_nb as fnb
 from feastra_nb.connection import local
@@ -19,9 +19,7 @@ STALL_S = 1.0
 @pytest.fixture(scope="module")
 def own_node():
     """A Cassandra that may be frozen and killed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FEASTRA_JVM_OPTIONS", JVM_OPTIONS)
-        started = local.start(name=NODE, settings=NODE_SETTINGS, progress=False)
+    started = start_node(NODE, settings=NODE_SETTINGS)
     yield started
     local.purge(NODE)
 

@@ -1,11 +1,9 @@
-"""Converts Arrow columns to the bytes stored in Cassandra and back: the only door to the stored format. No I/O.
+"""Encodes feature columns into payloads and decodes them again. No I/O.
 
-- ``entity_key`` is Feast's entity key, serialization version 3: `encode_entity_keys`, `decode_entity_keys`.
-- ``features`` is a payload: a serialized ``feast.types.RepeatedValue``, one ``Value`` a feature by position. A null is
-  an empty ``Value`` (``0a 00``), and so is a hole, the position of a dropped feature: `encode_payloads`,
-  `decode_payloads`.
+A payload is a serialized ``feast.types.RepeatedValue``, one ``Value`` a feature by position. A null is an empty ``Value``
+(``0a 00``), and so is a hole, the position of a dropped feature.
 
-Both are byte for byte what Feast and protobuf would have written, without a Python object per value. What Feast's
+A payload is byte for byte what Feast and protobuf would have written, without a Python object per value. What Feast's
 conversion does to values, and where it is not followed, stands in `feastra_nb.codec.casts`.
 """
 

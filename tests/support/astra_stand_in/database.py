@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from certificates import make_certificate, node_tls, pem, public_pem
 from loopback import Handler, serving
+from nodes import start_node
 
 from astra_stand_in.devops import TOKEN
 from astra_stand_in.sni import router
@@ -67,7 +68,7 @@ def database(name: str, folder: Path):
     authority, other = make_certificate("Astra's authority"), make_certificate("another authority")
     server = make_certificate("node", authority, hosts=[HOST])
     with ExitStack() as stack:
-        node = local.start(name=name, settings=_settings(server, authority), progress=False)
+        node = start_node(name, settings=_settings(server, authority))
         stack.callback(local.purge, name)
         host_id = _furnish(node, _client_context(authority, folder / "admin.pem"))
         port = stack.enter_context(router({host_id: (HOST, node.port)}))

@@ -1,10 +1,9 @@
 """Fixtures of all tests that need Astra."""
 
 import os
-from contextlib import ExitStack
 
 import pytest
-from nodes import JVM_OPTIONS, workspaces
+from nodes import workspaces
 
 from astra_stand_in.database import KEYSPACE
 from astra_stand_in.database import database as running
@@ -15,11 +14,7 @@ from feastra_nb.connection.astra import bundle
 @pytest.fixture(scope="session")
 def here(tmp_path_factory):
     """A database of Astra that runs: a real Cassandra behind TLS, with Astra's limits."""
-    with ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:  # of this node's start alone: others keep their schema
-            patch.setenv("FEASTRA_JVM_OPTIONS", JVM_OPTIONS)
-            name = f"tests-astra-{os.getpid()}"
-            started = stack.enter_context(running(name, tmp_path_factory.mktemp("astra")))
+    with running(f"tests-astra-{os.getpid()}", tmp_path_factory.mktemp("astra")) as started:
         yield started
 
 
