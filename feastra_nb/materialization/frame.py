@@ -21,7 +21,7 @@ from feastra_nb.errors import ConfigurationError, InvalidFrame
 from feastra_nb.folder_lock import locked
 from feastra_nb.materialization import offline_file
 from feastra_nb.materialization.frames import CREATED, Columns, columns_of, to_table, warn_of_losses, with_plain_columns
-from feastra_nb.materialization.registration import FrameSpec, judge, key_types, known_view, note_interval, register
+from feastra_nb.materialization.registration import FrameSpec, judge, known_keys, known_view, note_interval, register
 from feastra_nb.materialization.run import write_table
 from feastra_nb.storage.row_selection import refuse_future, refuse_large
 from feastra_nb.storage.rows import Rows, last_of_repeats
@@ -39,17 +39,55 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Frame:
-    """A frame that was judged.
+class FrameRows:
+    """A frame's n rows in storable columns, with what is asked of them again and again.
 
     Parameters
     ----------
     table
-        Its n rows without repeats.
+        As `frames.to_table` makes it.
     roles
-        The roles of the columns.
-    event_us
-        Shape (n,).
+        The roles of its columns.
+    event_us, created_us
+        Shape (n,), microseconds since the epoch; ``created_us`` is 0 where the frame has no created column.
+    """
+
+    table: pa.Table
+    roles: Columns
+    event_us: npt.NDArray[np.int64]
+    created_us: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, table: pa.Table, roles: Columns) -> FrameRows:
+        """Return a table's rows."""
+        none = np.zeros(table.num_rows, dtype=np.int64)
+        created_us = epoch_us(table.column(roles.created)) if roles.created else none
+        return cls(table, roles, epoch_us(table.column(roles.timestamp)), created_us)
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def without_repeats(self) -> FrameRows:
+        """Return the rows that both stores get: of those with the same entity, event and created time the last."""
+        if not len(self):
+            return self
+        keys = [self.table.column(name).combine_chunks() for name in self.roles.keys]
+        keep = last_of_repeats(_codes(keys, len(self)), self.event_us, self.created_us)
+        return FrameRows(self.table.filter(pa.array(keep)), self.roles, self.event_us[keep], self.created_us[keep])
+
+    def interval(self, now_us: int) -> tuple[int, int]:
+        """Return the interval of event time, both ends inclusive; the present for an empty frame."""
+        return (int(self.event_us.min()), int(self.event_us.max())) if len(self) else (now_us, now_us)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judged:
+    """A frame that can be stored.
+
+    Parameters
+    ----------
+    rows
+        Its rows without repeats.
     repeats
         How many rows were left out because a later one has the same entity, event and created time.
     path
@@ -58,9 +96,7 @@ class _Frame:
         What is to be registered.
     """
 
-    table: pa.Table
-    roles: Columns
-    event_us: npt.NDArray[np.int64]
+    rows: FrameRows
     repeats: int
     path: Path
     registration: Registration
@@ -69,11 +105,9 @@ class _Frame:
     def is_automatic(self) -> bool:
         """Whether the view's created times are the calls' own."""
         known = self.registration.known
-        return self.roles.created is None and (known is None or known.batch_source.created_timestamp_column == CREATED)
-
-    def interval(self, now_us: int) -> tuple[int, int]:
-        """Return the interval of event time, both ends inclusive; the present for an empty frame."""
-        return (int(self.event_us.min()), int(self.event_us.max())) if len(self.event_us) else (now_us, now_us)
+        return self.rows.roles.created is None and (
+            known is None or known.batch_source.created_timestamp_column == CREATED
+        )
 
 
 def materialize_frame(
@@ -93,16 +127,15 @@ def materialize_frame(
     with locked(stores.directory):
         now_us = time.time_ns() // 1000
         judged = _judged(stores, frame, spec, now_us=None if allow_future else now_us)
-        staged = offline_file.stage(
-            judged.path, judged.table, judged.roles, now_us=now_us, automatic=judged.is_automatic
-        )
+        rows = judged.rows
+        staged = offline_file.stage(judged.path, rows.table, rows.roles, now_us=now_us, automatic=judged.is_automatic)
         try:
             view = register(stores, judged.registration)
             staged.commit()
         except BaseException:
             staged.discard()
             raise
-    interval = judged.interval(now_us)
+    interval = rows.interval(now_us)
     done = write_table(
         stores.online,
         view,
@@ -112,12 +145,12 @@ def materialize_frame(
         allow_future=allow_future,
         progress=progress,
     )
-    if judged.table.num_rows:
+    if len(rows):
         note_interval(stores, view, (instant(interval[0]), instant(interval[1])))
     return replace(done, repeats=judged.repeats)
 
 
-def _judged(stores: Stores, frame: Any, spec: FrameSpec, *, now_us: int | None) -> _Frame:
+def _judged(stores: Stores, frame: Any, spec: FrameSpec, *, now_us: int | None) -> _Judged:
     """Return a frame that can be stored; nothing is written.
 
     Parameters
@@ -127,19 +160,17 @@ def _judged(stores: Stores, frame: Any, spec: FrameSpec, *, now_us: int | None) 
     """
     known = known_view(stores, spec)
     frame, roles = _roles(frame, spec, known)
-    types = key_types(stores, roles.keys, known)
-    whole = to_table(frame, roles, _known_types(known), types)
-    event_us = epoch_us(whole.column(roles.timestamp))
+    keys = known_keys(stores, roles.keys, known)
+    whole = FrameRows.of(to_table(frame, roles, _known_types(known), keys.types), roles)
     if now_us is not None:
-        refuse_future(event_us, now_us=now_us, view=spec.view)
-    keep = _last_of_repeats(whole, roles, event_us)
-    table, event_us = whole.filter(pa.array(keep)), event_us[keep]
+        refuse_future(whole.event_us, now_us=now_us, view=spec.view)
+    rows = whole.without_repeats()
     path = _offline_path(stores, spec, known)
-    registration = judge(stores, spec, known, roles, table, path)
+    registration = judge(stores, spec, known, keys, rows.table, roles, path)
     value_types = {field.name: field.dtype.to_value_type() for field in registration.view.schema}
-    _refuse_values(offline_file.fitted(table, path), roles, event_us, {**value_types, **types}, spec.view)
-    warn_of_losses(whole, {name: value_types[name] for name in roles.features})
-    return _Frame(table, roles, event_us, len(keep) - table.num_rows, path, registration)
+    _refuse_values(replace(rows, table=offline_file.fitted(rows.table, path)), {**value_types, **keys.types}, spec.view)
+    warn_of_losses(whole.table, {name: value_types[name] for name in roles.features})
+    return _Judged(rows, len(whole) - len(rows), path, registration)
 
 
 def _roles(frame: Any, spec: FrameSpec, known: FeatureView | None) -> tuple[Any, Columns]:
@@ -211,32 +242,21 @@ def _offline_path(stores: Stores, spec: FrameSpec, known: FeatureView | None) ->
     )
 
 
-def _refuse_values(
-    table: pa.Table, roles: Columns, event_us: npt.NDArray[np.int64], types: dict[str, Any], view: str
-) -> None:
+def _refuse_values(rows: FrameRows, types: dict[str, Any], view: str) -> None:
     """Refuse values that their features cannot hold: encoding them all costs little."""
-    zeros = np.zeros(table.num_rows, dtype=np.int64)
+    table, roles, none = rows.table, rows.roles, np.zeros(len(rows), dtype=np.int64)
     of_keys, of_features = ([types[name] for name in names] for names in (roles.keys, roles.features))
-    keys = pa.array([b""] * table.num_rows, pa.binary())
+    keys = pa.array([b""] * len(rows), pa.binary())
     if roles.keys:
         keys = codec.encode_entity_keys(roles.keys, of_keys, [table.column(name) for name in roles.keys])
     columns = [table.column(name) for name in roles.features]
-    payloads = codec.encode_payloads(columns, of_features, table.num_rows, names=roles.features)
-    refuse_large(Rows(keys, event_us, zeros, zeros, payloads), view=view)
+    payloads = codec.encode_payloads(columns, of_features, len(rows), names=roles.features)
+    refuse_large(Rows(keys, rows.event_us, none, none, payloads), view=view)
 
 
 def _known_types(known: FeatureView | None) -> dict[str, pa.DataType]:
     """Return the Arrow types of a registered view's fields, for columns of a frame that have no type of their own."""
     return {field.name: codec.arrow_type(field.dtype.to_value_type()) for field in known.schema} if known else {}
-
-
-def _last_of_repeats(table: pa.Table, roles: Columns, event_us: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Return which rows both stores get: of those with the same entity, event and created time the last."""
-    if not table.num_rows:
-        return np.zeros(0, dtype=bool)
-    codes = _codes([table.column(name).combine_chunks() for name in roles.keys], table.num_rows)
-    created_us = epoch_us(table.column(roles.created)) if roles.created else codes * 0
-    return last_of_repeats(codes, event_us, created_us)
 
 
 def _codes(keys: Sequence[pa.Array], rows: int) -> npt.NDArray[np.int64]:

@@ -1,13 +1,16 @@
-"""The parquet that holds a view's offline history: one file a view, replaced as a whole so that it is never half-written."""
+"""The parquet that holds a view's offline history: one file a view, replaced as a whole so that it is never half-written.
+
+New rows are added to a copy of the file's bytes as row groups of their own: nothing that it holds is decoded, or encoded again.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
@@ -93,10 +96,15 @@ def stage(path: Path, table: pa.Table, roles: Columns, *, now_us: int, automatic
         table = table.set_column(place, CREATED, _instants(np.where(known, stored_us, now_us)))
     if known.all():
         return Staged(table, known, path, None)
-    fresh = table.filter(pa.array(~known))
+    return Staged(table, known, path, _with_rows(path, table.filter(pa.array(~known))))
+
+
+def _with_rows(path: Path, fresh: pa.Table) -> Path:
+    """Write a view's parquet with new rows at its end beside it, and return the new file."""
+    with suppress(_CannotAppend):
+        return _appended_beside(path, fresh)
     stored = _retyped(read(path), fresh.schema)
-    whole = pa.concat_tables([stored, fresh], promote_options="default")
-    return Staged(table, known, path, _written_beside(path, whole))
+    return _written_beside(path, pa.concat_tables([stored, fresh], promote_options="default"))
 
 
 def _retyped(stored: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -244,19 +252,96 @@ def replace(path: Path, table: pa.Table) -> None:
 
 
 def _written_beside(path: Path, table: pa.Table) -> Path:
+    with _beside(path) as written:
+        pq.write_table(table, written, **_WRITING)
+    return written
+
+
+_WRITING: dict[str, Any] = {"coerce_timestamps": "us"}
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Yield the path of a new file in a parquet's folder: it is on the disk afterwards, or gone.
+
+    Raises
+    ------
+    ConfigurationError
+        The folder cannot be written to, or the disk is full.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".parquet")
         try:
-            with os.fdopen(handle, "wb") as file:
-                pq.write_table(table, file, coerce_timestamps="us")
-                file.flush()
-                os.fsync(file.fileno())
+            yield Path(temporary)
+            os.fsync(handle)
         except BaseException:
             Path(temporary).unlink()
             raise
+        finally:
+            os.close(handle)
     except OSError as exc:
         raise ConfigurationError(
             f"cannot write {path}: {exc}", hint="is the disk full, or the folder read-only? Nothing was changed."
         ) from exc
-    return Path(temporary)
+
+
+# --- appending -------------------------------------------------------------------------------------------------------
+
+# A file with that many row groups of so few rows is written anew, since reading it gets slow: one call in a hundred.
+SMALL_GROUPS, SMALL_ROWS = 100, 10_000
+_MAGIC = b"PAR1"  # begins a parquet, and ends it
+_CHUNK = 16 << 20  # bytes that are copied at a time
+
+
+class _CannotAppend(Exception):
+    """Rows do not fit behind those of a file as they are: it has to be written anew."""
+
+
+def _appended_beside(path: Path, fresh: pa.Table) -> Path:
+    """Copy a view's parquet with new rows as row groups behind its own.
+
+    A parquet's footer stands at its end and names the place of every row group. So the copy goes on behind the old footer with
+    the new row groups and a footer that names old and new; the old footer's few bytes stay between them, read by nobody.
+    """
+    with _reading(path):
+        footer, schema = pq.read_metadata(path), pq.read_schema(path)
+    groups = [footer.row_group(index).num_rows for index in range(footer.num_row_groups)]
+    if sum(rows < SMALL_ROWS for rows in groups) >= SMALL_GROUPS:
+        raise _CannotAppend
+    rows = _aligned(fresh, schema)
+    with _beside(path) as written:
+        with pa.OSFile(str(written), "wb") as sink:
+            writer = pq.ParquetWriter(sink, schema, **_WRITING)  # begins with the magic bytes, as the old file does
+            with pa.OSFile(str(path)) as stored:
+                stored.seek(len(_MAGIC))
+                while len(chunk := stored.read_buffer(_CHUNK)):
+                    sink.write(chunk)
+            writer.write_table(rows)
+            end = sink.tell()
+            writer.close()  # with a footer of the new row groups alone, which the whole one replaces
+        try:
+            footer.append_row_groups(writer.writer.metadata)
+        except RuntimeError as exc:  # another writer laid out the same columns in another way
+            raise _CannotAppend from exc
+        whole = pa.BufferOutputStream()
+        footer.write_metadata_file(whole)
+        with written.open("r+b") as file:
+            file.seek(end)
+            file.write(whole.getvalue()[len(_MAGIC) :])
+            file.truncate()
+    return written
+
+
+def _aligned(fresh: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return rows with the columns of a file, in its order; those that they lack are null."""
+    if not set(fresh.column_names) <= set(schema.names):
+        raise _CannotAppend
+    columns = []
+    for field in schema:
+        index = fresh.schema.get_field_index(field.name)
+        column = fresh.column(index) if index >= 0 else pa.nulls(fresh.num_rows, field.type)
+        if column.type != field.type or (column.null_count and not field.nullable):
+            raise _CannotAppend
+        columns.append(column)
+    return pa.table(columns, schema=schema)

@@ -165,14 +165,32 @@ def _refuse_foreign_columns(known: FeatureView, spec: FrameSpec) -> None:
         )
 
 
-def key_types(stores: Stores, keys: Sequence[str], known: FeatureView | None) -> dict[str, ValueType]:
-    """Return the types that join keys have already: the view's own, or those of the entities that other views share."""
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownKeys:
+    """What is known of join keys before a frame's own columns are asked.
+
+    Parameters
+    ----------
+    types
+        By join key: the view's own types, or those of the entities that other views share.
+    entities
+        By join key: the registered entity.
+    """
+
+    types: Mapping[str, ValueType]
+    entities: Mapping[str, Entity]
+
+
+def known_keys(stores: Stores, keys: Sequence[str], known: FeatureView | None) -> KnownKeys:
+    """Return what the registry says of join keys."""
     from feast.value_type import ValueType
 
+    registered = {entity.join_key: entity for entity in reversed(stores.feast.list_entities())}
+    entities = {key: registered[key] for key in keys if key in registered}
     if known is not None:
-        return {field.name: field.dtype.to_value_type() for field in known.entity_columns}
-    entities = {entity.join_key: entity.value_type for entity in stores.feast.list_entities()}
-    return {key: entities[key] for key in keys if entities.get(key, ValueType.UNKNOWN) is not ValueType.UNKNOWN}
+        return KnownKeys({field.name: field.dtype.to_value_type() for field in known.entity_columns}, entities)
+    types = {key: entity.value_type for key, entity in entities.items()}
+    return KnownKeys({key: kind for key, kind in types.items() if kind is not ValueType.UNKNOWN}, entities)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -199,7 +217,13 @@ class Registration:
 
 
 def judge(
-    stores: Stores, spec: FrameSpec, known: FeatureView | None, roles: Columns, table: pa.Table, path: Path
+    stores: Stores,
+    spec: FrameSpec,
+    known: FeatureView | None,
+    keys: KnownKeys,
+    table: pa.Table,
+    roles: Columns,
+    path: Path,
 ) -> Registration:
     """Return what is to be registered of a frame; nothing is written.
 
@@ -210,14 +234,13 @@ def judge(
     """
     from feast.feature_view import DUMMY_ENTITY_ID
 
-    view, entities = _feast_objects(stores, spec, known, roles, table, path)
+    view, entities = _feast_objects(spec, known, keys, table, roles, path)
     config = stores.feast.config
     ttl_us = stores.online.served_ttl_us(view)
     wanted = spec_of(config.project, view, ttl_us=ttl_us)
     # Feast knows the keys among a view's fields only once it has applied it.
-    types = key_types(stores, roles.keys, known)
     inferred = {key: feast_dtype(table.schema.field(key).type).to_value_type() for key in roles.keys}
-    join_keys = tuple((key, types.get(key, inferred[key]).name) for key in roles.keys)
+    join_keys = tuple((key, keys.types.get(key, inferred[key]).name) for key in roles.keys)
     wanted = replace(wanted, join_keys=join_keys or ((DUMMY_ENTITY_ID, "STRING"),))
     catalog = stores.online.catalog
     entry = catalog.check(wanted, registry=registry_identity(config), adopt=config.online_store.adopt_registry)
@@ -225,12 +248,17 @@ def judge(
 
 
 def _feast_objects(
-    stores: Stores, spec: FrameSpec, known: FeatureView | None, roles: Columns, table: pa.Table, path: Path
+    spec: FrameSpec, known: FeatureView | None, keys: KnownKeys, table: pa.Table, roles: Columns, path: Path
 ) -> tuple[FeatureView, list[Entity]]:
-    from feast import FeatureView, Field, FileSource
+    from feast import Entity, FeatureView, Field, FileSource
     from feast.data_format import ParquetFormat
 
-    entities = [_entity(stores, key, table.schema.field(key).type) for key in roles.keys]
+    # The registered entity of a join key, so that views share it, or a new one.
+    entities = [
+        keys.entities.get(key)
+        or Entity(name=key, join_keys=[key], value_type=feast_dtype(table.schema.field(key).type).to_value_type())
+        for key in roles.keys
+    ]
     fields = [
         Field(name=name, dtype=feast_dtype(table.schema.field(name).type)) for name in (*roles.keys, *roles.features)
     ]
@@ -259,16 +287,6 @@ def _feast_objects(
 def source_name(view: str) -> str:
     """Return the name of the data source that a view made from frames has."""
     return f"{view} parquet"
-
-
-def _entity(stores: Stores, key: str, kind: pa.DataType) -> Entity:
-    """Return the entity of a join key: the registered one, so that views share it, or a new one."""
-    from feast import Entity
-
-    for entity in stores.feast.list_entities():
-        if entity.join_key == key:
-            return entity
-    return Entity(name=key, join_keys=[key], value_type=feast_dtype(kind).to_value_type())
 
 
 def feast_dtype(kind: pa.DataType) -> Any:
