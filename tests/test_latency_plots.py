@@ -16,7 +16,7 @@ from PIL import Image
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.latency.capacity import Capacity
 from feastra_nb.latency.recording import Recording
-from feastra_nb.latency.report import Run, summarize
+from feastra_nb.latency.report import Measured, summarize
 from feastra_nb.reporting import plots
 
 EXPECTED = Path(__file__).parent / "images"
@@ -49,11 +49,11 @@ def stalled(n=2_000, *, at=800, stall_ms=1_000, **options):
 @pytest.fixture(scope="module")
 def reports():
     open_loop = [
-        Run("feast", 1, "LOCAL_QUORUM", "response", recording(stalled() + 0.3), 200.0),
-        Run("feast", 1, "LOCAL_QUORUM", "service", recording(stalled()), 200.0),
+        Measured("feast", 1, "LOCAL_QUORUM", "response", recording(stalled() + 0.3), 200.0),
+        Measured("feast", 1, "LOCAL_QUORUM", "service", recording(stalled()), 200.0),
     ]
     closed = [
-        Run(target, batch, "LOCAL_QUORUM", "service", recording(latencies(3_000, median_ms=ms, seed=seed)))
+        Measured(target, batch, "LOCAL_QUORUM", "service", recording(latencies(3_000, median_ms=ms, seed=seed)))
         for seed, (target, batch, ms) in enumerate(
             [("feast", 1, 1.5), ("feast", 100, 9), ("driver", 1, 0.6), ("driver", 100, 4)]
         )
@@ -179,6 +179,6 @@ def test_an_unknown_kind_and_a_heatmap_of_several_rows_are_refused(reports):
 def test_a_run_without_answers_is_drawn_as_words(kind):
     dead = Recording()
     dead.add_error(MS, at_ns=0, name="ConnectionFailed")
-    report = summarize([Run("feast", 1, "ONE", "response", dead, 10.0)], {})
+    report = summarize([Measured("feast", 1, "ONE", "response", dead, 10.0)], {})
     assert words(report.plot(plots.detached_axes(), kind=kind))["texts"]
     assert "ConnectionFailed" in report._repr_html_()

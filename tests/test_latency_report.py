@@ -16,7 +16,7 @@ from hdrh.histogram import HdrHistogram
 from feastra_nb.errors import ConfigurationError, RequestFailed, RequestTimedOut, Unavailable, UnknownName
 from feastra_nb.latency.closed_loop import closed_loop
 from feastra_nb.latency.recording import Recording, samples_beyond
-from feastra_nb.latency.report import LatencyReport, Run, environment, summarize
+from feastra_nb.latency.report import LatencyReport, Measured, environment, summarize
 
 MS = 1_000_000  # nanoseconds
 FRAME_COLUMNS = ["target", "batch", "consistency", "kind", "n", "errors", "asked_rate", "reached_rate"]
@@ -62,7 +62,7 @@ def recorded(delays_ns):
 
 
 def run(recording, **options):
-    return Run(
+    return Measured(
         **({"target": "feast", "batch": 1, "consistency": "LOCAL_QUORUM", "kind": "service"} | options),
         recording=recording,
     )
@@ -374,11 +374,11 @@ def test_plotting_needs_no_display_and_changes_no_setting(tmp_path):
     code = """
 import matplotlib as mpl
 from feastra_nb.latency.recording import Recording
-from feastra_nb.latency.report import Run, summarize
+from feastra_nb.latency.report import Measured, summarize
 recording = Recording()
 for i in range(100):
     recording.add(1_000_000 + i, at_ns=i)
-report = summarize([Run("feast", 1, "ONE", "service", recording)], {})
+report = summarize([Measured("feast", 1, "ONE", "service", recording)], {})
 settings = {name: value for name, value in mpl.rcParams.items() if name != "backend"}
 ax = report.plot()
 assert type(ax).__name__ == "Axes", ax

@@ -58,7 +58,7 @@ def sending(monkeypatch):
     monkeypatch.setattr(window, "BACKOFF_S", 0.0)
 
     def send(batches, session):
-        under_test = window.Window(database(session), None)
+        under_test = window.WriteWindow(database(session), None)
         session.limit = lambda: under_test._limit
         for number in range(batches):
             under_test.send(Batch(0.0, number, 3))
@@ -130,7 +130,7 @@ def interrupted():
     """Send batches until Ctrl-C comes, at whatever point; returns the window."""
 
     def send(session, batches=WINDOW + 1):
-        under_test = window.Window(database(session), None)
+        under_test = window.WriteWindow(database(session), None)
         session.limit = lambda: WINDOW
         with contextlib.suppress(KeyboardInterrupt):
             for number in range(batches):
@@ -146,7 +146,7 @@ def test_an_interrupt_behind_a_completion_that_was_taken_leaves_nothing_to_wait_
         monkeypatch.undo()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(window.Window, "_settle", lost)
+    monkeypatch.setattr(window.WriteWindow, "_settle", lost)
     under_test = interrupted(Session())
     assert settled(under_test)
     assert under_test.result.rows == 3 * (WINDOW - 1)  # all but those of the one that was taken

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from feastra_nb.codec.casts import numbers_of, presence
 from feastra_nb.codec.wire_format import (
-    Cells,
+    ByteStrings,
     Ints,
     constant,
     content,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from feastra_nb.codec.value_types import Kind
     from feastra_nb.codec.wire_format import Mask
 
-    Part: TypeAlias = Cells | pa.LargeBinaryArray
+    Part: TypeAlias = ByteStrings | pa.LargeBinaryArray
 
 _ENTRY = b"\x0a"  # field 1, length-delimited: RepeatedValue.val, and `val` of every list and set message
 HOLE = b"\x0a\x00"  # an empty Value
@@ -64,7 +64,7 @@ def value_parts(column: pa.Array, kind: Kind | None) -> list[Part]:
     return [_short(number_cells(column, kind), kind.tag, present)]
 
 
-def number_cells(column: pa.Array, kind: Kind) -> Cells:
+def number_cells(column: pa.Array, kind: Kind) -> ByteStrings:
     """Encode numbers without tag or length; nulls as zero."""
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.int8())
@@ -72,23 +72,23 @@ def number_cells(column: pa.Array, kind: Kind) -> Cells:
     return fixed(values) if kind.form == "fixed" else varints(values.astype(np.int64, copy=False))
 
 
-def _short(body: Cells, tag: bytes, present: Mask | None) -> Cells:
+def _short(body: ByteStrings, tag: bytes, present: Mask | None) -> ByteStrings:
     """Frame values of at most ten bytes: entry tag, one byte of length, field tag, body."""
     rows = len(body.matrix)
     lengths = (body.lengths() + len(tag)).astype(np.uint8)
     if present is not None:
         lengths[~present] = 0
     rest = only_where(side_by_side([constant(tag, rows), body]), present)
-    return side_by_side([constant(_ENTRY, rows), Cells(lengths[:, None]), rest])
+    return side_by_side([constant(_ENTRY, rows), ByteStrings(lengths[:, None]), rest])
 
 
-def _entry(lengths: Ints, present: Mask | None) -> Cells:
+def _entry(lengths: Ints, present: Mask | None) -> ByteStrings:
     """Frame values of any length: entry tag and length."""
     lengths = lengths if present is None else np.where(present, lengths, 0)
     return side_by_side([constant(_ENTRY, len(lengths)), varints(lengths)])
 
 
-def _header(lengths: Ints, tag: bytes, present: Mask | None) -> Cells:
+def _header(lengths: Ints, tag: bytes, present: Mask | None) -> ByteStrings:
     """Frame length-delimited fields: entry tag, length of the value, field tag, length of the field."""
     entry = _entry(len(tag) + varint_lengths(lengths) + lengths, present)
     inner = side_by_side([constant(tag, len(lengths)), varints(lengths)])

@@ -18,7 +18,7 @@ from feast.value_type import ValueType
 from feastra_nb.codec.casts import PER_SECOND, SECONDS_MAX, numbers_of
 from feastra_nb.codec.columns import ready
 from feastra_nb.codec.value_types import arrow_type
-from feastra_nb.codec.wire_format import Cells, MalformedBytes, Tape, constant, content, fixed, join, require
+from feastra_nb.codec.wire_format import ByteStrings, MalformedBytes, Tape, constant, content, fixed, join, require
 from feastra_nb.errors import CatalogConflict, ConfigurationError, InvalidFrame
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def encode_entity_keys(names: Sequence[str], types: Sequence[ValueType], columns
     '0100000002000000020000006964030000000400000007000000'
     """
     rows = len(columns[0]) if len(columns) else 0
-    parts: list[Cells | pa.LargeBinaryArray] = [constant(_prefix(names, types), rows)]
+    parts: list[ByteStrings | pa.LargeBinaryArray] = [constant(_prefix(names, types), rows)]
     for index in sorted(range(len(names)), key=lambda index: names[index]):
         if len(columns[index]) != rows:
             raise InvalidFrame(f"join key {names[index]!r} has {len(columns[index])} rows, {names[0]!r} has {rows}")
@@ -89,7 +89,7 @@ def _without_null(column: Column, value_type: ValueType, name: str) -> pa.Array:
     return keys
 
 
-def _value_parts(keys: pa.Array, value_type: ValueType) -> list[Cells | pa.LargeBinaryArray]:
+def _value_parts(keys: pa.Array, value_type: ValueType) -> list[ByteStrings | pa.LargeBinaryArray]:
     if value_type in _WIDTHS:
         header = constant(struct.pack("<II", value_type.value, _WIDTHS[value_type]), len(keys))
         return [header, fixed(numbers_of(keys)[0])]

@@ -2,7 +2,7 @@
 
 Two shapes carry them:
 
-- `Cells`: n short byte strings as a (n, w) matrix plus a mask of the bytes that are there. Cells side by side are glued
+- `ByteStrings`: n short byte strings as a (n, w) matrix plus a mask of the bytes that are there. Several side by side are glued
   by widening the matrix, so a row of fixed-width columns is one matrix and one copy.
 - ``pa.LargeBinaryArray``: n byte strings of any length. Arrow joins and gathers them in C++.
 
@@ -34,7 +34,7 @@ _NOTHING = pa.scalar(b"", pa.large_binary())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cells:
+class ByteStrings:
     """n byte strings: the bytes of ``matrix`` (n, w) where ``kept`` (n, w) is true; ``None`` keeps all."""
 
     matrix: Bytes
@@ -57,28 +57,28 @@ class Cells:
         return from_offsets(offsets_of(self.lengths()), data)
 
 
-def side_by_side(cells: Sequence[Cells]) -> Cells:
+def side_by_side(cells: Sequence[ByteStrings]) -> ByteStrings:
     """Glue cells of the same rows, left to right."""
     if len(cells) == 1:
         return cells[0]
     matrix = np.concatenate([cell.matrix for cell in cells], axis=1)
     if all(cell.kept is None for cell in cells):
-        return Cells(matrix)
+        return ByteStrings(matrix)
     kept = [np.ones(cell.matrix.shape, dtype=np.bool_) if cell.kept is None else cell.kept for cell in cells]
-    return Cells(matrix, np.concatenate(kept, axis=1))
+    return ByteStrings(matrix, np.concatenate(kept, axis=1))
 
 
-def constant(content: bytes, rows: int) -> Cells:
+def constant(content: bytes, rows: int) -> ByteStrings:
     """Return the same bytes in every row."""
-    return Cells(np.broadcast_to(np.frombuffer(content, dtype=np.uint8), (rows, len(content))))
+    return ByteStrings(np.broadcast_to(np.frombuffer(content, dtype=np.uint8), (rows, len(content))))
 
 
-def only_where(cells: Cells, present: Mask | None) -> Cells:
+def only_where(cells: ByteStrings, present: Mask | None) -> ByteStrings:
     """Empty the cells of the rows that are not ``present``; ``None`` means all are."""
     if present is None:
         return cells
     kept = np.broadcast_to(present[:, None], cells.matrix.shape)
-    return Cells(cells.matrix, kept if cells.kept is None else cells.kept & kept)
+    return ByteStrings(cells.matrix, kept if cells.kept is None else cells.kept & kept)
 
 
 def varint(value: int) -> bytes:
@@ -114,7 +114,7 @@ def varint_lengths(values: Words | Ints) -> Ints:
     return lengths
 
 
-def varints(values: Words | Ints) -> Cells:
+def varints(values: Words | Ints) -> ByteStrings:
     """Encode n integers, negative ones as their 64-bit two's complement as protobuf does."""
     words = values.view(np.uint64)
     lengths = varint_lengths(words)
@@ -123,24 +123,24 @@ def varints(values: Words | Ints) -> Cells:
     for byte in range(width):
         more = (lengths > byte + 1).astype(np.uint8) << np.uint8(7)
         matrix[:, byte] = (words >> np.uint64(7 * byte)).astype(np.uint8) & np.uint8(0x7F) | more
-    return Cells(matrix, None if bool((lengths == width).all()) else np.arange(width) < lengths[:, None])
+    return ByteStrings(matrix, None if bool((lengths == width).all()) else np.arange(width) < lengths[:, None])
 
 
-def fixed(values: npt.NDArray[Any]) -> Cells:
+def fixed(values: npt.NDArray[Any]) -> ByteStrings:
     """Encode n numbers as their own little-endian bytes."""
     little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
-    return Cells(little.view(np.uint8).reshape(len(values), values.dtype.itemsize))
+    return ByteStrings(little.view(np.uint8).reshape(len(values), values.dtype.itemsize))
 
 
-def join(parts: Sequence[Cells | pa.LargeBinaryArray], rows: int) -> pa.LargeBinaryArray:
+def join(parts: Sequence[ByteStrings | pa.LargeBinaryArray], rows: int) -> pa.LargeBinaryArray:
     """Concatenate the parts of each row; a null part adds nothing.
 
-    Neighbouring `Cells` are glued first, so Arrow joins only at columns of free length.
+    Neighbouring `ByteStrings` are glued first, so Arrow joins only at columns of free length.
     """
     arrays: list[pa.LargeBinaryArray] = []
-    run: list[Cells] = []
+    run: list[ByteStrings] = []
     for part in [*parts, None]:
-        if isinstance(part, Cells):
+        if isinstance(part, ByteStrings):
             run.append(part)
             continue
         if run:

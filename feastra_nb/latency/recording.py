@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from feastra_nb.latency.histogram import FEWEST_BEYOND, Histogram, samples_beyond
-from feastra_nb.latency.timeline import SLOT_MS, Timeline
+from feastra_nb.latency.timeline import SLOT_MS, RequestTimeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -56,7 +56,7 @@ class Recording:
         self.interrupted = False
         self.parts: dict[str, Histogram] = {}
         self._latencies = Histogram()
-        self._timeline = Timeline()
+        self._timeline = RequestTimeline()
 
     @property
     def n(self) -> int:

@@ -12,7 +12,7 @@ from feastra_nb.errors import ConfigurationError, close_names
 from feastra_nb.latency import comparison, objectives, tables
 from feastra_nb.latency.environment import environment
 from feastra_nb.latency.histogram import FEWEST_BEYOND
-from feastra_nb.latency.tables import PERCENTILES, Key, Run
+from feastra_nb.latency.tables import PERCENTILES, Key, Measured
 from feastra_nb.reporting.report import Report
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from feastra_nb.latency.recording import Recording
 
-__all__ = ["Key", "LatencyReport", "Run", "environment", "summarize"]
+__all__ = ["Key", "LatencyReport", "Measured", "environment", "summarize"]
 
 TEXT_WIDTH = 100  # characters of a line of the text shown
 HEADERS: Mapping[str, str] = {
@@ -62,7 +62,7 @@ class LatencyReport(Report):
     >>> recording = Recording()
     >>> for position in range(100):
     ...     recording.add(2_000_000, at_ns=position * 2_000_000)
-    >>> print(summarize([Run("feast", 10, "LOCAL_QUORUM", "service", recording)], {"python": "3.11"}))
+    >>> print(summarize([Measured("feast", 10, "LOCAL_QUORUM", "service", recording)], {"python": "3.11"}))
     Latency (ms)
     target  batch  consistency    kind   n  errors reached   p50   p90  p99  p99.9   max
      feast     10 LOCAL_QUORUM service 100       0   500.0 2.000 2.000    -      - 2.000
@@ -140,7 +140,7 @@ class LatencyReport(Report):
         """Return one report of both, the targets called by ``names``, and their own name where there are several."""
         is_several = any(report.frame["target"].nunique() > 1 for report in (self, other))
         runs = [
-            Run(f"{name}: {key.target}" if is_several else name, key.batch, key.consistency, key.kind, one, rate)
+            Measured(f"{name}: {key.target}" if is_several else name, key.batch, key.consistency, key.kind, one, rate)
             for report, name in ((self, names[0]), (other, names[1]))
             for (key, one), rate in zip(report.recordings.items(), report.frame["asked_rate"], strict=True)
         ]
@@ -298,7 +298,7 @@ def _incidents(recording: Recording, about: str, *, asked: float | None) -> list
     return found
 
 
-def summarize(runs: Sequence[Run], environment: Mapping[str, str]) -> LatencyReport:
+def summarize(runs: Sequence[Measured], environment: Mapping[str, str]) -> LatencyReport:
     """Return the report of several runs; runs of the same thing are merged by their histograms.
 
     Parameters

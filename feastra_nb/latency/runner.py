@@ -23,7 +23,7 @@ from feastra_nb.latency.open_loop import open_loop
 from feastra_nb.latency.opened_targets import open_target
 from feastra_nb.latency.report import summarize
 from feastra_nb.latency.request_keys import SAMPLED_KEYS, UNIFORM, batches, sampled
-from feastra_nb.latency.tables import Run
+from feastra_nb.latency.tables import Measured
 from feastra_nb.reporting.progress import line
 from feastra_nb.retrieval.entities import Entities, array_of, entity_table
 from feastra_nb.retrieval.request import requested
@@ -142,7 +142,7 @@ def latency(
     check_enough(sizes, table.num_rows)
     pick = keys or UNIFORM
     plans = {size: batches(table.num_rows, size, pick=pick) for size in sizes}
-    runs: list[Run] = []
+    runs: list[Measured] = []
     with line(shown=progress) as say:
         for name, level in _settings(target, consistency):
             with contextlib.closing(open_target(stores, name, features, level)) as opened:
@@ -170,9 +170,9 @@ def _settings(target: str | Sequence[str], consistency: str | Sequence[str] | No
 
 def _measure(
     target: Target, load: Load, calls: Iterable[tuple[int, Callable[[int], object]]], say: Callable[[str], object]
-) -> list[Run]:
+) -> list[Measured]:
     """Measure a target with each batch size."""
-    runs: list[Run] = []
+    runs: list[Measured] = []
     for size, call in calls:
         about = f"{target.name}, batch {size}, {target.consistency}"
         recordings = load.run(call, timeout_s=target.timeout_s, on_progress=partial(_say, say, about))
@@ -180,7 +180,7 @@ def _measure(
         if conversion is not None:
             recordings["service"].parts[FRAME_PART] = conversion
         runs += [
-            Run(target.name, size, target.consistency, kind, recording, load.rate)
+            Measured(target.name, size, target.consistency, kind, recording, load.rate)
             for kind, recording in recordings.items()
         ]
         if runs[-1].recording.interrupted:

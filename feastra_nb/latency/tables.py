@@ -32,7 +32,7 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Measured:
     """One recording, and what it is a recording of.
 
     Parameters

@@ -33,12 +33,12 @@ class _Gap:
         return _Gap(self.before_ns + by_ns, self.answered_ns + by_ns, self.sent_ns + by_ns)
 
 
-class Timeline:
+class RequestTimeline:
     """When requests were sent (or were to be sent) and how long they took.
 
     Examples
     --------
-    >>> timeline = Timeline()
+    >>> timeline = RequestTimeline()
     >>> for at_ms, latency_ms in ((0, 2), (50, 2), (100, 500), (110, 490)):
     ...     timeline.add(latency_ms * NS_PER_MS, at_ns=at_ms * NS_PER_MS)
     >>> print(timeline.frame())
@@ -87,7 +87,7 @@ class Timeline:
             self._gaps[-1].sent_ns = min(self._gaps[-1].sent_ns, at_ns)
         self._answered_ns = max(self._answered_ns, done_ns)
 
-    def take(self, other: Timeline, *, shift: int) -> None:
+    def take(self, other: RequestTimeline, *, shift: int) -> None:
         """Add another one, moved by whole slots."""
         for slot, (count, longest_ns) in other._slots.items():
             old_count, old_longest_ns = self._slots.get(slot + shift, (0, 0))

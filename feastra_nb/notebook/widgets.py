@@ -18,7 +18,7 @@ from feastra_nb.notebook.fields import BELOW, STYLE, WIDTH, Row, SecretField, To
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from feastra_nb.connection.astra.databases import Database
+    from feastra_nb.connection.astra.databases import AstraDatabase
     from feastra_nb.connection.secrets import Secret
     from feastra_nb.connection.targets import Target
     from feastra_nb.workspace import Workspace
@@ -83,7 +83,7 @@ class ConnectForm:
         self.workspace: Workspace | None = None
         self._on_connect = on_connect
         self._empty: str | None = None  # the field for want of which the last attempt failed
-        self._found: dict[str, Database] = {}
+        self._found: dict[str, AstraDatabase] = {}
         self.target = ipywidgets.Dropdown(options=_TARGETS, description="Where", style=STYLE, layout=WIDTH)
         self._add_secret_fields()
         self._add_fields()

@@ -40,7 +40,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Answerable:
     """What must stay answerable.
 
     Parameters
@@ -55,7 +55,7 @@ class Window:
     known_from_us: int
 
     @classmethod
-    def of(cls, entry: ViewEntry, now_us: int) -> Window:
+    def of(cls, entry: ViewEntry, now_us: int) -> Answerable:
         """Return the window that a view's retention asks for."""
         retain = entry.retention
         if retain.us is None:
@@ -64,7 +64,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RowRange:
     """Neighbouring rows of one entity; both ends belong to it."""
 
     entity_key: bytes
@@ -73,11 +73,11 @@ class Run:
     rows: int
 
 
-class Doomed(Run):
+class DeletableRange(RowRange):
     """Rows that may go."""
 
 
-class Versions(Run):
+class Repeats(RowRange):
     """Rows of one event and created time that stay: repeats, perhaps."""
 
 
@@ -101,7 +101,7 @@ class Counts:
 # --- what may go (pure) ----------------------------------------------------------------------------------------------
 
 
-def judge(places: Iterable[Place], window: Window) -> Iterator[tuple[Place, bool]]:
+def judge(places: Iterable[Place], window: Answerable) -> Iterator[tuple[Place, bool]]:
     """Say of each row of one entity whether it stays.
 
     Parameters
@@ -112,7 +112,7 @@ def judge(places: Iterable[Place], window: Window) -> Iterator[tuple[Place, bool
     Examples
     --------
     >>> places = [Place(9, 0, 9), Place(4, 0, 8), Place(3, 0, 9), Place(2, 0, 2), Place(1, 0, 1)]
-    >>> [keep for _place, keep in judge(places, Window(cut_us=5, known_from_us=5))]
+    >>> [keep for _place, keep in judge(places, Answerable(cut_us=5, known_from_us=5))]
     [True, True, False, True, False]
     """
     earliest: int | None = None  # arrival of what stays of the events before the window
@@ -125,7 +125,7 @@ def judge(places: Iterable[Place], window: Window) -> Iterator[tuple[Place, bool
         yield place, keep
 
 
-def decisions(rows: Iterable[tuple[bytes, Place]], window: Window, counts: Counts) -> Iterator[Run]:
+def decisions(rows: Iterable[tuple[bytes, Place]], window: Answerable, counts: Counts) -> Iterator[RowRange]:
     """Say what of a scan may go, and which rows may be repeats.
 
     Parameters
@@ -138,13 +138,13 @@ def decisions(rows: Iterable[tuple[bytes, Place]], window: Window, counts: Count
         for keep, run in groupby(judged, key=lambda one: one[1]):
             places = (place for place, _keep in run)
             if not keep:
-                doomed = Doomed(key, *_ends(places))
+                doomed = DeletableRange(key, *_ends(places))
                 counts.scanned += doomed.rows
                 counts.deleted += doomed.rows
                 yield doomed
                 continue
             for _version, same in groupby(places, key=lambda place: place[:2]):
-                versions = Versions(key, *_ends(same))
+                versions = Repeats(key, *_ends(same))
                 counts.scanned += versions.rows
                 if versions.rows > 1:
                     yield versions
@@ -221,7 +221,7 @@ class Pass:
         on_range
             Called after each token range with the number of rows scanned in it.
         """
-        window = Window.of(self.entry, self.now_us)
+        window = Answerable.of(self.entry, self.now_us)
         for bounds in token_ranges(self.db):
             before = self.counts.scanned
             found = decisions(
@@ -232,9 +232,9 @@ class Pass:
             on_range(self.counts.scanned - before)
         return self.counts
 
-    def _carry_out(self, chunk: Sequence[Run], window: Window) -> None:
-        superseded = [one for one in chunk if isinstance(one, Doomed)]
-        repeats = list(self._repeats([one for one in chunk if isinstance(one, Versions)]))
+    def _carry_out(self, chunk: Sequence[RowRange], window: Answerable) -> None:
+        superseded = [one for one in chunk if isinstance(one, DeletableRange)]
+        repeats = list(self._repeats([one for one in chunk if isinstance(one, Repeats)]))
         self.counts.folded += len(repeats)
         if self.dry_run:
             return
@@ -243,7 +243,7 @@ class Pass:
             self.entry = move_horizon(self.catalog, self.entry, window.cut_us)
         delete(self.db, self.entry, [*superseded, *repeats])
 
-    def _repeats(self, candidates: Sequence[Versions]) -> Iterator[Doomed]:
+    def _repeats(self, candidates: Sequence[Repeats]) -> Iterator[DeletableRange]:
         cql = (
             f"SELECT arrived_us, features, TTL(features) FROM {_name(self.db, self.entry)} "
             "WHERE entity_key = ? AND event_us = ? AND created_us = ? AND arrived_us >= ? AND arrived_us <= ?"
@@ -256,7 +256,7 @@ class Pass:
         for one, answer in zip(candidates, answers, strict=True):
             for version in folded([Version(*row) for row in answer]):
                 place = one.oldest._replace(arrived_us=version.arrived_us)
-                yield Doomed(one.entity_key, place, place, 1)
+                yield DeletableRange(one.entity_key, place, place, 1)
 
 
 def move_horizon(catalog: Catalog, entry: ViewEntry, to_us: int) -> ViewEntry:
@@ -302,7 +302,7 @@ def scan(
             yield key, Place(*place)
 
 
-def delete(db: Database, entry: ViewEntry, doomed: Sequence[Doomed]) -> None:
+def delete(db: Database, entry: ViewEntry, doomed: Sequence[DeletableRange]) -> None:
     """Delete runs of rows, one range tombstone each."""
     if not doomed:
         return

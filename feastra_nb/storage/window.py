@@ -68,7 +68,7 @@ def _failed(error: BaseException, completed: _Completed, batch: Batch, flying: s
         flying.discard(flight)
 
 
-class Window:
+class WriteWindow:
     """Batches in flight. Completions come back to the sending thread through a queue.
 
     What is in flight is taken off by the driver's thread, which Ctrl-C does not interrupt: were it counted by the sending one,

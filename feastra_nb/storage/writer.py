@@ -12,7 +12,7 @@ from feastra_nb.errors import FeastraError, InvalidFrame, WriteIncomplete
 from feastra_nb.storage.batches import Batches
 from feastra_nb.storage.patience import Patience
 from feastra_nb.storage.row_selection import refuse_large
-from feastra_nb.storage.window import Window, WriteResult
+from feastra_nb.storage.window import WriteResult, WriteWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,7 +75,7 @@ def write_parts(
         Rows of the same run that were acknowledged before, for the error's message.
     """
     patience = Patience(db, entry)
-    window = Window(db, on_acknowledged, patience)
+    window = WriteWindow(db, on_acknowledged, patience)
     batches = patience.until_known(lambda: Batches(db, entry))
     try:
         for rows, ttl_s in parts:

@@ -19,7 +19,7 @@ from feastra_nb.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from feastra_nb.connection.astra.databases import Database
+    from feastra_nb.connection.astra.databases import AstraDatabase
     from feastra_nb.connection.targets import Astra
 
 TOKEN_VARIABLE = "ASTRA_DB_APPLICATION_TOKEN"  # noqa: S105 - the name of a variable, not its value
@@ -116,7 +116,7 @@ def _of_database(said: Astra, token: Secret, keyspace: str | None, *, anew: bool
     return Access(TOKEN_USER, token, path, database.id, region, url)
 
 
-def _found_or_made(databases: Databases, said: Astra, keyspace: str | None) -> Database:
+def _found_or_made(databases: Databases, said: Astra, keyspace: str | None) -> AstraDatabase:
     name = str(said.database)
     if not said.create_database or known_id(name)[0] or any(one.name == name for one in databases):
         return databases.find(name)

@@ -13,7 +13,7 @@ from feastra_nb.errors import ConfigurationError, ConnectionFailed
 
 if TYPE_CHECKING:
     from feastra_nb.connection.astra.api import Api
-    from feastra_nb.connection.astra.databases import Database
+    from feastra_nb.connection.astra.databases import AstraDatabase
 
 LIMIT_BYTES = 1_000_000  # a bundle has some 20 kB
 MEMBER_LIMIT_BYTES = 5_000_000
@@ -21,7 +21,7 @@ MEMBERS = ("ca.crt", "cert", "key", "config.json")  # what the driver reads
 _AGAIN = "fetch it again: fnb.Astra(database=…, token=…), or the Astra portal (Connect, Drivers)"
 
 
-def fetch(api: Api, database: Database, region: str) -> bytes:
+def fetch(api: Api, database: AstraDatabase, region: str) -> bytes:
     """Fetch the bundle of one of a database's regions, and check it.
 
     Raises
@@ -40,7 +40,7 @@ def fetch(api: Api, database: Database, region: str) -> bytes:
     return content
 
 
-def _address(answer: Any, database: Database, region: str) -> str | None:
+def _address(answer: Any, database: AstraDatabase, region: str) -> str | None:
     """Return the address for a region, of a list with one for each data centre, or of an object for the first alone."""
     every = [one for one in (answer if isinstance(answer, list) else [answer]) if isinstance(one, dict)]
     centres = [name for name, where in database.centres if where == region]

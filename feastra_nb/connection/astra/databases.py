@@ -26,7 +26,7 @@ _ENDPOINT = re.compile(rf"https?://({_ID})-([a-z0-9-]+)\.apps\.")
 
 
 @dataclass(frozen=True, slots=True)
-class Database:
+class AstraDatabase:
     """What the API tells of a database.
 
     Parameters
@@ -50,13 +50,13 @@ class Database:
     centres: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, found: Mapping[str, Any]) -> Database:
+    def of(cls, found: Mapping[str, Any]) -> AstraDatabase:
         """Read an answer, of which parts may be missing while a database is being made.
 
         Examples
         --------
-        >>> Database.of({"id": "1", "status": "PENDING", "info": {"name": "features", "region": "us-east1"}})
-        Database(id='1', name='features', status='PENDING', regions=('us-east1',), keyspaces=(), data_url='', centres=())
+        >>> AstraDatabase.of({"id": "1", "status": "PENDING", "info": {"name": "features", "region": "us-east1"}})
+        AstraDatabase(id='1', name='features', status='PENDING', regions=('us-east1',), keyspaces=(), data_url='', centres=())
         """
         info = found.get("info") or {}
         centres = [
@@ -119,22 +119,22 @@ class Databases:
     api: Api
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
 
-    def __iter__(self) -> Iterator[Database]:
+    def __iter__(self) -> Iterator[AstraDatabase]:
         """Iterate over all that are not terminated, page by page."""
         last = None
         while True:
             more: dict[str, str] = {"starting_after": last} if last else {}
             page = self.api.get("/v2/databases", include="nonterminated", provider="ALL", limit=PAGE, **more)
-            yield from map(Database.of, page)
+            yield from map(AstraDatabase.of, page)
             if len(page) < PAGE:
                 return
             last = page[-1]["id"]
 
-    def get(self, database_id: str) -> Database:
+    def get(self, database_id: str) -> AstraDatabase:
         """Return a database by its id."""
-        return Database.of(self.api.get(f"/v2/databases/{database_id}"))
+        return AstraDatabase.of(self.api.get(f"/v2/databases/{database_id}"))
 
-    def find(self, name: str) -> Database:
+    def find(self, name: str) -> AstraDatabase:
         """Return a database by name, id, or API endpoint.
 
         Raises
@@ -156,7 +156,7 @@ class Databases:
             )
         raise UnknownName(f"the token sees no database {name!r}", hint=close_names(name, [one.name for one in every]))
 
-    def region(self, database: Database, region: str | None) -> str:
+    def region(self, database: AstraDatabase, region: str | None) -> str:
         """Return the region to connect to: the one asked for, else the database's first.
 
         Raises
@@ -173,7 +173,7 @@ class Databases:
             )
         return region
 
-    def ready(self, database: Database, *, resume: bool = False) -> Database:
+    def ready(self, database: AstraDatabase, *, resume: bool = False) -> AstraDatabase:
         """Return a database once it can be connected to.
 
         Raises
@@ -196,7 +196,7 @@ class Databases:
             self._wake(database)
         return self._active(database)
 
-    def _wake(self, database: Database) -> None:
+    def _wake(self, database: AstraDatabase) -> None:
         """Ask the database's Data API anything: the answer is that it resumes."""
         keyspace = (database.keyspaces or ("default_keyspace",))[0]
         url = database.data_url or f"https://{database.id}-{database.regions[0]}.apps.astra.datastax.com"
@@ -208,7 +208,7 @@ class Databases:
         found = self.api.get("/v2/regions/serverless", **{"region-type": "vector", "filter-by-org": "enabled"})
         return {str(one["name"]): str(one["cloudProvider"]) for one in found if one.get("enabled", True)}
 
-    def make(self, name: str, region: str, keyspace: str) -> Database:
+    def make(self, name: str, region: str, keyspace: str) -> AstraDatabase:
         """Make a serverless database with a keyspace, and wait for it, which takes some minutes.
 
         Raises
@@ -230,12 +230,12 @@ class Databases:
         )  # fmt: skip
         return self._active(self.get(made.headers["location"]))
 
-    def make_keyspace(self, database: Database, keyspace: str) -> Database:
+    def make_keyspace(self, database: AstraDatabase, keyspace: str) -> AstraDatabase:
         """Make a keyspace, which CQL cannot on Astra, and wait for the database to be active again."""
         self.api.post(f"/v2/databases/{database.id}/keyspaces/{keyspace}")
         return self._active(database)
 
-    def _active(self, database: Database) -> Database:
+    def _active(self, database: AstraDatabase) -> AstraDatabase:
         began_s = self.clock()
         while (found := self.get(database.id)).status != ACTIVE:
             if found.status in (*GONE, "ERROR"):

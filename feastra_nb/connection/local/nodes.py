@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from feastra_nb.connection.local.java import Java
-    from feastra_nb.connection.local.probe import Answer
+    from feastra_nb.connection.local.probe import NodeAnswer
     from feastra_nb.connection.local.state import ProcessId
 
 _POLL_S = 0.2
@@ -167,7 +167,7 @@ def _version(directory: Path, state: State, index: int, refusals: list[float]) -
     return state.version
 
 
-def _ask(directory: Path, state: State, index: int) -> Answer | None:
+def _ask(directory: Path, state: State, index: int) -> NodeAnswer | None:
     """Return a node's answer; the first one of a cluster is made to know our login first."""
     host, settings, login = state.hosts[index], json.loads(state.settings), login_of(directory, state)
     if login is None:

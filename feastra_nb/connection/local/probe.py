@@ -20,7 +20,7 @@ DEFAULT_LOGIN = ("cassandra", "cassandra")  # Cassandra's own, which it makes a 
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class NodeAnswer:
     """What a node said of itself: its release, and how many other nodes it knows.
 
     Both are None where it answered, but wants a login or a client certificate that only the user has.
@@ -30,7 +30,7 @@ class Answer:
     peers: int | None
 
 
-def ask(host: str, port: int, settings: Mapping[str, Any], login: tuple[str, str] | None = None) -> Answer | None:
+def ask(host: str, port: int, settings: Mapping[str, Any], login: tuple[str, str] | None = None) -> NodeAnswer | None:
     """Return a node's answer to a query; None as long as there is none.
 
     Parameters
@@ -45,7 +45,7 @@ def ask(host: str, port: int, settings: Mapping[str, Any], login: tuple[str, str
     if not is_listening(host, port):
         return None
     if wants_certificate(settings):
-        return Answer(None, None)
+        return NodeAnswer(None, None)
     from cassandra import AuthenticationFailed, DriverException, OperationTimedOut
     from cassandra.cluster import NoHostAvailable
 
@@ -53,12 +53,12 @@ def ask(host: str, port: int, settings: Mapping[str, Any], login: tuple[str, str
         with connected(host, port, settings, login or _default_login(settings)) as session:
             version = session.execute("SELECT release_version FROM system.local").one().release_version
             peers = session.execute("SELECT peer FROM system.peers_v2").all()
-            return Answer(str(version), len(peers))
+            return NodeAnswer(str(version), len(peers))
     except NoHostAvailable as error:
         # Where a session fails only after the handshake, the driver gives a list of hosts without their errors.
         causes = error.errors.values() if isinstance(error.errors, dict) else ()
         refused = any(isinstance(each, AuthenticationFailed) for each in causes)
-        return Answer(None, None) if refused else None
+        return NodeAnswer(None, None) if refused else None
     except (OperationTimedOut, DriverException, OSError):
         return None
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from feastra_nb.connection.local.login import Login
-    from feastra_nb.connection.local.probe import Answer
+    from feastra_nb.connection.local.probe import NodeAnswer
 
 _DEFAULT_ROLE = DEFAULT_LOGIN[0]
 _LINGER_S = 5.0  # a connection that was closed here is listed there a moment longer
@@ -24,7 +24,7 @@ _POLL_S = 0.05
 
 def enter(
     directory: Path, host: str, port: int, settings: Mapping[str, Any], login: Login, *, nodes: int
-) -> Answer | None:
+) -> NodeAnswer | None:
     """Return the answer of the first node of a cluster to our login, after making its role where it is not there.
 
     Parameters
@@ -40,7 +40,7 @@ def enter(
 
     Returns
     -------
-    Answer or None
+    NodeAnswer or None
         None as long as the node does not answer; without a version where it takes neither our login nor the default.
     """
     from cassandra import DriverException
