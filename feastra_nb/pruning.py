@@ -87,22 +87,22 @@ class Pruned(Report):
     @property
     def scanned(self) -> int:
         """Rows that the tables held."""
-        return sum(one.scanned for one in self.views)
+        return sum(view.scanned for view in self.views)
 
     @property
     def deleted(self) -> int:
         """Rows older than the retention that no answer needs."""
-        return sum(one.deleted for one in self.views)
+        return sum(view.deleted for view in self.views)
 
     @property
     def folded(self) -> int:
         """Rows that repeated one that arrived before them."""
-        return sum(one.folded for one in self.views)
+        return sum(view.folded for view in self.views)
 
     @property
     def seconds(self) -> float:
         """How long it took."""
-        return sum(one.seconds for one in self.views)
+        return sum(view.seconds for view in self.views)
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -110,7 +110,7 @@ class Pruned(Report):
         import pandas as pd
 
         names = ("view", "scanned", "deleted", "folded", "seconds")
-        return pd.DataFrame([{name: getattr(one, name) for name in names} for one in self.views], columns=list(names))
+        return pd.DataFrame([{name: getattr(view, name) for name in names} for view in self.views], columns=list(names))
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw for each view what stays and what goes."""
@@ -126,9 +126,9 @@ class Pruned(Report):
     def __repr__(self) -> str:
         verb = "would delete" if self.dry_run else "deleted"
         lines = [
-            f"{one.view}: {verb} {one.deleted:,} rows older than the retention and {one.folded:,} repeats "
-            f"of {one.scanned:,} in {one.seconds:.1f} s"
-            for one in self.views
+            f"{view.view}: {verb} {view.deleted:,} rows older than the retention and {view.folded:,} repeats "
+            f"of {view.scanned:,} in {view.seconds:.1f} s"
+            for view in self.views
         ]
         return "\n".join(lines) or "no view to prune"
 
@@ -152,12 +152,12 @@ def _draw(pruned: Pruned, ax: Axes | None = None) -> Axes:
 
     views = pruned.views
     parts = {
-        "kept": [one.scanned - one.deleted - one.folded for one in views],
-        "older than the retention": [one.deleted for one in views],
-        "repeats": [one.folded for one in views],
+        "kept": [view.scanned - view.deleted - view.folded for view in views],
+        "older than the retention": [view.deleted for view in views],
+        "repeats": [view.folded for view in views],
     }
     title = "What pruning would delete" if pruned.dry_run else "What pruning deleted"
-    return stacked(ax, [one.view for one in views], {name: some for name, some in parts.items() if any(some)}, title)
+    return stacked(ax, [view.view for view in views], {name: some for name, some in parts.items() if any(some)}, title)
 
 
 def prune(stores: Stores, view: str | None, *, dry_run: bool, progress: bool | Callable[[int], object]) -> Pruned:
@@ -239,13 +239,13 @@ def forget(stores: Stores, name: str, entities: Any, *, offline: bool) -> int:
     """Delete every row of the entities, and return how many had any: offline first, so that nothing brings them back."""
     view = stores.view(name)
     path = _own_parquet(stores, view) if offline else None
-    one = Requested(view, ())
-    keys = entity_keys(one, entity_table(entities, [one])).unique()
+    view_request = Requested(view, ())
+    keys = entity_keys(view_request, entity_table(entities, [view_request])).unique()
     opened, entry = stores.online, stores.online.entry(view, reload=True)
     run, forgotten = _new_run(entry, "forget"), set[bytes]()
     with journalled(opened.journal, lambda: replace(run, rows=len(forgotten))):
         if path is not None and path.exists():
-            forgotten |= _forget_offline(stores, path, one, keys)
+            forgotten |= _forget_offline(stores, path, view_request, keys)
         forgotten |= delete_entities(opened.db, entry, keys.to_pylist())
     return len(forgotten)
 
@@ -262,10 +262,10 @@ def _own_parquet(stores: Stores, view: FeatureView) -> Path:
     return path
 
 
-def _forget_offline(stores: Stores, path: Path, one: Requested, keys: pa.Array) -> set[bytes]:
+def _forget_offline(stores: Stores, path: Path, view_request: Requested, keys: pa.Array) -> set[bytes]:
     with locked(stores.directory):
         table = offline_file.read(path)
-        stored = entity_keys(one, with_constant_key(table, one.view))
+        stored = entity_keys(view_request, with_constant_key(table, view_request.view))
         named = pc.is_in(stored, value_set=keys.cast(stored.type))
         if pc.any(named).as_py():
             offline_file.replace(path, table.filter(pc.invert(named)))

@@ -163,8 +163,8 @@ class _Watched:
         return str(self._store._path)  # noqa: SLF001
 
 
-def _state_of(found: os.stat_result) -> tuple[int, ...]:
-    return found.st_mtime_ns, found.st_ino, found.st_size
+def _state_of(stat: os.stat_result) -> tuple[int, ...]:
+    return stat.st_mtime_ns, stat.st_ino, stat.st_size
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -116,7 +116,7 @@ def views(stores: Stores, search: str | None) -> pd.DataFrame:
 
     entries = _entries(stores)
     rows = []
-    for view in sorted(stores.feast.list_all_feature_views(), key=lambda one: one.name):
+    for view in sorted(stores.feast.list_all_feature_views(), key=lambda known: known.name):
         entry = entries.get(view.name)
         ttl = ttl_us(view)
         rows.append(
@@ -145,7 +145,7 @@ def freshness(stores: Stores) -> pd.DataFrame:
 
     now = utc_now()
     rows = []
-    for view in sorted(stores.feast.list_all_feature_views(), key=lambda one: one.name):
+    for view in sorted(stores.feast.list_all_feature_views(), key=lambda known: known.name):
         until = _until(view)
         last = next((run for run in _runs(stores, view.name) if run.writes), None)
         rows.append(
@@ -167,7 +167,7 @@ def runs(stores: Stores, view: str | None) -> pd.DataFrame:
 
     if view is not None:
         stores.view(view)
-    found = sorted(_runs(stores, view), key=lambda run: run.began_us, reverse=True)
+    shown = sorted(_runs(stores, view), key=lambda run: run.began_us, reverse=True)
     rows = [
         {
             "view": run.view,
@@ -183,7 +183,7 @@ def runs(stores: Stores, view: str | None) -> pd.DataFrame:
             "who": run.who,
             "error": run.error,
         }
-        for run in found
+        for run in shown
     ]
     columns = [
         "view",

@@ -47,13 +47,13 @@ def key_bytes(key: EntityKey) -> bytes:
 def keys_of(entities: Sequence[Mapping[str, Value]]) -> list[bytes]:
     """Return the entity keys of values by join key, as `key_bytes` does; all have the same join keys."""
     names = list(entities[0]) if entities else []
-    kinds = {one[name].WhichOneof("val") for one in entities for name in names}
+    kinds = {entity[name].WhichOneof("val") for entity in entities for name in names}
     if len(names) != 1 or kinds != {"int64_val"}:
-        return [key_bytes(EntityKey(join_keys=one.keys(), entity_values=one.values())) for one in entities]
+        return [key_bytes(EntityKey(join_keys=entity.keys(), entity_values=entity.values())) for entity in entities]
     # By far the most frequent key, without a protobuf for each: all but its last eight bytes is the same in every one.
     (name,) = names
     begin = key_bytes(EntityKey(join_keys=names, entity_values=[Value(int64_val=0)]))[:-8]
-    return [begin + _INT64(one[name].int64_val) for one in entities]
+    return [begin + _INT64(entity[name].int64_val) for entity in entities]
 
 
 def to_rows(
@@ -116,12 +116,12 @@ class Read:
 
     def features(self, answers: Answers) -> list[FeastAnswer]:
         """Return a row for each asked key, in order, ``(None, None)`` where there is none."""
-        asked = list(zip(self.names, self.positions(), strict=True))
-        return [(None, None) if answer is None else _features(answer, asked) for answer in answers]
+        positions = list(zip(self.names, self.positions(), strict=True))
+        return [(None, None) if answer is None else _features(answer, positions) for answer in answers]
 
     def _answers(self, rows: Sequence[tuple[Any, ...]]) -> Answers:
-        found = {key: (event_us, split(features)) for key, event_us, features in rows}
-        return [found.get(blob) for blob in self.blobs]
+        payloads = {key: (event_us, split(features)) for key, event_us, features in rows}
+        return [payloads.get(blob) for blob in self.blobs]
 
     def _is_outdated(self, answers: Answers) -> bool:
         # Written by somebody who knows of newer positions: a feature may have moved to one.
@@ -129,11 +129,11 @@ class Read:
         return any(answer is not None and len(answer[1]) > known for answer in answers)
 
 
-def _features(answer: tuple[int, list[bytes]], asked: Sequence[tuple[str, int]]) -> FeastAnswer:
+def _features(answer: tuple[int, list[bytes]], positions: Sequence[tuple[str, int]]) -> FeastAnswer:
     event_us, cells = answer
     values = RepeatedValue.FromString(b"".join(cells)).val
     # A row written before a feature was added has no value for it: absent, not null.
-    return instant(event_us), {name: values[place] for name, place in asked if place < len(cells)}
+    return instant(event_us), {name: values[place] for name, place in positions if place < len(cells)}
 
 
 @dataclass(frozen=True, slots=True)

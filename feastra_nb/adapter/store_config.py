@@ -108,8 +108,8 @@ class StoreConfig(FeastConfigBaseModel):
         target = self.astra_target()
         if target is None:
             return self.secure_bundle_path, self.username, secret(self.password)
-        found = access(target)
-        return str(found.bundle), found.username, found.password
+        opened = access(target)
+        return str(opened.bundle), opened.username, opened.password
 
     def _contact_points(self) -> tuple[tuple[str, ...], int]:
         given = [

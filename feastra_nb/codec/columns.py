@@ -98,20 +98,20 @@ def _fitted(column: pa.Array, cast: Cast, value_type: ValueType, name: str, owne
         ) from error
 
 
-def _offending(column: pa.Array, cast: Cast, base: int, found: list[int]) -> list[int]:
+def _offending(column: pa.Array, cast: Cast, base: int, places: list[int]) -> list[int]:
     """Find the first positions whose values the cast refuses, by halving."""
-    if len(found) >= SHOWN_ROWS or not len(column) or column.null_count == len(column):
-        return found
+    if len(places) >= SHOWN_ROWS or not len(column) or column.null_count == len(column):
+        return places
     try:
         cast(column)
     except _REFUSALS:
         if len(column) == 1:
-            found.append(base)
-            return found
+            places.append(base)
+            return places
         middle = len(column) // 2
-        _offending(column.slice(0, middle), cast, base, found)
-        _offending(column.slice(middle), cast, base + middle, found)
-    return found
+        _offending(column.slice(0, middle), cast, base, places)
+        _offending(column.slice(middle), cast, base + middle, places)
+    return places
 
 
 def _short(value: pa.Scalar) -> str:

@@ -124,15 +124,15 @@ def _packed(tape: Tape, begin: Ints, end: Ints, kind: Kind) -> tuple[pa.Array, I
 def _text_elements(tape: Tape, begin: Ints, end: Ints, kind: Kind) -> tuple[pa.Array, Ints]:
     counts = np.zeros(len(begin), dtype=np.int64)
     rows, cursor = np.flatnonzero(end > begin), begin[end > begin]
-    found: list[tuple[Ints, Ints, Ints]] = []
+    elements: list[tuple[Ints, Ints, Ints]] = []
     while len(rows):
         inner, cursor = step(Tape(tape.data, cursor, end[rows]), cursor)
-        found.append((rows, inner, cursor))
+        elements.append((rows, inner, cursor))
         counts[rows] += 1
         more = cursor < end[rows]
         rows, cursor = rows[more], cursor[more]
-    if not found:
+    if not elements:
         return pa.array([], kind.arrow.value_type), counts
-    owner, first, last = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    owner, first, last = (np.concatenate(parts) for parts in zip(*elements, strict=True))
     order = np.argsort(owner, kind="stable")  # found element by element; wanted row by row
     return tape.slices(first[order], last[order]).cast(kind.arrow.value_type), counts

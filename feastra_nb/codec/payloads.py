@@ -145,15 +145,15 @@ def _decoded_block(
 ) -> list[pa.Array]:
     tape = Tape.of(strings)
     cursor = tape.start
-    asked = list(zip(positions, types, strict=True))
-    found: dict[int, pa.Array] = {}
+    places_and_types = list(zip(positions, types, strict=True))
+    columns: dict[int, pa.Array] = {}
     for position in range(max(positions, default=-1) + 1):
         with _conflict_at(position, first_row):
             begin, cursor = step(tape, cursor)
-            for index, (wanted, value_type) in enumerate(asked):
+            for index, (wanted, value_type) in enumerate(places_and_types):
                 if wanted == position:
-                    found[index] = column_of(tape, begin, cursor, value_type)
-    return [found[index] for index in range(len(asked))]
+                    columns[index] = column_of(tape, begin, cursor, value_type)
+    return [columns[index] for index in range(len(places_and_types))]
 
 
 @contextmanager

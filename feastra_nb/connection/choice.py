@@ -76,9 +76,9 @@ def remember(target: Target, keyspace: str | None) -> None:
     keyspace
         None for the target's default.
     """
-    public = {one.name: getattr(target, one.name) for one in fields(target) if one.name in _REMEMBERED}
-    said = {name: value for name, value in public.items() if value is not None}
-    profile = {"target": type(target).__name__.lower(), **said, **({"keyspace": keyspace} if keyspace else {})}
+    public = {field.name: getattr(target, field.name) for field in fields(target) if field.name in _REMEMBERED}
+    given = {name: value for name, value in public.items() if value is not None}
+    profile = {"target": type(target).__name__.lower(), **given, **({"keyspace": keyspace} if keyspace else {})}
     path = profile_path()
     try:
         make_private(path.parent)

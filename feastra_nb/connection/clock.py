@@ -58,12 +58,12 @@ def warn_if_it_differs(session: Session) -> None:
     from cassandra.cluster import NoHostAvailable
 
     try:
-        found = difference(session)
+        seconds = difference(session)
     except (DriverException, RequestExecutionException, NoHostAvailable):
         log.debug("the server did not tell its time", exc_info=True)
         return
-    if found.matters:
+    if seconds.matters:
         warn_user(
-            f"this machine's clock is {found}: rows written from here carry its time as their arrival, and ttl, retention and "
+            f"this machine's clock is {seconds}: rows written from here carry its time as their arrival, and ttl, retention and "
             "known_at go by it. Set the clock (NTP), or the server's"
         )

@@ -110,13 +110,13 @@ def _answer(exc: NoHostAvailable) -> BaseException | None:
     from cassandra.protocol import ErrorMessage
 
     causes = list(exc.errors.values()) if isinstance(exc.errors, dict) else []
-    said = [
+    answers = [
         getattr(cause, "to_exception", lambda cause=cause: cause)()
         for cause in causes
         if isinstance(cause, (DriverException, ErrorMessage)) and not isinstance(cause, OperationTimedOut)
     ]
     for kind in (DriverAuthenticationFailed, DriverUnavailable, Exception):
-        for answer in said:
+        for answer in answers:
             if isinstance(answer, kind):
                 return answer
     return None
@@ -185,13 +185,13 @@ def _addresses(exc: BaseException, db: Database | None) -> list[tuple[str, int]]
 
 def _failed(errors: object) -> list[tuple[str, int]]:
     """Return hosts and ports of the driver's errors by host."""
-    found = []
+    failures = []
     for host in errors if isinstance(errors, dict) else ():
         endpoint = getattr(host, "endpoint", host)  # a host, an end point, or its text
         address, _, port = str(endpoint).rpartition(":")
         if port.isdecimal():
-            found.append((address, int(port)))
-    return found
+            failures.append((address, int(port)))
+    return failures
 
 
 def is_unknown_table(error: BaseException) -> bool:
@@ -201,8 +201,8 @@ def is_unknown_table(error: BaseException) -> bool:
     from cassandra.protocol import ServerError
 
     for each in (error, error.__cause__):
-        said = _answer(each) if isinstance(each, NoHostAvailable) else each
-        if isinstance(said, (InvalidRequest, ServerError)) and _names_no_table(str(said)):
+        answers = _answer(each) if isinstance(each, NoHostAvailable) else each
+        if isinstance(answers, (InvalidRequest, ServerError)) and _names_no_table(str(answers)):
             return True
     return False
 

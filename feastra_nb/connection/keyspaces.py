@@ -32,10 +32,10 @@ def ensure_keyspace(
         It is not there and is not to be made.
     """
     with map_driver_errors(f"looking for keyspace {keyspace}"):
-        found = session.execute(
+        rows = session.execute(
             "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = %s", (keyspace,)
         )
-        if found.one() is not None:
+        if rows.one() is not None:
             await_agreement(session)  # another process may have made it just now, or a table in it
             return
         if not create:

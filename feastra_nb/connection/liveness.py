@@ -139,7 +139,7 @@ def _note(state: State, directory: Path, *, only_ill: bool) -> LocalNote:
     free_bytes = shutil.disk_usage(directory).free
     if only_ill and not ill and free_bytes >= LITTLE_DISK_BYTES:
         return LocalNote()
-    told = ", ".join(
+    words = ", ".join(
         f"process {node.pid} at {host} {condition}"
         for host, node, condition in zip(state.hosts, state.nodes, conditions, strict=False)
     )
@@ -152,7 +152,7 @@ def _note(state: State, directory: Path, *, only_ill: bool) -> LocalNote:
         hint = f"end it (`kill {state.nodes[0].pid}`); {hint}"
     if disk:
         hint = f"make room on the disk, then {hint}"
-    return LocalNote(f"\nThe local Cassandra {state.name!r}: {told}{disk}. The end of its log:{log}", hint)
+    return LocalNote(f"\nThe local Cassandra {state.name!r}: {words}{disk}. The end of its log:{log}", hint)
 
 
 def _condition(pid: int | None) -> str:

@@ -270,12 +270,12 @@ def short(target: Target) -> str:
     >>> short(Local()), short(Hosts(["10.0.0.1"], password="swordfish"))
     ('Local()', "Hosts(hosts=('10.0.0.1',), password='***')")
     """
-    said = [
+    parts = [
         f"{field.name}={getattr(target, field.name)!r}"
         for field in fields(target)
         if field.repr and getattr(target, field.name) != field.default
     ]
-    return f"{type(target).__name__}({', '.join(said)})"
+    return f"{type(target).__name__}({', '.join(parts)})"
 
 
 def tls_settings(

@@ -72,11 +72,11 @@ class Histogram:
 
     def percentiles_ms(self, percentiles: Iterable[float]) -> list[float]:
         """Return percentiles (in percent, from 0 to below 100) in milliseconds; NaN with fewer than ten samples beyond."""
-        asked = list(percentiles)
-        known = [percentile for percentile in asked if samples_beyond(percentile, self.n) >= FEWEST_BEYOND]
+        wanted = list(percentiles)
+        known = [percentile for percentile in wanted if samples_beyond(percentile, self.n) >= FEWEST_BEYOND]
         values_us = self._counts.get_percentile_to_value_dict(known)
         # A histogram answers with the upper end of a bucket, which can lie above everything that was measured.
-        return [min(values_us[p], self.max_us) / US_PER_MS if p in values_us else math.nan for p in asked]
+        return [min(values_us[p], self.max_us) / US_PER_MS if p in values_us else math.nan for p in wanted]
 
     def encoded(self) -> str:
         """Return it in HdrHistogram's own exchange format (V2, compressed, base64), values in µs."""

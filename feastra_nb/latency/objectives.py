@@ -102,10 +102,10 @@ def check(frame: pd.DataFrame, recordings: Mapping[Key, Recording], limits: Mapp
     ConfigurationError
         There is no objective, or one that is not a positive number.
     """
-    asked = {name: limit for name, limit in limits.items() if limit is not None}
-    if not asked:
+    objectives = {name: limit for name, limit in limits.items() if limit is not None}
+    if not objectives:
         raise ConfigurationError("there is no objective to check", hint="report.check(p99_ms=20)")
-    for name, limit in asked.items():
+    for name, limit in objectives.items():
         if not limit > 0:
             raise ConfigurationError(f"{name}={limit!r} is not an objective", hint="give milliseconds, above 0")
     is_saturated = dict(zip(recordings, saturated(frame), strict=True))
@@ -113,7 +113,7 @@ def check(frame: pd.DataFrame, recordings: Mapping[Key, Recording], limits: Mapp
         (*key, name, limit, *_judge(recordings[key], name, limit, is_saturated=bool(is_saturated[key])))
         for key in recordings
         if key.kind == "response" or key._replace(kind="response") not in recordings
-        for name, limit in asked.items()
+        for name, limit in objectives.items()
     ]
     columns = [*Key._fields, "objective", "limit_ms", "measured_ms", "verdict", "why"]
     return Check(pd.DataFrame(rows, columns=columns))
@@ -134,7 +134,7 @@ def _judge(recording: Recording, name: str, limit_ms: float, *, is_saturated: bo
     if is_known and measured_ms > limit_ms:
         return measured_ms, "missed", ""
     if not is_known:
-        lower = [one for one in PERCENTILES.values() if one < percentile]
+        lower = [known for known in PERCENTILES.values() if known < percentile]
         if any(known_ms > limit_ms for known_ms in recording.percentiles_ms(lower)):
             return measured_ms, "missed", "a lower percentile is longer already"
         return measured_ms, "unknown", f"too few samples: {recording.n:,}"
@@ -151,7 +151,9 @@ def _draw(check: Check, ax: Axes | None = None) -> Axes:
     tones = {"ok": OK, "missed": BAD}
     shown = check.frame
     names = [f"{str(row.objective)[:-3]} {row.target} batch {row.batch}" for row in shown.itertuples()]
-    bars = Bars(names, shown["measured_ms"], shown["limit_ms"], [tones.get(one, UNKNOWN) for one in shown["verdict"]])
+    bars = Bars(
+        names, shown["measured_ms"], shown["limit_ms"], [tones.get(verdict, UNKNOWN) for verdict in shown["verdict"]]
+    )
     title = "Latency objectives: " + (
         "met" if check.ok else "missed" if check.exit_code == MISSED else "cannot be told"
     )

@@ -94,7 +94,10 @@ def _views(stores: Stores, features: Any) -> Sequence[ServedView]:
         )
     opened = stores.online
     # Catalog entries come from the workspace's store: only the measured reads need the other consistency level.
-    return [ServedView(one, opened.entry(one.view), opened.served_ttl_us(one.view)) for one in request.views]
+    return [
+        ServedView(view_request, opened.entry(view_request.view), opened.served_ttl_us(view_request.view))
+        for view_request in request.views
+    ]
 
 
 def _at_consistency(stores: Stores, level: str | None) -> tuple[FeatureStore, Callable[[], object]]:

@@ -78,7 +78,7 @@ def _weighted(rng: np.random.Generator, log_weights: npt.NDArray[np.float64], si
     return np.argpartition(-noisy, size - 1)[:size]
 
 
-def sampled(db: Database, entry: ViewEntry, one: Requested) -> pa.Table:
+def sampled(db: Database, entry: ViewEntry, view_request: Requested) -> pa.Table:
     """Return up to 10,000 entities of a view, as many from each range of tokens: a fair sample without reading all."""
     # Even ranges, not the ring's: a large cluster's are thousands.
     cuts = [*range(MIN_TOKEN, MAX_TOKEN, 2**64 // TOKEN_RANGES), MAX_TOKEN]
@@ -92,11 +92,11 @@ def sampled(db: Database, entry: ViewEntry, one: Requested) -> pa.Table:
             db.session.execute_async(statement.bind(bounds), execution_profile=READ) for bounds in pairwise(cuts)
         ]
         blobs = [key for future in futures for (key,) in future.result()]
-    return key_table(blobs, one)
+    return key_table(blobs, view_request)
 
 
-def key_table(blobs: Sequence[bytes], one: Requested) -> pa.Table:
+def key_table(blobs: Sequence[bytes], view_request: Requested) -> pa.Table:
     """Return the join keys that encoded entity keys stand for."""
-    stored = [name for name, _shown, _type in one.keys]
-    columns = codec.decode_entity_keys(blobs, stored, [kind for _stored, _shown, kind in one.keys])
-    return pa.table(dict(zip([shown for _stored, shown, _type in one.keys], columns, strict=True)))
+    stored = [name for name, _shown, _type in view_request.keys]
+    columns = codec.decode_entity_keys(blobs, stored, [kind for _stored, _shown, kind in view_request.keys])
+    return pa.table(dict(zip([shown for _stored, shown, _type in view_request.keys], columns, strict=True)))

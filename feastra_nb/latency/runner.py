@@ -242,10 +242,10 @@ def sampled_keys(stores: Stores, wanted: Sequence[Requested]) -> pa.Table:
     ConfigurationError
         The store is not ours, or no view has all the join keys.
     """
-    names = [{shown for _stored, shown, _type in one.keys} for one in wanted]
+    names = [{shown for _stored, shown, _type in view_request.keys} for view_request in wanted]
     keyed = [some for some in names if some != {DUMMY_ENTITY_ID}] or names
     every = set().union(*keyed)
-    chosen = next((one for one, some in zip(wanted, names, strict=True) if some == every), None)
+    chosen = next((view_request for view_request, some in zip(wanted, names, strict=True) if some == every), None)
     if not stores.has_history or chosen is None:
         reason = (
             "no view has all the join keys" if stores.has_history else "the online store is not a FeastraOnlineStore"
@@ -263,7 +263,7 @@ def sampled_keys(stores: Stores, wanted: Sequence[Requested]) -> pa.Table:
 
 def _say(say: Callable[[str], object], about: str, recording: Recording) -> None:
     if recording.requests:
-        told = dict(zip(("p50", "p99"), recording.percentiles_ms([50, 99]), strict=True))
-        known = "".join(f", {name} {ms:.2f} ms" for name, ms in told.items() if not math.isnan(ms))
+        quantiles = dict(zip(("p50", "p99"), recording.percentiles_ms([50, 99]), strict=True))
+        known = "".join(f", {name} {ms:.2f} ms" for name, ms in quantiles.items() if not math.isnan(ms))
         failed = f", {recording.failures:,} failed" if recording.failures else ""
         say(f"{about}: {recording.requests:,} requests{known}{failed}")

@@ -64,9 +64,9 @@ class Measured:
         return Key(self.target, self.batch, self.consistency, self.kind)
 
 
-def summary(recordings: Mapping[Key, Recording], asked: Mapping[Key, float]) -> pd.DataFrame:
+def summary(recordings: Mapping[Key, Recording], asked_rates: Mapping[Key, float]) -> pd.DataFrame:
     """Return a row per recording, with the same column types whatever was measured, even nothing."""
-    rows = [_row(key, recording, asked_rate=asked[key]) for key, recording in recordings.items()]
+    rows = [_row(key, recording, asked_rate=asked_rates[key]) for key, recording in recordings.items()]
     columns = [*Key._fields, "n", "errors", "asked_rate", "reached_rate", *PERCENTILES, "max_ms"]
     types = {**dict.fromkeys(columns[6:], "float64"), **dict.fromkeys(("batch", "n", "errors"), "int64")}
     frame: pd.DataFrame = pd.DataFrame(rows, columns=columns).astype(types)

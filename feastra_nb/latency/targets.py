@@ -93,13 +93,13 @@ class FeastTarget:
         self._answers.clear()
 
         def read(i: int) -> dict[str, int] | None:
-            asked = rows(i)
+            entity_rows = rows(i)
             began_ns = time.perf_counter_ns()
             if self._watch is not None:
                 self._watch.begin()
             try:
                 answer = self._store.get_online_features(
-                    features=self._features, entity_rows=asked, full_feature_names=True
+                    features=self._features, entity_rows=entity_rows, full_feature_names=True
                 )
             except FeastraError:
                 raise
@@ -138,7 +138,7 @@ class ServedView:
 
     Parameters
     ----------
-    asked
+    requested
         The view in the request.
     entry
         What the catalog knows of it.
@@ -146,7 +146,7 @@ class ServedView:
         The ttl that it is held to, in microseconds; None for none.
     """
 
-    asked: Requested
+    requested: Requested
     entry: ViewEntry
     ttl_us: int | None
 
@@ -169,7 +169,7 @@ class DriverTarget:
 
     def reader(self, keys: pa.Table, batches: Int64s) -> Callable[[int], object]:
         """Return a call that sends the statements of the i-th batch and waits for the rows."""
-        blobs = [entity_keys(view.asked, keys).to_pylist() for view in self._views]
+        blobs = [entity_keys(view.requested, keys).to_pylist() for view in self._views]
 
         def read(i: int) -> None:
             now_us = time.time_ns() // 1000
@@ -178,8 +178,8 @@ class DriverTarget:
                 view.read(self._db, [of_view[row] for row in picked], now_us)
                 for view, of_view in zip(self._views, blobs, strict=True)
             ]
-            for one in reads:
-                one.result()
+            for view_read in reads:
+                view_read.result()
 
         return read
 

@@ -85,7 +85,7 @@ def materialize_view(
             if before:
                 plan.write_latest(before, report)
     writing.warn_of_losses()
-    skipped = [one for one in covered if window and one[1] >= window[0] and one[0] <= window[1]]
+    skipped = [span for span in covered if window and span[1] >= window[0] and span[0] <= window[1]]
     return writing.result(skipped)
 
 

@@ -215,7 +215,7 @@ def _stored(
     )  # of the file's rows only those of the frame's instants are compared, or even read
     with duckdb.connect() as connection:
         connection.register("frame", table.append_column(_ROW, pa.array(np.arange(table.num_rows))))
-        found = connection.execute(
+        matched = connection.execute(
             f"""
             WITH stored AS (
                 SELECT * FROM read_parquet(?, file_row_number = true)
@@ -229,8 +229,8 @@ def _stored(
         ).fetchnumpy()
     stored_us = np.zeros(table.num_rows, dtype=np.int64)
     known = np.zeros(table.num_rows, dtype=bool)
-    rows = np.asarray(found["row"], dtype=np.int64)
-    stored_us[rows] = np.asarray(found["created_us"], dtype=np.int64)
+    rows = np.asarray(matched["row"], dtype=np.int64)
+    stored_us[rows] = np.asarray(matched["created_us"], dtype=np.int64)
     known[rows] = True
     return stored_us, known
 

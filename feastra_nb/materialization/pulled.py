@@ -123,11 +123,11 @@ class Pulled:
         if table is None:
             return None
         event = sql_name(self.timestamp)
-        found = self._relation.aggregate(
+        extent = self._relation.aggregate(
             f"count(*) AS rows, min({event}) AS first, max({event}) AS last"
         ).to_arrow_table()
-        first, last = (epoch_us(found.column(name)) for name in ("first", "last"))
-        return Extent(found.column("rows")[0].as_py(), int(first[0]), int(last[0]))
+        first, last = (epoch_us(extent.column(name)) for name in ("first", "last"))
+        return Extent(extent.column("rows")[0].as_py(), int(first[0]), int(last[0]))
 
     def whole(self) -> pa.Table:
         """Return the rows in one table."""
@@ -169,8 +169,8 @@ class Pulled:
             return _joined(self._kept_whole, keys)
         pairs = [f"r.{sql_name(self._in_source(name))} = k.{sql_name(name)}" for name in keys.column_names]
         wanted = _connection(self.job).from_arrow(keys).set_alias("k")
-        found = self._relation.set_alias("r").join(wanted, " AND ".join(pairs), how="semi").to_arrow_table()
-        return self._prepared(found.cast(_duckdb_table(self.job).schema().to_pyarrow()))
+        table = self._relation.set_alias("r").join(wanted, " AND ".join(pairs), how="semi").to_arrow_table()
+        return self._prepared(table.cast(_duckdb_table(self.job).schema().to_pyarrow()))
 
     @cached_property
     def _streams(self) -> bool:
@@ -222,8 +222,8 @@ def _joined(table: pa.Table, keys: pa.Table) -> pa.Table:
         numbered = table.select(keys.column_names).append_column(_PLACE, pa.array(np.arange(table.num_rows)))
         rows, wanted = connection.from_arrow(numbered).set_alias("r"), connection.from_arrow(keys).set_alias("k")
         pairs = [f"r.{sql_name(name)} = k.{sql_name(name)}" for name in keys.column_names]
-        found = rows.join(wanted, " AND ".join(pairs), how="semi").project(_PLACE).to_arrow_table()
-    return table.take(pa.array(np.sort(np.asarray(found.column(_PLACE)))))
+        places = rows.join(wanted, " AND ".join(pairs), how="semi").project(_PLACE).to_arrow_table()
+    return table.take(pa.array(np.sort(np.asarray(places.column(_PLACE)))))
 
 
 _PLACE = "feastra_place"  # numbers rows through a join

@@ -123,7 +123,7 @@ class Materialization(Report):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the JSON holds."""
-        return {one.name: getattr(self, one.name) for one in fields(self)} | {"rows_per_s": self.rows_per_s}
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {"rows_per_s": self.rows_per_s}
 
     def __repr__(self) -> str:
         return (

@@ -72,7 +72,7 @@ def gaps(interval: Interval, covered: Sequence[Interval]) -> list[Interval]:
     """
     left = []
     start_us, upper_us = interval
-    for lower_us, covered_to_us in sorted(covered, key=lambda one: one[1], reverse=True):
+    for lower_us, covered_to_us in sorted(covered, key=lambda span: span[1], reverse=True):
         if covered_to_us < upper_us:
             left.append((max(start_us, covered_to_us + 1), upper_us))
         upper_us = min(upper_us, lower_us - 1)
@@ -95,12 +95,12 @@ def resumable(runs: Sequence[Run], *, generation: int, terms: str, lookback_us: 
     lookback_us
         What was as new as this when a run began is not trusted: rows may have arrived late since.
     """
-    found = []
+    stopped = []
     for run in runs:
         if run.kind != "view" or run.generation != generation:
             continue
         if run.state == DONE:
             break
         if run.reached_us is not None and run.terms == terms:
-            found.append((run.reached_us, min(run.end_us, run.began_us - lookback_us)))
-    return [(lower, upper) for lower, upper in found if lower <= upper]
+            stopped.append((run.reached_us, min(run.end_us, run.began_us - lookback_us)))
+    return [(lower, upper) for lower, upper in stopped if lower <= upper]

@@ -178,8 +178,8 @@ class LogBar(TextBar):
 class _Told:
     """A callable of the user's own."""
 
-    def __init__(self, told: Callable[[int], object]) -> None:
-        self._told = told
+    def __init__(self, report: Callable[[int], object]) -> None:
+        self._told = report
 
     def __call__(self, rows: int) -> None:
         self._told(rows)

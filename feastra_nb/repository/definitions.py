@@ -279,8 +279,8 @@ def _call(name: str, arguments: Mapping[str, Any]) -> _Code:
     'Entity(name="driver", join_keys=["driver"])'
     """
     defaults = {each.name: each.default for each in inspect.signature(_vocabulary()[name][1]).parameters.values()}
-    said = {key: value for key, value in arguments.items() if not _is_default(value, defaults[key])}
-    return _Code(f"{name}{_lines('(', [f'{key}={_code(value)}' for key, value in said.items()], ')')}")
+    given = {key: value for key, value in arguments.items() if not _is_default(value, defaults[key])}
+    return _Code(f"{name}{_lines('(', [f'{key}={_code(value)}' for key, value in given.items()], ')')}")
 
 
 def _is_default(value: Any, default: Any) -> bool:

@@ -56,11 +56,11 @@ def _only_read(target: Target) -> Target:
 
 def _astra_options(target: Astra, keyspace: str) -> dict[str, Any]:
     """Return how to reach a database: by the bundle that was given, or by id and region, for which one is in the cache."""
-    found = access(target, keyspace)
-    login = {"username": found.username, "password": found.password}
-    if found.database_id is None:
-        return {"secure_bundle_path": str(found.bundle), **login}
-    astra = {"database": found.database_id, "region": found.region, "devops_url": found.devops_url}
+    opened = access(target, keyspace)
+    login = {"username": opened.username, "password": opened.password}
+    if opened.database_id is None:
+        return {"secure_bundle_path": str(opened.bundle), **login}
+    astra = {"database": opened.database_id, "region": opened.region, "devops_url": opened.devops_url}
     return {"astra": {key: value for key, value in astra.items() if value is not None}, **login}
 
 

@@ -215,8 +215,8 @@ def entity_table(entities: Any, wanted: Sequence[Requested]) -> pa.Table:
 
     given = Entities.of(entities)
     arrays: dict[str, pa.Array] = {}
-    for one in wanted:
-        for _stored, name, value_type in one.keys:
+    for view_request in wanted:
+        for _stored, name, value_type in view_request.keys:
             if name == DUMMY_ENTITY_ID:
                 arrays[name] = pa.array([DUMMY_ENTITY_VAL] * given.rows, pa.string())
                 continue
@@ -255,9 +255,9 @@ def array_of(values: Any, name: str) -> pa.Array:
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
-def entity_keys(one: Requested, entities: pa.Table) -> pa.Array:
+def entity_keys(view_request: Requested, entities: pa.Table) -> pa.Array:
     """Return the encoded entity key of each row for one view."""
-    keys = one.keys
+    keys = view_request.keys
     if not entities.num_rows:
         return pa.array([], pa.binary())
     return codec.encode_entity_keys(

@@ -48,19 +48,19 @@ class Found:
     index: Int64s
     status: npt.NDArray[np.object_]
 
-    def features(self, opened: OpenStore, one: Requested) -> list[pa.Array]:
+    def features(self, opened: OpenStore, view_request: Requested) -> list[pa.Array]:
         """Return the asked features as Arrow columns of n rows, null where nothing was found."""
         from feast.value_type import ValueType
 
-        entry = opened.entry_with(one.view, one.features)
+        entry = opened.entry_with(view_request.view, view_request.features)
         if len(self.rows) and int(codec.value_counts(self.rows.features).max()) > len(entry.slots):
             # Written by somebody who knows of newer positions: a feature may have moved to one.
-            entry = opened.entry(one.view, reload=True)
+            entry = opened.entry(view_request.view, reload=True)
         types = entry.value_types
         columns = codec.decode_payloads(
             self.rows.features,
-            [entry.position(name) for name in one.features],
-            [ValueType[types[name]] for name in one.features],
+            [entry.position(name) for name in view_request.features],
+            [ValueType[types[name]] for name in view_request.features],
         )
         where = pa.array(self.index, mask=self.index < 0)
         return [column.take(where) for column in columns]
@@ -71,16 +71,18 @@ class Found:
         return pa.array(self.rows.event_us, pa.timestamp("us")).cast(TIMESTAMP_US).take(where)
 
 
-def find_now(opened: OpenStore, one: Requested, keys: pa.Array, *, status: bool, now_us: int | None = None) -> Found:
+def find_now(
+    opened: OpenStore, view_request: Requested, keys: pa.Array, *, status: bool, now_us: int | None = None
+) -> Found:
     """Return what the store serves now, or as if it were now at a given instant, in microseconds since the epoch."""
     now_us = time.time_ns() // 1000 if now_us is None else now_us
-    bounds = reader.serving_bounds(now_us, opened.served_ttl_us(one.view))
-    return _find(opened, one, keys, bounds, status=status)
+    bounds = reader.serving_bounds(now_us, opened.served_ttl_us(view_request.view))
+    return _find(opened, view_request, keys, bounds, status=status)
 
 
 def find_as_of(
     opened: OpenStore,
-    one: Requested,
+    view_request: Requested,
     keys: pa.Array,
     t_us: Int64s,
     *,
@@ -101,19 +103,19 @@ def find_as_of(
     BeyondRetention
         An instant lies before what the store remembers, and no status was asked for.
     """
-    entry = opened.entry(one.view, reload=True)
+    entry = opened.entry(view_request.view, reload=True)
     beyond = unknown_instants(opened, entry, t_us)
     if known_us is not None and entry.pruned_to_us is not None:
         # What was known before that may be gone: pruning keeps what the window asks for.
         beyond |= known_us < entry.pruned_to_us
     if beyond.any() and not status:
         raise beyond_retention(entry, t_us[beyond])
-    ttl = opened.served_ttl_us(one.view)
+    ttl = opened.served_ttl_us(view_request.view)
     if known_us is None and len(t_us) and (t_us == t_us[0]).all():
-        found = _find(opened, one, keys, reader.as_of_bounds(int(t_us[0]), ttl), status=status)
+        events = _find(opened, view_request, keys, reader.as_of_bounds(int(t_us[0]), ttl), status=status)
     else:
-        found = _find_in_history(opened, entry, keys, t_us, known_us, ttl)
-    return Found(found.rows, np.where(beyond, -1, found.index), np.where(beyond, UNKNOWN, found.status))
+        events = _find_in_history(opened, entry, keys, t_us, known_us, ttl)
+    return Found(events.rows, np.where(beyond, -1, events.index), np.where(beyond, UNKNOWN, events.status))
 
 
 def unknown_instants(opened: OpenStore, entry: ViewEntry, t_us: Int64s) -> Bools:
@@ -140,8 +142,8 @@ def beyond_retention(entry: ViewEntry, t_us: Int64s) -> BeyondRetention:
     )
 
 
-def _find(opened: OpenStore, one: Requested, keys: pa.Array, bounds: reader.Bounds, *, status: bool) -> Found:
-    entry = opened.entry(one.view)
+def _find(opened: OpenStore, view_request: Requested, keys: pa.Array, bounds: reader.Bounds, *, status: bool) -> Found:
+    entry = opened.entry(view_request.view)
     keys = keys.cast(pa.binary())
     distinct = keys.unique()
     newest = reader.read_newest(opened.db, entry, distinct.to_pylist(), bounds)
@@ -190,28 +192,28 @@ def newest_at(history: Rows, keys: pa.Array, t_us: Int64s, known_us: Int64s | No
     """
     both = pa.concat_arrays([history.entity_key.cast(pa.binary()), keys.cast(pa.binary())])
     codes = np.asarray(both.dictionary_encode().indices, dtype=np.int64)
-    stored, asked = codes[: len(history)], codes[len(history) :]
+    stored, wanted = codes[: len(history)], codes[len(history) :]
     order = np.lexsort((history.arrived_us, history.created_us, history.event_us, stored))
-    place = last_at_or_before(stored[order], history.event_us[order], asked, t_us)
+    place = last_at_or_before(stored[order], history.event_us[order], wanted, t_us)
     if known_us is not None:
         place = last_arrived(place, stored[order], history.arrived_us[order], known_us)
     return np.where(place < 0, -1, order[place]) if len(order) else np.full(len(t_us), -1, dtype=np.int64)
 
 
-def last_at_or_before(codes: Int64s, event_us: Int64s, asked: Int64s, t_us: Int64s) -> Int64s:
+def last_at_or_before(codes: Int64s, event_us: Int64s, wanted: Int64s, t_us: Int64s) -> Int64s:
     """Return for each question the last row (sorted by code, event) of its code with an event at or before its time."""
     n = len(codes)
     # Rows and questions in one sort; a question stands behind the rows of its own instant.
-    all_codes, all_us = np.concatenate([codes, asked]), np.concatenate([event_us, t_us])
-    is_question = np.concatenate([np.zeros(n, dtype=np.int8), np.ones(len(asked), dtype=np.int8)])
-    rank = np.concatenate([np.arange(n), np.zeros(len(asked), dtype=np.int64)])
+    all_codes, all_us = np.concatenate([codes, wanted]), np.concatenate([event_us, t_us])
+    is_question = np.concatenate([np.zeros(n, dtype=np.int8), np.ones(len(wanted), dtype=np.int8)])
+    rank = np.concatenate([np.arange(n), np.zeros(len(wanted), dtype=np.int64)])
     order = np.lexsort((rank, is_question, all_us, all_codes))
     rows_before = np.cumsum(order < n) - 1
-    place = np.empty(len(asked), dtype=np.int64)
+    place = np.empty(len(wanted), dtype=np.int64)
     questions = order >= n
     place[order[questions] - n] = rows_before[questions]
     valid = place >= 0
-    valid[valid] = codes[place[valid]] == asked[valid]
+    valid[valid] = codes[place[valid]] == wanted[valid]
     return np.where(valid, place, -1)
 
 
@@ -251,6 +253,6 @@ def last_arrived(place: Int64s, codes: Int64s, arrived_us: Int64s, known_us: Int
         fits = at - 2**level + 1 >= first
         fits[fits] = earliest[level][at[fits]] > known[fits]
         at = np.where(fits, at - 2**level, at)
-    found = place.copy()
-    found[late] = np.where(at < first, -1, at)
-    return found
+    newest = place.copy()
+    newest[late] = np.where(at < first, -1, at)
+    return newest

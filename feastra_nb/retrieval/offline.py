@@ -82,8 +82,8 @@ def historical(
 
 def _in_utc(table: pa.Table, request: Request, *, full_feature_names: bool) -> pa.Table:
     """Return a join's result with its times in UTC, as they are served: a file may hold naive ones."""
-    for one in request.views:
-        for name in one.columns(full_feature_names=full_feature_names):
+    for view_request in request.views:
+        for name in view_request.columns(full_feature_names=full_feature_names):
             place = table.schema.get_field_index(name)
             kind = table.schema.field(place).type if place >= 0 else pa.null()
             if is_naive(kind):
@@ -95,7 +95,9 @@ _ROW = "feastra_row"  # numbers the entity rows through Feast's join, which orde
 
 
 def _refuse_names_of_features(spine: pd.DataFrame, request: Request, *, full_feature_names: bool) -> None:
-    names = [name for one in request.views for name in one.columns(full_feature_names=full_feature_names)]
+    names = [
+        name for view_request in request.views for name in view_request.columns(full_feature_names=full_feature_names)
+    ]
     twice = [name for name in names if name in spine.columns]
     if twice:
         raise InvalidFrame(

@@ -55,27 +55,33 @@ def online(
     keys = entity_table(given, request.views)
     t_us, known_us = _when(given, as_of, known_at) if past else (None, None)
     columns = {name: keys.column(name) for name in shown_keys(keys)}
-    for one in request.views:
-        found = _found(stores, one, entity_keys(one, keys), t_us, known_us, status=options.status)
-        columns |= _columns(stores, one, found, options)
+    for view_request in request.views:
+        events = _found(stores, view_request, entity_keys(view_request, keys), t_us, known_us, status=options.status)
+        columns |= _columns(stores, view_request, events, options)
     return to_pandas(pa.table(columns), options.dtype_backend)
 
 
 def _found(
-    stores: Stores, one: Requested, keys: pa.Array, t_us: Int64s | None, known_us: Int64s | None, *, status: bool
+    stores: Stores,
+    view_request: Requested,
+    keys: pa.Array,
+    t_us: Int64s | None,
+    known_us: Int64s | None,
+    *,
+    status: bool,
 ) -> Found:
     if t_us is None:
-        return find_now(stores.online, one, keys, status=status)
-    return find_as_of(stores.online, one, keys, t_us, known_us=known_us, status=status)
+        return find_now(stores.online, view_request, keys, status=status)
+    return find_as_of(stores.online, view_request, keys, t_us, known_us=known_us, status=status)
 
 
-def _columns(stores: Stores, one: Requested, found: Found, options: Options) -> dict[str, pa.Array]:
-    names = one.columns(full_feature_names=options.full_feature_names)
-    columns = dict(zip(names, found.features(stores.online, one), strict=True))
+def _columns(stores: Stores, view_request: Requested, events: Found, options: Options) -> dict[str, pa.Array]:
+    names = view_request.columns(full_feature_names=options.full_feature_names)
+    columns = dict(zip(names, events.features(stores.online, view_request), strict=True))
     if options.timestamps:
-        columns |= dict.fromkeys((f"{name}__ts" for name in names), found.event_times())
+        columns |= dict.fromkeys((f"{name}__ts" for name in names), events.event_times())
     if options.status:
-        columns |= dict.fromkeys((f"{name}__status" for name in names), pa.array(found.status, pa.string()))
+        columns |= dict.fromkeys((f"{name}__status" for name in names), pa.array(events.status, pa.string()))
     return columns
 
 

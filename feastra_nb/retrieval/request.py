@@ -204,7 +204,7 @@ def requested(feature_store: FeatureStore, features: Any, *, full_feature_names:
         Requested(view, tuple(sorted(some, key=lambda each: order.get(f"{view.projection.name_to_use()}:{each}", 0))))
         for view, some in grouped
     )
-    columns = [name for one in wanted for name in one.columns(full_feature_names=full_feature_names)]
+    columns = [name for view_request in wanted for name in view_request.columns(full_feature_names=full_feature_names)]
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
         raise ConfigurationError(

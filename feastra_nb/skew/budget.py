@@ -112,8 +112,8 @@ def check(report: SkewReport, budget: Any) -> BudgetCheck:
     allowed = _read(budget)
     known: Mapping[str, Any] = allowed["features"]
     default = {"max_rate": allowed.get("default", 0.0), "causes": None}
-    told = report.is_told
-    rows = [_row(name, count, known.get(name), default, is_told=told) for name, count in report.counts.items()]
+    is_told = report.is_told
+    rows = [_row(name, count, known.get(name), default, is_told=is_told) for name, count in report.counts.items()]
     names = ["feature", "rate", "max_rate", "new_causes", "is_new", "state"]
     gone = tuple(name for name in known if name not in report.counts and name.partition(":")[0] not in report.failed)
     return BudgetCheck(pd.DataFrame(rows, columns=names), gone, tuple(report.failed))
@@ -162,9 +162,9 @@ def _read(budget: Any) -> Mapping[str, Any]:
     elif not isinstance(budget, dict):
         budget = _parsed(Path(budget))
     if not isinstance(budget, dict) or budget.get("format") != FORMAT:
-        found = budget.get("format") if isinstance(budget, dict) else type(budget).__name__
+        written = budget.get("format") if isinstance(budget, dict) else type(budget).__name__
         raise ConfigurationError(
-            f"a skew budget of format {FORMAT} was expected, not {found!r}",
+            f"a skew budget of format {FORMAT} was expected, not {written!r}",
             hint="feastra skew … --write-budget PATH writes it anew",
         )
     _check_rates(budget)

@@ -197,10 +197,10 @@ def cell_bits(
 
 
 def _bits(**proved: Bools) -> Bits:
-    found = np.zeros(len(next(iter(proved.values()))), dtype=np.uint32)
+    bits = np.zeros(len(next(iter(proved.values()))), dtype=np.uint32)
     for name, where in proved.items():
-        found |= np.where(where, np.uint32(1 << CODES[name]), np.uint32(0))
-    return found
+        bits |= np.where(where, np.uint32(1 << CODES[name]), np.uint32(0))
+    return bits
 
 
 def first_cause(bits: Bits) -> Int8s:
@@ -239,9 +239,9 @@ def narrowed(online: pa.Array, offline: pa.Array) -> Any:
     if not (pa.types.is_floating(online.type) and pa.types.is_floating(offline.type)):
         return np.zeros(len(online), dtype=bool)
     with np.errstate(over="ignore"):
-        one = np.asarray(online.fill_null(np.nan)).astype(np.float32)
+        served = np.asarray(online.fill_null(np.nan)).astype(np.float32)
         other = np.asarray(offline.fill_null(np.nan)).astype(np.float32)
-    return close_floats(one, other) & ~np.isnan(one)
+    return close_floats(served, other) & ~np.isnan(served)
 
 
 def equal_as_other_type(online: pa.Array, offline: pa.Array) -> Any:
@@ -255,15 +255,15 @@ def equal_as_other_type(online: pa.Array, offline: pa.Array) -> Any:
     if online.type == offline.type:
         return np.zeros(len(online), dtype=bool)
     pairs = zip(online.to_pylist(), offline.to_pylist(), strict=True)
-    return np.array([_alike(one, other) for one, other in pairs], dtype=bool)
+    return np.array([_alike(served, other) for served, other in pairs], dtype=bool)
 
 
-def _alike(one: Any, other: Any) -> bool:
-    if one is None or other is None:
+def _alike(served: Any, other: Any) -> bool:
+    if served is None or other is None:
         return False
-    if str(one) == str(other):
+    if str(served) == str(other):
         return True
     try:
-        return float(one) == float(other)
+        return float(served) == float(other)
     except (TypeError, ValueError, OverflowError):
         return False

@@ -29,7 +29,7 @@ class Questions:
 
     Parameters
     ----------
-    one
+    view_request
         The view and its features.
     shown
         Join keys as the report shows them.
@@ -45,7 +45,7 @@ class Questions:
         How far beyond the instants an event may lie and still count: serving allows for clocks that disagree.
     """
 
-    one: Requested
+    view_request: Requested
     shown: pa.Table
     t_us: Int64s
     known_us: Int64s | None
@@ -63,13 +63,13 @@ class Questions:
 
     def entities(self) -> int:
         """Count the distinct entities."""
-        return len(entity_keys(self.one, self.shown).unique())
+        return len(entity_keys(self.view_request, self.shown).unique())
 
     def take(self, index: Int64s) -> Questions:
         """Return some of the rows."""
         where = pa.array(index)
         return Questions(
-            self.one,
+            self.view_request,
             self.shown.take(where),
             self.t_us[index],
             None if self.known_us is None else self.known_us[index],
@@ -93,7 +93,7 @@ class Chunk:
         Shape (n,): each row's entity, by its place among them.
     """
 
-    asked: Questions
+    questions: Questions
     entities: pa.Array
     stored: pa.Table
     codes: Int64s
@@ -104,7 +104,7 @@ class Chunk:
         return self.entities.take(pa.array(self.codes))
 
 
-def whole_entities(asked: Questions, *, offline_rows: int) -> Iterator[Chunk]:
+def whole_entities(questions: Questions, *, offline_rows: int) -> Iterator[Chunk]:
     """Yield the questions in chunks of about `CHUNK_ROWS` rows; an entity is never cut.
 
     Parameters
@@ -112,10 +112,10 @@ def whole_entities(asked: Questions, *, offline_rows: int) -> Iterator[Chunk]:
     offline_rows
         How many rows the offline store has of the view, which chunks bound as well.
     """
-    keys = entity_keys(asked.one, asked.shown)
+    keys = entity_keys(questions.view_request, questions.shown)
     entities = keys.unique()
     codes = codes_of(keys, entities)
-    count = max(1, -(-max(len(asked), offline_rows) // CHUNK_ROWS))
+    count = max(1, -(-max(len(questions), offline_rows) // CHUNK_ROWS))
     length = max(1, -(-len(entities) // count))
     order = np.argsort(codes // length, kind="stable")
     cuts = np.searchsorted((codes // length)[order], np.arange(1, -(-len(entities) // length)))
@@ -123,9 +123,9 @@ def whole_entities(asked: Questions, *, offline_rows: int) -> Iterator[Chunk]:
     for number, index in enumerate(np.split(order, cuts)):
         part = slice(number * length, (number + 1) * length)
         yield Chunk(
-            asked.take(index),
+            questions.take(index),
             entities.slice(part.start, length),
-            _stored(asked, first[part]),
+            _stored(questions, first[part]),
             codes[index] - part.start,
         )
 
@@ -136,7 +136,7 @@ def _first_rows(codes: Int64s, entities: int) -> Int64s:
     return first
 
 
-def _stored(asked: Questions, rows: Int64s) -> pa.Table:
+def _stored(questions: Questions, rows: Int64s) -> pa.Table:
     """Return the join keys of some rows under the names and in the types that the view stores."""
-    shown = asked.shown.take(pa.array(rows))
-    return pa.table({stored: shown.column(name) for stored, name, _kind in asked.one.keys})
+    shown = questions.shown.take(pa.array(rows))
+    return pa.table({stored: shown.column(name) for stored, name, _kind in questions.view_request.keys})

@@ -74,7 +74,7 @@ def _equal_values(online: pa.Array, offline: pa.Array, tolerance: float | None, 
     equal = np.asarray(pc.equal(online, offline), dtype=bool)
     if tolerance is not None and pa.types.is_integer(online.type):
         # Python's ints do not overflow, and a tolerance for ints is rare.
-        return _refined(equal, online, offline, lambda one, other: abs(one - other) <= tolerance)
+        return _refined(equal, online, offline, lambda served, other: abs(served - other) <= tolerance)
     meaning = None if kind is None else _MEANING.get(kind.name)
     return equal if meaning is None else _refined(equal, online, offline, lambda a, b: _same_meaning(a, b, meaning))
 
@@ -84,15 +84,15 @@ def _refined(equal: Bools, online: pa.Array, offline: pa.Array, same: Callable[[
     doubt = np.flatnonzero(~equal)
     pairs = zip(online.take(pa.array(doubt)).to_pylist(), offline.take(pa.array(doubt)).to_pylist(), strict=True)
     result = equal.copy()
-    result[doubt] = [bool(same(one, other)) for one, other in pairs]
+    result[doubt] = [bool(same(served, other)) for served, other in pairs]
     return result
 
 
 def _same_bytes(online: pa.Array, offline: pa.Array, kind: ValueType | None) -> Bools:
     if kind is None:
         return np.zeros(len(online), dtype=bool)
-    one, other = (codec.encode_payloads([column], [kind], len(column)) for column in (online, offline))
-    return np.asarray(pc.equal(one, other), dtype=bool)
+    served, other = (codec.encode_payloads([column], [kind], len(column)) for column in (online, offline))
+    return np.asarray(pc.equal(served, other), dtype=bool)
 
 
 def _equal_numbers(online: pa.Array, offline: pa.Array, tolerance: float | None) -> Bools:
@@ -102,13 +102,15 @@ def _equal_numbers(online: pa.Array, offline: pa.Array, tolerance: float | None)
     if pa.types.is_floating(online.type) != pa.types.is_floating(offline.type):
         # An integer beyond 2**53 is not a float: Python compares the two exactly.
         pairs = zip(online.to_pylist(), offline.to_pylist(), strict=True)
-        return np.array([one == other or abs(one - other) <= (tolerance or 0) for one, other in pairs], dtype=bool)
-    one, other = (np.asarray(column.cast(pa.float64(), safe=False)) for column in (online, offline))
-    return close_floats(one, other, tolerance)
+        return np.array(
+            [served == other or abs(served - other) <= (tolerance or 0) for served, other in pairs], dtype=bool
+        )
+    served, other = (np.asarray(column.cast(pa.float64(), safe=False)) for column in (online, offline))
+    return close_floats(served, other, tolerance)
 
 
 def close_floats(
-    one: npt.NDArray[np.floating[Any]], other: npt.NDArray[np.floating[Any]], tolerance: float | None = None
+    served: npt.NDArray[np.floating[Any]], other: npt.NDArray[np.floating[Any]], tolerance: float | None = None
 ) -> Bools:
     """Return which floats are equal up to 4 units in the last place, or up to a tolerance; NaN equals NaN.
 
@@ -117,11 +119,11 @@ def close_floats(
     >>> close_floats(np.array([0.1 + 0.2, np.nan, np.inf, 1.0]), np.array([0.3, np.nan, np.inf, 1.1]))
     array([ True,  True,  True, False])
     """
-    equal = one == other
+    equal = served == other
     doubt = np.flatnonzero(~equal)
     if not len(doubt):
         return np.asarray(equal)
-    a, b = one[doubt], other[doubt]
+    a, b = served[doubt], other[doubt]
     with np.errstate(over="ignore", invalid="ignore"):
         gap = np.abs(a - b)
         near = gap <= ULPS * np.spacing(np.maximum(np.abs(a), np.abs(b)))
@@ -131,17 +133,19 @@ def close_floats(
     return np.asarray(equal)
 
 
-def _equal_nested(one: Any, other: Any, tolerance: float | None) -> bool:
-    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
-        return len(one) == len(other) and all(_equal_nested(a, b, tolerance) for a, b in zip(one, other, strict=True))
-    if isinstance(one, float) and isinstance(other, float):
-        return bool(close_floats(np.array([one]), np.array([other]), tolerance)[0])
-    return bool(one == other)
+def _equal_nested(served: Any, other: Any, tolerance: float | None) -> bool:
+    if isinstance(served, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(served) == len(other) and all(
+            _equal_nested(a, b, tolerance) for a, b in zip(served, other, strict=True)
+        )
+    if isinstance(served, float) and isinstance(other, float):
+        return bool(close_floats(np.array([served]), np.array([other]), tolerance)[0])
+    return bool(served == other)
 
 
-def _same_meaning(one: str, other: str, meaning: Callable[[str], Any]) -> bool:
+def _same_meaning(served: str, other: str, meaning: Callable[[str], Any]) -> bool:
     try:
-        return bool(meaning(one) == meaning(other))
+        return bool(meaning(served) == meaning(other))
     except (ValueError, ArithmeticError):
         return False
 

@@ -173,14 +173,14 @@ class _Pair:
 
     def binned(self, bins: Ints) -> _Pair:
         """Return the pair with the counts of each bin summed."""
-        one, other = (_summed(counts, bins) for counts in (self.online, self.offline))
-        return _Pair(one, other, self.online_special, self.offline_special)
+        served, other = (_summed(counts, bins) for counts in (self.online, self.offline))
+        return _Pair(served, other, self.online_special, self.offline_special)
 
     def shares(self) -> tuple[Floats, Floats]:
         """Return the shares of all cells that the bins and the special bins hold."""
-        one = np.concatenate([self.online, self.online_special])
+        served = np.concatenate([self.online, self.online_special])
         other = np.concatenate([self.offline, self.offline_special])
-        return one / one.sum(), other / other.sum()
+        return served / served.sum(), other / other.sum()
 
 
 def _placed(side: Distribution, keys: npt.NDArray[Any]) -> Ints:

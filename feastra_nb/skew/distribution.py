@@ -114,8 +114,8 @@ class Distribution:
     def __add__(self, other: Distribution) -> Distribution:
         kind = common_kind(self, other)
         level = max(self.level, other.level)
-        one, two = self.at(level), other.at(level)
-        keys, counts = np.concatenate([one.keys, two.keys]), np.concatenate([one.counts, two.counts])
+        mine, theirs = self.at(level), other.at(level)
+        keys, counts = np.concatenate([mine.keys, theirs.keys]), np.concatenate([mine.counts, theirs.counts])
         order = np.argsort(keys, kind="stable")
         merged = Distribution(
             kind,

@@ -24,8 +24,8 @@ NO_US = np.iinfo(np.int64).min  # no such instant, or not known
 
 def codes_of(keys: pa.Array, entities: pa.Array) -> Int64s:
     """Return the place of each key among some distinct entities; -1 where it is none of them."""
-    found = pc.index_in(keys.cast(pa.large_binary()), entities.cast(pa.large_binary()))
-    return np.asarray(found.fill_null(-1), dtype=np.int64)
+    places = pc.index_in(keys.cast(pa.large_binary()), entities.cast(pa.large_binary()))
+    return np.asarray(places.fill_null(-1), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

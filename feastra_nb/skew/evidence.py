@@ -74,20 +74,20 @@ def gather(
         All online versions of their entities; None where the store keeps one value.
     """
     chunk, answers, star = compared.chunk, compared.answers, compared.star[rows]
-    codes, t_us, until_us = chunk.codes[rows], chunk.asked.t_us[rows], chunk.asked.until_us[rows]
-    known_us = None if chunk.asked.known_us is None else chunk.asked.known_us[rows]
+    codes, t_us, until_us = chunk.codes[rows], chunk.questions.t_us[rows], chunk.questions.until_us[rows]
+    known_us = None if chunk.questions.known_us is None else chunk.questions.known_us[rows]
     offline = compared.offline.versions
     star_event = np.where(star >= 0, offline.event_us[star] if len(offline) else NO_US, NO_US)
     star_created = compared.offline.created(star)
     online_event = _snapped(answers.event_us, compared)[rows]
-    found = answers.found[rows]
+    is_found = answers.found[rows]
     newest = _newest_held(history, codes, until_us, known_us)
     newest_event = online_event if history is None else newest.event_us
     beyond = (
         np.zeros(len(rows), dtype=bool) if ttl_us is None else (newest_event != NO_US) & (newest_event < t_us - ttl_us)
     )
     return Evidence(
-        served=found,
+        served=is_found,
         joined=star >= 0,
         online_event_us=online_event,
         online_created_us=answers.created_us[rows],
@@ -110,7 +110,7 @@ def gather(
 def _snapped(event_us: Int64s, compared: Compared) -> Int64s:
     """Return online event times as the source has them, where the store keeps them more coarsely."""
     known = event_us[event_us != NO_US]
-    unit = next((one for one in _COARSE_US if len(known) and not (known % one).any()), 1)
+    unit = next((coarse for coarse in _COARSE_US if len(known) and not (known % coarse).any()), 1)
     offline = compared.offline.versions
     if unit == 1 or not len(offline):
         return event_us

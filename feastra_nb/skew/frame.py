@@ -85,8 +85,8 @@ _ROW = "feastra row"
 
 def _first_of_each(chunk: CellChunk, bad: Int64s, codes: Int8s, each: int) -> Int64s:
     """Return the places in ``bad`` that were asked for first, some of each cause."""
-    asked = numbers(chunk.rows, cells.ROW)[numbers(chunk.bad, cells.AT)[bad]]
-    bad = bad[np.argsort(asked)]
+    rows = numbers(chunk.rows, cells.ROW)[numbers(chunk.bad, cells.AT)[bad]]
+    bad = bad[np.argsort(rows)]
     return np.sort(np.concatenate([bad[codes[bad] == code][:each] for code in np.unique(codes[bad])] or [bad]))
 
 

@@ -208,10 +208,10 @@ def _moved(served: npt.NDArray[Any], truth: npt.NDArray[Any], threshold: float) 
     """
     if truth.dtype.kind not in "fiu":
         return np.asarray(served != truth, dtype=bool)
-    one, other = served.astype(np.float64), truth.astype(np.float64)
-    missing = np.isnan(one) | np.isnan(other)
-    far = np.abs(one - other) > threshold * np.abs(other)
-    return np.where(missing, np.isnan(one) != np.isnan(other), far)
+    before, other = served.astype(np.float64), truth.astype(np.float64)
+    missing = np.isnan(before) | np.isnan(other)
+    far = np.abs(before - other) > threshold * np.abs(other)
+    return np.where(missing, np.isnan(before) != np.isnan(other), far)
 
 
 def matrices(report: SkewReport) -> Matrices:

@@ -38,25 +38,25 @@ class OfflineRows:
         The last event time that counts, microseconds since the epoch.
     """
 
-    def __init__(self, stores: Stores, one: Requested, until_us: int) -> None:
-        self.one = one
+    def __init__(self, stores: Stores, view_request: Requested, until_us: int) -> None:
+        self.view_request = view_request
         self._stores = stores
         self._until_us = until_us
 
     @cached_property
     def _pulled(self) -> Pulled:
-        with calling_feast(f"reading view {self.one.view.name} offline"):
-            return OfflineView.of(self._stores.feast, self.one.view).all((BEGINNING_US, self._until_us))
+        with calling_feast(f"reading view {self.view_request.view.name} offline"):
+            return OfflineView.of(self._stores.feast, self.view_request.view).all((BEGINNING_US, self._until_us))
 
     def count(self) -> int:
         """Return how many rows there are; 0 where the offline store could only tell by giving them all."""
-        with calling_feast(f"reading view {self.one.view.name} offline"):
+        with calling_feast(f"reading view {self.view_request.view.name} offline"):
             extent = self._pulled.extent()
         return 0 if extent is None else extent.rows
 
     def entities(self) -> pa.Table:
         """Return the join keys of every entity, under the view's names, sorted."""
-        with calling_feast(f"reading view {self.one.view.name} offline"):
+        with calling_feast(f"reading view {self.view_request.view.name} offline"):
             keys = self._pulled.keys()
         return without_nulls(keys)
 
@@ -70,14 +70,14 @@ class OfflineRows:
         entities
             The same, encoded.
         """
-        with calling_feast(f"reading view {self.one.view.name} offline"):
+        with calling_feast(f"reading view {self.view_request.view.name} offline"):
             table = self._pulled.of_keys(keys)
-        source = self.one.view.batch_source
+        source = self.view_request.view.batch_source
         stored = keys.column_names
         created = source.created_timestamp_column
         table = without_nulls(table, stored)
         rows = Rows(
-            encoded_keys(self.one, table.select(stored)),
+            encoded_keys(self.view_request, table.select(stored)),
             epoch_us(table.column(source.timestamp_field)),
             epoch_us(table.column(created)) if created else np.zeros(table.num_rows, dtype=np.int64),
             np.arange(table.num_rows, dtype=np.int64),
@@ -114,17 +114,17 @@ class OfflineEvents:
             return picked
         return np.where((picked >= 0) & (self.versions.event_us[picked] < lower_us), -1, picked)
 
-    def values(self, one: Requested, feature: str, index: Int64s) -> pa.Array:
+    def values(self, view_request: Requested, feature: str, index: Int64s) -> pa.Array:
         """Return a feature of some versions, null where the index is -1, as Feast converts it on its way online."""
-        kind = {field.name: field.dtype.to_value_type() for field in one.view.features}[feature]
+        kind = {field.name: field.dtype.to_value_type() for field in view_request.view.features}[feature]
         distinct, places = _distinct(index, len(self.versions))
         source = self.versions.source[distinct] if len(self.versions) else distinct
         some = self.table.column(feature).take(pa.array(source, mask=distinct < 0))
         return converted(some, kind, feature).take(pa.array(places))
 
-    def unconverted(self, one: Requested, feature: str, index: Int64s) -> tuple[pa.Array, Bools] | None:
+    def unconverted(self, view_request: Requested, feature: str, index: Int64s) -> tuple[pa.Array, Bools] | None:
         """Return a feature of some versions before its conversion, and which of them that changes; None where it changes none."""
-        kind = {field.name: field.dtype.to_value_type() for field in one.view.features}[feature]
+        kind = {field.name: field.dtype.to_value_type() for field in view_request.view.features}[feature]
         distinct, places = _distinct(index, len(self.versions))
         source = self.versions.source[distinct] if len(self.versions) else distinct
         some = self.table.column(feature).take(pa.array(source, mask=distinct < 0))
@@ -162,12 +162,14 @@ def _distinct(index: Int64s, versions: int) -> tuple[Int64s, Int64s]:
     return distinct, place[index + 1]
 
 
-def encoded_keys(one: Requested, keys: pa.Table) -> pa.Array:
+def encoded_keys(view_request: Requested, keys: pa.Table) -> pa.Array:
     """Return the entity keys of a table whose columns are a view's join keys under its own names."""
     if not keys.num_rows:
         return pa.array([], pa.binary())
-    names = [stored for stored, _shown, _kind in one.keys]
-    return codec.encode_entity_keys(names, [kind for *_names, kind in one.keys], [keys.column(name) for name in names])
+    names = [stored for stored, _shown, _kind in view_request.keys]
+    return codec.encode_entity_keys(
+        names, [kind for *_names, kind in view_request.keys], [keys.column(name) for name in names]
+    )
 
 
 def without_nulls(table: pa.Table, names: list[str] | None = None) -> pa.Table:

@@ -91,8 +91,10 @@ class OursNow:
 
     def answers(self, chunk: Chunk) -> Answers:
         """Return what the store serves."""
-        found = find_now(self._stores.online, chunk.asked.one, chunk.keys, status=True, now_us=self._now_us)
-        return _answers(self._stores, chunk.asked.one, found)
+        events = find_now(
+            self._stores.online, chunk.questions.view_request, chunk.keys, status=True, now_us=self._now_us
+        )
+        return _answers(self._stores, chunk.questions.view_request, events)
 
     def versions(self, chunk: Chunk, codes: Int64s) -> Versions:
         """Return the history of some entities."""
@@ -109,32 +111,32 @@ class OursAsOf:
 
     def answers(self, chunk: Chunk) -> Answers:
         """Return what the store would have served."""
-        asked = chunk.asked
-        found = find_as_of(
-            self._stores.online, asked.one, chunk.keys, asked.t_us,
-            known_us=asked.known_us, status=True,
+        questions = chunk.questions
+        events = find_as_of(
+            self._stores.online, questions.view_request, chunk.keys, questions.t_us,
+            known_us=questions.known_us, status=True,
         )  # fmt: skip
-        return _answers(self._stores, asked.one, found)
+        return _answers(self._stores, questions.view_request, events)
 
     def versions(self, chunk: Chunk, codes: Int64s) -> Versions:
         """Return the history of some entities."""
         return _history(self._stores, chunk, codes)
 
 
-def _answers(stores: Stores, one: Requested, found: Found) -> Answers:
-    values = dict(zip(one.features, found.features(stores.online, one), strict=True))
-    entry = stores.online.entry(one.view)
-    counts = codec.value_counts(found.rows.features) if len(found.rows) else np.zeros(0, dtype=np.int64)
-    held = at(counts, found.index, none=len(entry.slots))
+def _answers(stores: Stores, view_request: Requested, events: Found) -> Answers:
+    values = dict(zip(view_request.features, events.features(stores.online, view_request), strict=True))
+    entry = stores.online.entry(view_request.view)
+    counts = codec.value_counts(events.rows.features) if len(events.rows) else np.zeros(0, dtype=np.int64)
+    held = at(counts, events.index, none=len(entry.slots))
     return Answers(
         values=values,
-        lacks={name: held <= entry.positions[name] for name in one.features},
-        found=found.index >= 0,
-        unknown=np.asarray(found.status == UNKNOWN),
-        holds_any=(found.index >= 0) | np.asarray(found.status == OUTSIDE_MAX_AGE),
-        event_us=at(found.rows.event_us, found.index),
-        created_us=_made(at(found.rows.created_us, found.index)),
-        arrived_us=at(found.rows.arrived_us, found.index),
+        lacks={name: held <= entry.positions[name] for name in view_request.features},
+        found=events.index >= 0,
+        unknown=np.asarray(events.status == UNKNOWN),
+        holds_any=(events.index >= 0) | np.asarray(events.status == OUTSIDE_MAX_AGE),
+        event_us=at(events.rows.event_us, events.index),
+        created_us=_made(at(events.rows.created_us, events.index)),
+        arrived_us=at(events.rows.arrived_us, events.index),
     )
 
 
@@ -145,8 +147,8 @@ def _made(created_us: Int64s) -> Int64s:
 
 def _history(stores: Stores, chunk: Chunk, codes: Int64s) -> Versions:
     wanted = np.unique(codes)
-    entry = stores.online.entry(chunk.asked.one.view)
-    until_us = int(chunk.asked.until_us.max()) if len(chunk.asked) else 0
+    entry = stores.online.entry(chunk.questions.view_request.view)
+    until_us = int(chunk.questions.until_us.max()) if len(chunk.questions) else 0
     bounds = reader.Bounds(reader.BEGINNING_US, until_us)
     keys = chunk.entities.take(pa.array(wanted)).to_pylist()
     return Versions.of(reader.read_history(stores.online.db, entry, keys, bounds), chunk.entities)
@@ -165,21 +167,26 @@ class AnyStoreNow:
 
     def answers(self, chunk: Chunk) -> Answers:
         """Return what the store serves, read through its own `online_read`."""
-        one = chunk.asked.one
-        rows = self._rows(one, chunk.entities)
+        view_request = chunk.questions.view_request
+        rows = self._rows(view_request, chunk.entities)
         codes = pa.array(chunk.codes)
         held = [features or {} for _event, features in rows]
-        values = {name: _column([row.get(name) for row in held], one, name).take(codes) for name in one.features}
-        found = np.array([bool(row) for row in held], dtype=bool)
-        lacks = {name: found & np.array([name not in row for row in held], dtype=bool) for name in one.features}
+        values = {
+            name: _column([row.get(name) for row in held], view_request, name).take(codes)
+            for name in view_request.features
+        }
+        is_found = np.array([bool(row) for row in held], dtype=bool)
+        lacks = {
+            name: is_found & np.array([name not in row for row in held], dtype=bool) for name in view_request.features
+        }
         event_us = np.array([us(event) if event else NO_US for event, _features in rows], dtype=np.int64)
         nothing = np.full(len(chunk.codes), NO_US)
         return Answers(
             values=values,
             lacks={name: mask[chunk.codes] for name, mask in lacks.items()},
-            found=found[chunk.codes],
+            found=is_found[chunk.codes],
             unknown=np.zeros(len(chunk.codes), dtype=bool),
-            holds_any=found[chunk.codes],
+            holds_any=is_found[chunk.codes],
             event_us=event_us[chunk.codes],
             created_us=nothing,
             arrived_us=nothing,
@@ -188,26 +195,28 @@ class AnyStoreNow:
     def versions(self, chunk: Chunk, codes: Int64s) -> None:
         """Return nothing: such a store keeps no history."""
 
-    def _rows(self, one: Requested, entities: pa.Array) -> list[tuple[Any, Any]]:
+    def _rows(self, view_request: Requested, entities: pa.Array) -> list[tuple[Any, Any]]:
         from feast.infra.key_encoding_utils import deserialize_entity_key
 
         provider = provider_of(self._stores.feast)
         version = self._stores.feast.config.entity_key_serialization_version
-        found: list[tuple[Any, Any]] = []
+        rows: list[tuple[Any, Any]] = []
         for start in range(0, len(entities), READ_KEYS):
             some = entities.slice(start, READ_KEYS).to_pylist()
             keys = [deserialize_entity_key(key, version) for key in some]
-            with calling_feast(f"reading view {one.view.name} online"):
-                found += provider.online_read(self._stores.feast.config, one.view, keys, list(one.features))
-        return found
+            with calling_feast(f"reading view {view_request.view.name} online"):
+                rows += provider.online_read(
+                    self._stores.feast.config, view_request.view, keys, list(view_request.features)
+                )
+        return rows
 
 
-def _column(protos: Sequence[Any], one: Requested, name: str) -> pa.Array:
+def _column(protos: Sequence[Any], view_request: Requested, name: str) -> pa.Array:
     """Return Feast's values of one feature as an Arrow column, of their own type where it is not the feature's."""
     from feast.protos.feast.types.Value_pb2 import RepeatedValue
     from feast.type_map import feast_value_type_to_python_type
 
-    kind = {field.name: field.dtype.to_value_type() for field in one.view.features}[name]
+    kind = {field.name: field.dtype.to_value_type() for field in view_request.view.features}[name]
     payloads = [b"" if proto is None else RepeatedValue(val=[proto]).SerializeToString() for proto in protos]
     try:
         return codec.decode_payloads(payloads, [0], [kind])[0]
@@ -241,21 +250,23 @@ class Logged:
 
     def answers(self, chunk: Chunk) -> Answers:
         """Return the logged values, with the event that they came from where it can be told."""
-        one, logged = chunk.asked.one, chunk.asked.logged
+        view_request, logged = chunk.questions.view_request, chunk.questions.logged
         if logged is None:
             raise AssertionError("nothing was logged")
-        values = {name: _logged_column(logged.column(name), one, name) for name in one.features}
-        told = _told(logged, values)
+        values = {name: _logged_column(logged.column(name), view_request, name) for name in view_request.features}
+        is_logged = _told(logged, values)
         if self._replay is None:
-            return told
+            return is_logged
         replayed = self._replay.answers(chunk)
         # What the store cannot replay it cannot prove; the logged values are compared all the same.
         known = ~replayed.unknown
         return replace(
-            told,
+            is_logged,
             lacks={name: mask & known for name, mask in replayed.lacks.items()},
-            holds_any=np.where(known, replayed.holds_any, told.holds_any),
-            event_us=np.where(known & (told.event_us == NO_US) & told.found, replayed.event_us, told.event_us),
+            holds_any=np.where(known, replayed.holds_any, is_logged.holds_any),
+            event_us=np.where(
+                known & (is_logged.event_us == NO_US) & is_logged.found, replayed.event_us, is_logged.event_us
+            ),
             created_us=np.where(known, replayed.created_us, NO_US),
             arrived_us=np.where(known, replayed.arrived_us, NO_US),
         )
@@ -271,13 +282,13 @@ _NOT_THERE = ("NOT_FOUND", "OUTSIDE_MAX_AGE")
 
 def _told(logged: pa.Table, values: Mapping[str, pa.Array]) -> Answers:
     rows = logged.num_rows
-    found, event_us = np.zeros(rows, dtype=bool), np.full(rows, NO_US)
+    is_found, event_us = np.zeros(rows, dtype=bool), np.full(rows, NO_US)
     absent, gone = np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool)
     for name, column in values.items():
-        found |= np.asarray(column.is_valid())
+        is_found |= np.asarray(column.is_valid())
         if STATUS + name in logged.column_names:
             status = np.asarray(logged.column(STATUS + name).to_pandas(), dtype=object)
-            found |= ~np.isin(status, _NOT_THERE)
+            is_found |= ~np.isin(status, _NOT_THERE)
             absent |= status == "NOT_FOUND"
             gone |= status == "OUTSIDE_MAX_AGE"
         if EVENT + name in logged.column_names:
@@ -287,18 +298,18 @@ def _told(logged: pa.Table, values: Mapping[str, pa.Array]) -> Answers:
     return Answers(
         values=values,
         lacks={name: np.zeros(rows, dtype=bool) for name in values},
-        found=found,
+        found=is_found,
         unknown=np.zeros(rows, dtype=bool),
-        holds_any=found | gone | ~absent,
-        event_us=np.where(found, event_us, NO_US),
+        holds_any=is_found | gone | ~absent,
+        event_us=np.where(is_found, event_us, NO_US),
         created_us=nothing,
         arrived_us=nothing,
     )
 
 
-def _logged_column(column: pa.ChunkedArray, one: Requested, name: str) -> pa.Array:
+def _logged_column(column: pa.ChunkedArray, view_request: Requested, name: str) -> pa.Array:
     """Return logged values in the feature's type; as they are where they are not of that type."""
-    kind = {field.name: field.dtype.to_value_type() for field in one.view.features}[name]
+    kind = {field.name: field.dtype.to_value_type() for field in view_request.view.features}[name]
     try:
         # What was logged was served: where storing would change it, it did not come from the store.
         return unconverted(column, kind) if lost(column, kind).any() else converted(column, kind, name)

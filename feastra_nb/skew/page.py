@@ -77,9 +77,9 @@ def _evidence(worst: pd.DataFrame) -> html.Html:
 
 def _proof(cell: Mapping[Any, Any]) -> str:
     """Return in words what proves a cell's cause, beside the event times of both sides."""
-    found = [(name.replace("_", " "), cell[name]) for name in _PROOFS.get(cell["cause"], ())]
-    told = [f"{name} {_told(value)}" for name, value in found if not pd.isna(value)]
-    return "; ".join([*told, *([cell["note"]] if cell["note"] else [])])
+    proofs = [(name.replace("_", " "), cell[name]) for name in _PROOFS.get(cell["cause"], ())]
+    words = [f"{name} {_told(value)}" for name, value in proofs if not pd.isna(value)]
+    return "; ".join([*words, *([cell["note"]] if cell["note"] else [])])
 
 
 def _told(value: Any) -> str:

@@ -58,7 +58,7 @@ class Pairing:
         What was materialized, as far as the store or Feast's registry tells.
     """
 
-    asked: Questions
+    questions: Questions
     online: OnlineSide
     offline: OfflineRows
     covers: Sequence[Cover]
@@ -95,11 +95,11 @@ def skew(
             pairings.append(_pairing(stores, one, mode, frame, known_at, sample))
     block = stores.feast.config.online_store
     if billing.is_billed(block):
-        billing.show_use(block, "this comparison", reads=sum(one.asked.entities() for one in pairings))
+        billing.show_use(block, "this comparison", reads=sum(one.questions.entities() for one in pairings))
     cells = Cells()
-    with acknowledged_rows(sum(len(one.asked) for one in pairings), "skew", progress) as done:
+    with acknowledged_rows(sum(len(one.questions) for one in pairings), "skew", progress) as done:
         for pairing in pairings:
-            with _failing(pairing.asked.one.label, failed, alone=alone):
+            with _failing(pairing.questions.view_request.label, failed, alone=alone):
                 for chunk in _compared(stores, pairing, tolerance, done):
                     cells.add(chunk)
     if len(failed) and cells.is_empty:
@@ -173,7 +173,7 @@ def _only(request: Request, only: Any) -> list[Requested]:
     if only is None:
         return list(wanted)
     names = [only] if isinstance(only, str) else list(only)
-    known = [name for one in wanted for name in one.features]
+    known = [name for view_request in wanted for name in view_request.features]
     if not names:
         raise ConfigurationError("features=[] leaves nothing to compare", hint=close_names("", known))
     for name in names:
@@ -181,13 +181,16 @@ def _only(request: Request, only: Any) -> list[Requested]:
             raise UnknownName(
                 f"there is no feature {name!r} among those to compare", hint=close_names(str(name), known)
             )
-    some = [Requested(one.view, tuple(name for name in one.features if name in names)) for one in wanted]
-    return [one for one in some if one.features]
+    some = [
+        Requested(view_request.view, tuple(name for name in view_request.features if name in names))
+        for view_request in wanted
+    ]
+    return [view_request for view_request in some if view_request.features]
 
 
 def _check_tolerance(tolerance: Tolerance, wanted: Sequence[Requested]) -> None:
     """Refuse a tolerance that is not a number from 0 on, or of a feature that is not compared."""
-    known = [name for one in wanted for name in one.features]
+    known = [name for view_request in wanted for name in view_request.features]
     given: Mapping[Any, Any] = (
         tolerance if isinstance(tolerance, Mapping) else {} if tolerance is None else {None: tolerance}
     )
@@ -230,66 +233,68 @@ def _evenly(rows: int, sample: int) -> Int64s:
 
 
 def _pairing(
-    stores: Stores, one: Requested, mode: str, frame: pd.DataFrame | None, known_at: Any, sample: int | None
+    stores: Stores, view_request: Requested, mode: str, frame: pd.DataFrame | None, known_at: Any, sample: int | None
 ) -> Pairing:
-    covers = covers_of(stores, one)
+    covers = covers_of(stores, view_request)
     if frame is None:
         now_us = time.time_ns() // 1000
-        offline = OfflineRows(stores, one, now_us + CLOCK_SKEW_US)
+        offline = OfflineRows(stores, view_request, now_us + CLOCK_SKEW_US)
         online: OnlineSide = OursNow(stores, now_us) if stores.has_history else AnyStoreNow(stores)
-        return Pairing(_asked_now(one, offline, now_us, sample), online, offline, covers)
-    asked = _asked_then(one, frame, arrived=bool(known_at))
-    offline = OfflineRows(stores, one, int(asked.t_us.max()) if len(asked) else 0)
+        return Pairing(_asked_now(view_request, offline, now_us, sample), online, offline, covers)
+    questions = _asked_then(view_request, frame, arrived=bool(known_at))
+    offline = OfflineRows(stores, view_request, int(questions.t_us.max()) if len(questions) else 0)
     if mode == SERVED:
-        logged = _logged(one, frame)
-        asked = replace(asked, logged=logged, known_us=asked.t_us if stores.has_history else None)
-        return Pairing(asked, Logged(OursAsOf(stores) if stores.has_history else None), offline, covers)
+        logged = _logged(view_request, frame)
+        questions = replace(questions, logged=logged, known_us=questions.t_us if stores.has_history else None)
+        return Pairing(questions, Logged(OursAsOf(stores) if stores.has_history else None), offline, covers)
     if not stores.has_history:
         raise ConfigurationError(
             f"{stores.type} keeps one value of each entity: it cannot be compared as of the past",
             hint="without spine= it is compared as it is now; served= compares values that were logged",
         )
-    return Pairing(asked, OursAsOf(stores), offline, covers)
+    return Pairing(questions, OursAsOf(stores), offline, covers)
 
 
-def _asked_now(one: Requested, offline: OfflineRows, now_us: int, sample: int | None) -> Questions:
+def _asked_now(view_request: Requested, offline: OfflineRows, now_us: int, sample: int | None) -> Questions:
     stored = offline.entities()
     if sample is not None and sample < stored.num_rows:
         stored = stored.take(pa.array(_evenly(stored.num_rows, sample)))
-    shown = stored.select([name for name, _shown, _kind in one.keys]).rename_columns(
-        [shown for _name, shown, _kind in one.keys]
+    shown = stored.select([name for name, _shown, _kind in view_request.keys]).rename_columns(
+        [shown for _name, shown, _kind in view_request.keys]
     )
     rows = stored.num_rows
-    return Questions(one, shown, np.full(rows, now_us), None, None, np.arange(rows), ahead_us=CLOCK_SKEW_US)
+    return Questions(view_request, shown, np.full(rows, now_us), None, None, np.arange(rows), ahead_us=CLOCK_SKEW_US)
 
 
-def _asked_then(one: Requested, frame: pd.DataFrame, *, arrived: bool) -> Questions:
+def _asked_then(view_request: Requested, frame: pd.DataFrame, *, arrived: bool) -> Questions:
     t_us = frame["event_timestamp"].to_numpy(dtype="datetime64[us]").astype(np.int64)
-    return Questions(one, entity_table(frame, [one]), t_us, t_us if arrived else None, None, np.arange(len(frame)))
+    return Questions(
+        view_request, entity_table(frame, [view_request]), t_us, t_us if arrived else None, None, np.arange(len(frame))
+    )
 
 
-def _logged(one: Requested, frame: pd.DataFrame) -> pa.Table:
+def _logged(view_request: Requested, frame: pd.DataFrame) -> pa.Table:
     """Return what a frame logs of a view's features: values, and with them event times and statuses if they are there."""
     columns: dict[str, pa.Array] = {}
-    for name in one.features:
-        found = [title for title in _titles(one, name) if title in frame.columns]
-        if not found:
+    for name in view_request.features:
+        titles = [title for title in _titles(view_request, name) if title in frame.columns]
+        if not titles:
             raise InvalidFrame(
-                f"the served frame has no column for the feature {one.label}:{name}",
+                f"the served frame has no column for the feature {view_request.label}:{name}",
                 hint=f"{close_names(name, map(str, frame.columns))}; features=[…] compares only some",
             )
-        columns[name] = _column(frame[found[0]], found[0])
+        columns[name] = _column(frame[titles[0]], titles[0])
         for suffix in ("__ts", "__timestamp"):
-            if found[0] + suffix in frame.columns:
-                columns[EVENT + name] = _instants(frame[found[0] + suffix])
-        if found[0] + "__status" in frame.columns:
-            columns[STATUS + name] = _column(frame[found[0] + "__status"].astype(str), "status")
+            if titles[0] + suffix in frame.columns:
+                columns[EVENT + name] = _instants(frame[titles[0] + suffix])
+        if titles[0] + "__status" in frame.columns:
+            columns[STATUS + name] = _column(frame[titles[0] + "__status"].astype(str), "status")
     return pa.table(columns)
 
 
-def _titles(one: Requested, name: str) -> tuple[str, ...]:
+def _titles(view_request: Requested, name: str) -> tuple[str, ...]:
     """Return the names by which a feature may be logged: Feast's short and full ones, and a reference."""
-    return f"{one.label}__{name}", f"{one.label}:{name}", name
+    return f"{view_request.label}__{name}", f"{view_request.label}:{name}", name
 
 
 def _column(values: pd.Series[Any], name: str) -> pa.Array:
@@ -307,12 +312,12 @@ def _instants(values: pd.Series[Any]) -> pa.Array:
     return pa.array(at.dt.as_unit("us").astype("int64").to_numpy(), mask=at.isna().to_numpy())
 
 
-def covers_of(stores: Stores, one: Requested) -> list[Cover]:
+def covers_of(stores: Stores, view_request: Requested) -> list[Cover]:
     """Return which intervals were materialized: by our journal, or by Feast's registry."""
     if not stores.has_history:
-        intervals = getattr(one.view, "materialization_intervals", None) or []
+        intervals = getattr(view_request.view, "materialization_intervals", None) or []
         return [Cover(us(start), us(end), seen_us=us(end)) for start, end in intervals]
-    entry = stores.online.entry(one.view)
+    entry = stores.online.entry(view_request.view)
     runs = stores.online.journal.runs(entry.project, entry.view)
     return [
         Cover(run.start_us, run.end_us, run.began_us, _ttl_us(run.terms), run.began_us, run.ended_us)
@@ -329,8 +334,8 @@ def _ttl_us(terms: str) -> int | None:
     >>> _ttl_us("ttl 1800000000, retain all, 3 positions"), _ttl_us("ttl None, retain all, 3 positions")
     (1800000000, None)
     """
-    found = re.match(r"ttl (\d+),", terms)
-    return int(found[1]) if found else None
+    match = re.match(r"ttl (\d+),", terms)
+    return int(match[1]) if match else None
 
 
 # --- comparing ---------------------------------------------------------------------------------------------------------
@@ -340,32 +345,32 @@ def _compared(
     stores: Stores, pairing: Pairing, tolerance: Tolerance, done: Callable[[int], object]
 ) -> Iterator[CellChunk]:
     """Compare a view chunk by chunk; an empty chunk keeps its columns in the report."""
-    asked = pairing.asked
-    lost = _lost(stores, asked)
-    chunks = whole_entities(asked, offline_rows=pairing.offline.count()) if len(asked) else iter(())
+    questions = pairing.questions
+    lost = _lost(stores, questions)
+    chunks = whole_entities(questions, offline_rows=pairing.offline.count()) if len(questions) else iter(())
     for chunk in chunks:
         yield compare(
-            chunk, pairing.online, pairing.offline, pairing.covers, lost=lost[chunk.asked.rows], tolerance=tolerance
+            chunk, pairing.online, pairing.offline, pairing.covers, lost=lost[chunk.questions.rows], tolerance=tolerance
         )
-        done(len(chunk.asked))
-    if not len(asked):
-        yield CellChunk.empty(asked.one.label, asked.shown.schema, asked.one.features)
+        done(len(chunk.questions))
+    if not len(questions):
+        yield CellChunk.empty(questions.view_request.label, questions.shown.schema, questions.view_request.features)
 
 
-def _lost(stores: Stores, asked: Questions) -> Bools:
+def _lost(stores: Stores, questions: Questions) -> Bools:
     """Return which rows Feast's own point-in-time join loses.
 
     DuckDB's gives every row back; other stores drop repeats, or rows without a match, so they are asked.
     """
-    lost = np.zeros(len(asked), dtype=bool)
-    if asked.ahead_us or not len(asked) or stores.feast.config.offline_store.type == "duckdb":
+    lost = np.zeros(len(questions), dtype=bool)
+    if questions.ahead_us or not len(questions) or stores.feast.config.offline_store.type == "duckdb":
         return lost
-    stored = {shown: name for name, shown, _kind in asked.one.keys}
-    spine = asked.shown.to_pandas().rename(columns=stored)
-    spine["event_timestamp"] = pd.to_datetime(asked.t_us, unit="us", utc=True)
+    stored = {shown: name for name, shown, _kind in questions.view_request.keys}
+    spine = questions.shown.to_pandas().rename(columns=stored)
+    spine["event_timestamp"] = pd.to_datetime(questions.t_us, unit="us", utc=True)
     spine[_ROW] = np.arange(len(spine))
-    reference = f"{asked.one.view.name}:{asked.one.features[0]}"
-    with calling_feast(f"joining view {asked.one.view.name} offline"):
+    reference = f"{questions.view_request.view.name}:{questions.view_request.features[0]}"
+    with calling_feast(f"joining view {questions.view_request.view.name} offline"):
         job = stores.feast.get_historical_features(entity_df=spine, features=[reference], full_feature_names=True)
         kept = np.asarray(job.to_arrow().column(_ROW))
     lost[:] = True

@@ -306,8 +306,8 @@ class SkewReport(Report):
         )
         ill = f"Could not be compared: {'; '.join(f'{view} ({why})' for view, why in self.failed.items())}."
         left_out = f"Not compared, since they are computed on demand: {', '.join(self.not_compared)}."
-        said = ((ill, self.failed), (late, self.arrived_later), (left_out, self.not_compared))
-        return " ".join(text for text, holds in said if holds)
+        caveats = ((ill, self.failed), (late, self.arrived_later), (left_out, self.not_compared))
+        return " ".join(text for text, holds in caveats if holds)
 
     def plot(self, ax: Axes | None = None, *, kind: str = "causes", feature: str | None = None) -> Axes:
         """Draw the report.

@@ -54,13 +54,13 @@ class Rule:
 
     def holds(self, online: pa.Array, offline: pa.Array) -> Bools:
         """Return which pairs it explains."""
-        one, other = as_numbers(online), as_numbers(offline)
-        if one is None or other is None:
+        served, other = as_numbers(online), as_numbers(offline)
+        if served is None or other is None:
             return np.zeros(len(online), dtype=bool)
         if self.cause == "timezone":
-            return np.asarray(one - other == self.shift_us)
+            return np.asarray(served - other == self.shift_us)
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray((other != 0) & (np.abs(one - self.factor * other) <= FACTOR_CLOSE * np.abs(one)))
+            return np.asarray((other != 0) & (np.abs(served - self.factor * other) <= FACTOR_CLOSE * np.abs(served)))
 
 
 def as_numbers(column: pa.Array) -> Floats | None:
@@ -82,15 +82,15 @@ def candidate(online: pa.Array, offline: pa.Array) -> Rule | None:
     >>> candidate(pa.array([60.0, 120.0, 7.0]), pa.array([1.0, 2.0, 9.0])).factor
     60.0
     """
-    one, other = as_numbers(online), as_numbers(offline)
-    if one is None or other is None:
+    served, other = as_numbers(online), as_numbers(offline)
+    if served is None or other is None:
         return None
     if pa.types.is_timestamp(online.type):
-        gaps = np.sort((one - other)[np.isfinite(one - other)])
+        gaps = np.sort((served - other)[np.isfinite(served - other)])
         shift_us = int(gaps[len(gaps) // 2]) if len(gaps) else 0
         return Rule("timezone", shift_us=shift_us) if is_zone(shift_us) else None
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratios = one / other
+        ratios = served / other
     ratios = np.sort(ratios[np.isfinite(ratios) & (ratios != 0)])
     if not len(ratios):
         return None
@@ -138,10 +138,10 @@ def column_rules(cells: Cells) -> Mapping[tuple[str, str], Rule]:
     }
 
 
-def _alike(one: Rule, other: Rule) -> bool:
-    if one.cause == "scale":
-        return abs(one.factor - other.factor) <= FACTOR_CLOSE * abs(one.factor)
-    return one == other
+def _alike(first: Rule, other: Rule) -> bool:
+    if first.cause == "scale":
+        return abs(first.factor - other.factor) <= FACTOR_CLOSE * abs(first.factor)
+    return first == other
 
 
 class _Tally:

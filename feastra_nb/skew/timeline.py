@@ -137,27 +137,35 @@ def _keys(entity: Mapping[str, Any]) -> str:
 
 def explain(stores: Stores, feature: str, entity: Any, *, as_of: Any = None) -> Timeline:
     """Return one value's life; see `Workspace.explain`."""
-    one = _one(stores, feature)
+    view_request = _one(stores, feature)
     now_us = time.time_ns() // 1000
     t_us = now_us if as_of is None else int(instants(as_of, 1, "as_of")[0])
     online = _side(stores, now_us, is_now=as_of is None)
     ahead_us = CLOCK_SKEW_US if as_of is None else 0
-    shown = entity_table(entity, [one])
+    shown = entity_table(entity, [view_request])
     if shown.num_rows != 1:
         raise ConfigurationError(f"explain takes one entity, not {shown.num_rows}", hint='{"tailnum": "N14228"}')
     named = {name: shown.column(name)[0].as_py() for name in shown_keys(shown)}
-    asked = Questions(one, shown, np.array([t_us]), None, None, np.zeros(1, dtype=np.int64), ahead_us=ahead_us)
+    questions = Questions(
+        view_request, shown, np.array([t_us]), None, None, np.zeros(1, dtype=np.int64), ahead_us=ahead_us
+    )
     # The whole life, and not only what came before the instant.
-    offline = OfflineRows(stores, one, max(t_us, now_us) + CLOCK_SKEW_US)
-    chunk = next(iter(whole_entities(asked, offline_rows=1)))
-    covers = covers_of(stores, one)
+    offline = OfflineRows(stores, view_request, max(t_us, now_us) + CLOCK_SKEW_US)
+    chunk = next(iter(whole_entities(questions, offline_rows=1)))
+    covers = covers_of(stores, view_request)
     cells = Cells()
     cells.add(compare(chunk, online, offline, covers, lost=np.zeros(1, dtype=bool), tolerance=None))
     cell = cells_frame(cells, {}, differing=False).iloc[0]
     events = offline.events(chunk.stored, chunk.entities)
-    rows = _offline_rows(one, events, cell) + _online_rows(stores, one, chunk, cell) + _runs(covers)
-    ttl = ttl_us(one.view)
-    return Timeline(_frame(rows), cell, f"{one.label}:{one.features[0]}", named, None if ttl is None else ttl / 1e6)
+    rows = _offline_rows(view_request, events, cell) + _online_rows(stores, view_request, chunk, cell) + _runs(covers)
+    ttl = ttl_us(view_request.view)
+    return Timeline(
+        _frame(rows),
+        cell,
+        f"{view_request.label}:{view_request.features[0]}",
+        named,
+        None if ttl is None else ttl / 1e6,
+    )
 
 
 def _one(stores: Stores, feature: str) -> Requested:
@@ -167,7 +175,7 @@ def _one(stores: Stores, feature: str) -> Requested:
             f"{request.on_demand[0]} is computed on demand, so no store holds it", hint="explain one of its inputs"
         )
     wanted = request.views
-    names = [f"{one.label}:{name}" for one in wanted for name in one.features]
+    names = [f"{view_request.label}:{name}" for view_request in wanted for name in view_request.features]
     if len(names) != 1:
         raise ConfigurationError(f"explain takes one feature, not {len(names)}", hint=f"one of {', '.join(names[:10])}")
     return wanted[0]
@@ -195,9 +203,9 @@ def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
     return frame.sort_values(["event", "what"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
-def _offline_rows(one: Requested, events: OfflineEvents, cell: pd.Series[Any]) -> list[tuple[Any, ...]]:
+def _offline_rows(view_request: Requested, events: OfflineEvents, cell: pd.Series[Any]) -> list[tuple[Any, ...]]:
     versions = events.versions
-    values = events.values(one, one.features[0], np.arange(len(versions))).to_pylist()
+    values = events.values(view_request, view_request.features[0], np.arange(len(versions))).to_pylist()
     created = events.created(np.arange(len(versions)))
     picked = _us(cell["offline_event"])
     last = versions.last(np.zeros(1, dtype=np.int64), np.array([picked]))[0] if picked != NO_US else -1
@@ -207,16 +215,16 @@ def _offline_rows(one: Requested, events: OfflineEvents, cell: pd.Series[Any]) -
     ]
 
 
-def _online_rows(stores: Stores, one: Requested, chunk: Chunk, cell: pd.Series[Any]) -> list[tuple[Any, ...]]:
+def _online_rows(stores: Stores, view_request: Requested, chunk: Chunk, cell: pd.Series[Any]) -> list[tuple[Any, ...]]:
     if not stores.has_history:
         answers = AnyStoreNow(stores).answers(chunk)
-        (value,) = answers.values[one.features[0]].to_pylist()  # noqa: PD011 - a mapping of columns
+        (value,) = answers.values[view_request.features[0]].to_pylist()  # noqa: PD011 - a mapping of columns
         return [(ONLINE, answers.event_us[0], NO_US, NO_US, NO_US, value, "served")] if answers.found[0] else []
-    entry = stores.online.entry(one.view)
+    entry = stores.online.entry(view_request.view)
     bounds = reader.Bounds(reader.BEGINNING_US, time.time_ns() // 1000 + CLOCK_SKEW_US)
     rows = reader.read_history(stores.online.db, entry, chunk.entities.to_pylist(), bounds)
-    found = Found(rows, np.arange(len(rows)), np.full(len(rows), PRESENT, dtype=object))
-    values = found.features(stores.online, one)[0].to_pylist()
+    events = Found(rows, np.arange(len(rows)), np.full(len(rows), PRESENT, dtype=object))
+    values = events.features(stores.online, view_request)[0].to_pylist()
     served = tuple(_us(cell[name]) for name in ("online_event", "online_arrived"))
     return [
         (ONLINE, event, made or NO_US, arrived, NO_US, value, "served" if (event, arrived) == served else "")

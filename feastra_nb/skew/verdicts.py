@@ -78,23 +78,23 @@ def compare(
     tolerance
         Absolute difference of numbers that still counts as equal: one number, or one per feature.
     """
-    one, asked = chunk.asked.one, chunk.asked
-    ttl = ttl_us(one.view)
+    view_request, questions = chunk.questions.view_request, chunk.questions
+    ttl = ttl_us(view_request.view)
     answers = online.answers(chunk)
     events = offline.events(chunk.stored, chunk.entities)
-    star = events.join(chunk.codes, asked.until_us, None if ttl is None else asked.t_us - ttl)
+    star = events.join(chunk.codes, questions.until_us, None if ttl is None else questions.t_us - ttl)
     compared = Compared(chunk, answers, events, star, lost)
-    features = [_compared(compared, name, _tolerated(tolerance, name)) for name in one.features]
-    differs = np.zeros(len(asked), dtype=bool)
+    features = [_compared(compared, name, _tolerated(tolerance, name)) for name in view_request.features]
+    differs = np.zeros(len(questions), dtype=bool)
     for feature in features:
         differs |= cells.is_different(feature.verdict)
     bad = np.flatnonzero(differs)
     history = online.versions(chunk, chunk.codes[bad]) if len(bad) else None
     evidence = gather(compared, bad, history, covers, ttl)
     return cells.CellChunk(
-        view=one.label,
-        keys=tuple(shown_keys(asked.shown)),
-        features=one.features,
+        view=view_request.label,
+        keys=tuple(shown_keys(questions.shown)),
+        features=view_request.features,
         rows=_rows(compared, features),
         bad=_bad(compared, features, bad, evidence, ttl),
     )
@@ -105,12 +105,12 @@ def _tolerated(tolerance: Tolerance, name: str) -> float | None:
 
 
 def _compared(compared: Compared, name: str, tolerance: float | None) -> _Feature:
-    one, answers, star = compared.chunk.asked.one, compared.answers, compared.star
-    kind = next(field.dtype.to_value_type() for field in one.view.features if field.name == name)
-    online, offline = answers.values[name], compared.offline.values(one, name, star)
+    view_request, answers, star = compared.chunk.questions.view_request, compared.answers, compared.star
+    kind = next(field.dtype.to_value_type() for field in view_request.view.features if field.name == name)
+    online, offline = answers.values[name], compared.offline.values(view_request, name, star)
     equal = equal_cells(online, offline, tolerance=tolerance, kind=kind)
     converted = np.zeros(len(equal), dtype=bool)
-    raw = compared.offline.unconverted(one, name, star)
+    raw = compared.offline.unconverted(view_request, name, star)
     if raw is not None:
         offline, changed = raw
         where = pa.array(np.flatnonzero(changed))
@@ -126,7 +126,7 @@ def _compared(compared: Compared, name: str, tolerance: float | None) -> _Featur
     # As many rounds as one event has versions.
     while (place >= 0).any():
         doubt, place = doubt[place >= 0], place[place >= 0]
-        older = compared.offline.values(one, name, place)
+        older = compared.offline.values(view_request, name, place)
         same = equal_cells(online.take(pa.array(doubt)), older, tolerance=tolerance, kind=kind)
         as_old = versions.created_us[place] == versions.created_us[star[doubt]]
         tied[doubt[same & as_old]] = True
@@ -139,7 +139,7 @@ def _compared(compared: Compared, name: str, tolerance: float | None) -> _Featur
 
 
 def _rows(compared: Compared, features: Sequence[_Feature]) -> pa.Table:
-    asked, answers, star = compared.chunk.asked, compared.answers, compared.star
+    questions, answers, star = compared.chunk.questions, compared.answers, compared.star
     versions = compared.offline.versions
     event_us = versions.event_us[star] if len(versions) else star
     times = (
@@ -150,9 +150,9 @@ def _rows(compared: Compared, features: Sequence[_Feature]) -> pa.Table:
         compared.offline.created(star),
     )
     columns: dict[str, Any] = {
-        **dict(zip(asked.shown.column_names, asked.shown.columns, strict=True)),
-        cells.ROW: asked.rows,
-        cells.AS_OF: asked.t_us,
+        **dict(zip(questions.shown.column_names, questions.shown.columns, strict=True)),
+        cells.ROW: questions.rows,
+        cells.AS_OF: questions.t_us,
         **dict(zip(cells.TIMES, times, strict=True)),
     }
     for feature in features:
@@ -167,13 +167,13 @@ def _rows(compared: Compared, features: Sequence[_Feature]) -> pa.Table:
 def _bad(
     compared: Compared, features: Sequence[_Feature], bad: Int64s, evidence: Evidence, ttl: int | None
 ) -> pa.Table:
-    chunk, one = compared.chunk, compared.chunk.asked.one
+    chunk, view_request = compared.chunk, compared.chunk.questions.view_request
     columns: dict[str, Any] = {
         cells.AT: bad,
         ENTITY: chunk.codes[bad],
         cells.COVERED: evidence.covered,
         cells.ARRIVED: evidence.star_arrived_us,
-        cells.TTL_BOUND: np.full(len(bad), NO_US) if ttl is None else chunk.asked.t_us[bad] - ttl,
+        cells.TTL_BOUND: np.full(len(bad), NO_US) if ttl is None else chunk.questions.t_us[bad] - ttl,
     }
     of_rows = row_bits(evidence)
     then = compared.offline.versions.last_of_event(chunk.codes[bad], evidence.online_event_us)
@@ -190,5 +190,5 @@ def _bad(
         differs = cells.is_different(feature.verdict[bad])
         columns[cells.BITS + feature.name] = np.where(differs, bits, 0).astype(np.uint32)
         columns[cells.CAUSE + feature.name] = np.where(differs, first_cause(bits), 0).astype(np.int8)
-        columns[cells.THEN + feature.name] = compared.offline.values(one, feature.name, then)
+        columns[cells.THEN + feature.name] = compared.offline.values(view_request, feature.name, then)
     return pa.table(columns)

@@ -135,7 +135,7 @@ def decisions(rows: Iterable[tuple[bytes, Place]], window: Answerable, counts: C
     """
     for key, of_entity in groupby(rows, key=lambda row: row[0]):
         judged = judge((place for _key, place in of_entity), window)
-        for keep, run in groupby(judged, key=lambda one: one[1]):
+        for keep, run in groupby(judged, key=lambda judged_place: judged_place[1]):
             places = (place for place, _keep in run)
             if not keep:
                 doomed = DeletableRange(key, *_ends(places))
@@ -170,7 +170,7 @@ def folded(versions: Sequence[Version]) -> list[Version]:
     """
     repeats: list[Version] = []
     kept: Version | None = None
-    for version in sorted(versions, key=lambda one: one.arrived_us):
+    for version in sorted(versions, key=lambda stored: stored.arrived_us):
         if kept is not None and version.features == kept.features and not outlives(version.ttl_s, kept.ttl_s):
             repeats.append(version)
         else:
@@ -224,17 +224,17 @@ class Pass:
         window = Answerable.of(self.entry, self.now_us)
         for bounds in token_ranges(self.db):
             before = self.counts.scanned
-            found = decisions(
+            ranges = decisions(
                 scan(self.db, self.entry, bounds, self.entry.expired_before_us(self.now_us)), window, self.counts
             )
-            while chunk := list(islice(found, CHUNK)):
+            while chunk := list(islice(ranges, CHUNK)):
                 self._carry_out(chunk, window)
             on_range(self.counts.scanned - before)
         return self.counts
 
     def _carry_out(self, chunk: Sequence[RowRange], window: Answerable) -> None:
-        superseded = [one for one in chunk if isinstance(one, DeletableRange)]
-        repeats = list(self._repeats([one for one in chunk if isinstance(one, Repeats)]))
+        superseded = [rows for rows in chunk if isinstance(rows, DeletableRange)]
+        repeats = list(self._repeats([rows for rows in chunk if isinstance(rows, Repeats)]))
         self.counts.folded += len(repeats)
         if self.dry_run:
             return
@@ -251,12 +251,14 @@ class Pass:
         if not candidates:
             return
         select = self.db.prepare(cql, READ)
-        requests = [select.bind((one.entity_key, *one.oldest, one.newest.arrived_us)) for one in candidates]
+        requests = [
+            select.bind((repeats.entity_key, *repeats.oldest, repeats.newest.arrived_us)) for repeats in candidates
+        ]
         answers = run_all(self.db, requests, f"reading repeats of view {self.entry.view}", profile=READ)
-        for one, answer in zip(candidates, answers, strict=True):
+        for repeats, answer in zip(candidates, answers, strict=True):
             for version in folded([Version(*row) for row in answer]):
-                place = one.oldest._replace(arrived_us=version.arrived_us)
-                yield DeletableRange(one.entity_key, place, place, 1)
+                place = repeats.oldest._replace(arrived_us=version.arrived_us)
+                yield DeletableRange(repeats.entity_key, place, place, 1)
 
 
 def move_horizon(catalog: Catalog, entry: ViewEntry, to_us: int) -> ViewEntry:

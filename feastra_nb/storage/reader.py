@@ -107,10 +107,10 @@ class NewestRead:
         RequestFailed
             Any part of the read failed.
         """
-        found: list[tuple[Any, ...]] = []
+        rows: list[tuple[Any, ...]] = []
         for page in self.pages():
-            found += page
-        return found
+            rows += page
+        return rows
 
     def pages(self) -> Iterator[list[tuple[Any, ...]]]:
         """Yield the answers as they come, otherwise as `result`; each is valid until the next is asked for."""
@@ -123,17 +123,17 @@ class NewestRead:
 
     async def result_async(self) -> list[tuple[Any, ...]]:
         """Await the answers, without a thread that waits; otherwise as `result`."""
-        found: list[tuple[Any, ...]] = []
+        rows: list[tuple[Any, ...]] = []
         with self._mapped():
             while self._flying:
                 flight = self._flying.popleft()
                 answer = await flight.answer_async(self._db, self._patience)
                 self._start()
-                found += answer.current_rows
+                rows += answer.current_rows
                 while (state := answer.paging_state) is not None:
                     answer = await answer_of(self._db.send(flight.request, READ, paging_state=state))
-                    found += answer.current_rows
-        return found
+                    rows += answer.current_rows
+        return rows
 
     def _mapped(self) -> AbstractContextManager[None]:
         return map_driver_errors(f"reading view {self._entry.view}", self._db)

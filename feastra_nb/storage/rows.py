@@ -94,8 +94,8 @@ def gathered(answers: Iterable[Sequence[tuple[Any, ...]]]) -> Rows:
     return _concatenated([*parts, _of_tuples(waiting)])
 
 
-def _of_tuples(found: Sequence[tuple[Any, ...]]) -> Rows:
-    columns: Sequence[Any] = tuple(zip(*found, strict=True)) if found else ((), (), (), (), ())
+def _of_tuples(answers: Sequence[tuple[Any, ...]]) -> Rows:
+    columns: Sequence[Any] = tuple(zip(*answers, strict=True)) if answers else ((), (), (), (), ())
     key, event, created, arrived, features = columns
     return Rows(
         pa.array(key, pa.binary()),
@@ -154,8 +154,8 @@ def _hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
 
     table = pa.table({"key": keys})
     with duckdb.connect() as connection:
-        found = connection.from_arrow(table).aggregate("hash(key) AS hash", "hash").to_arrow_table()
-    return np.asarray(found.column("hash"))
+        distinct = connection.from_arrow(table).aggregate("hash(key) AS hash", "hash").to_arrow_table()
+    return np.asarray(distinct.column("hash"))
 
 
 def last_of_repeats(

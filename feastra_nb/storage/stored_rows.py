@@ -74,10 +74,10 @@ def find_stored(db: Database, entry: ViewEntry, rows: Rows, candidates: Bools) -
     bounds = reader.Bounds(int(some.event_us.min()), int(some.event_us.max()))
     keys = some.entity_key.unique().to_pylist()
     for start in range(0, len(keys), KEYS_AT_ONCE):
-        found, remaining_ttl_s, written_us = reader.read_history_with_ttl(
+        history, remaining_ttl_s, written_us = reader.read_history_with_ttl(
             db, entry, keys[start : start + KEYS_AT_ONCE], bounds
         )
-        of_rows = zip(_contents(found), found.arrived_us.tolist(), remaining_ttl_s, written_us, strict=True)
+        of_rows = zip(_contents(history), history.arrived_us.tolist(), remaining_ttl_s, written_us, strict=True)
         for content, arrived_us, life_s, at_us in of_rows:
             index = wanted.get(content)
             if index is not None and (not stored.arrived_us[index] or arrived_us < stored.arrived_us[index]):

@@ -78,13 +78,13 @@ def access(target: Astra, keyspace: str | None = None, *, environment: Mapping[s
         The API refuses, or what it gives is not a bundle.
     """
     env = os.environ if environment is None else environment
-    said = with_environment(target, env)
-    username, password = credentials(said, env)
-    if said.bundle is not None:
-        path = Path(said.bundle).expanduser().absolute()
+    chosen = with_environment(target, env)
+    username, password = credentials(chosen, env)
+    if chosen.bundle is not None:
+        path = Path(chosen.bundle).expanduser().absolute()
         bundle.check_file(path)
         return Access(username, password, path)
-    if said.database is None:
+    if chosen.database is None:
         raise ConfigurationError(
             "which Astra database is not said",
             hint='fnb.Astra(database="my-db") with its name, id or API endpoint, or bundle="secure-connect-my-db.zip"',
@@ -94,21 +94,21 @@ def access(target: Astra, keyspace: str | None = None, *, environment: Mapping[s
             "Client ID and Secret open a database, but cannot ask Astra for its bundle",
             hint='pass a token instead, or the bundle too: fnb.Astra(bundle="secure-connect-my-db.zip", client_id=…)',
         )
-    return _of_database(said, password, keyspace)
+    return _of_database(chosen, password, keyspace)
 
 
-def _of_database(said: Astra, token: Secret, keyspace: str | None, *, anew: bool = False) -> Access:
-    database_id, region = known_id(str(said.database))
-    region = said.region or region
-    url = said.devops_url
-    asks = anew or said.resume or said.create_keyspace or said.create_database
+def _of_database(target: Astra, token: Secret, keyspace: str | None, *, anew: bool = False) -> Access:
+    database_id, region = known_id(str(target.database))
+    region = target.region or region
+    url = target.devops_url
+    asks = anew or target.resume or target.create_keyspace or target.create_database
     if not asks and database_id and region and (path := bundle.cached_path(database_id, region)).exists():
         return Access(TOKEN_USER, token, path, database_id, region, url)
     api = Api(token, url or PUBLIC_URL)
     databases = Databases(api)
-    database = databases.ready(_found_or_made(databases, said, keyspace), resume=said.resume)
+    database = databases.ready(_found_or_made(databases, target, keyspace), resume=target.resume)
     region = databases.region(database, region)
-    if said.create_keyspace and keyspace and keyspace not in database.keyspaces:
+    if target.create_keyspace and keyspace and keyspace not in database.keyspaces:
         databases.make_keyspace(database, keyspace)
     path = bundle.cached_path(database.id, region)
     if anew or not path.exists():
@@ -116,16 +116,16 @@ def _of_database(said: Astra, token: Secret, keyspace: str | None, *, anew: bool
     return Access(TOKEN_USER, token, path, database.id, region, url)
 
 
-def _found_or_made(databases: Databases, said: Astra, keyspace: str | None) -> AstraDatabase:
-    name = str(said.database)
-    if not said.create_database or known_id(name)[0] or any(one.name == name for one in databases):
+def _found_or_made(databases: Databases, target: Astra, keyspace: str | None) -> AstraDatabase:
+    name = str(target.database)
+    if not target.create_database or known_id(name)[0] or any(database.name == name for database in databases):
         return databases.find(name)
-    if said.region is None:
+    if target.region is None:
         raise ConfigurationError(
             f"in which region to make the database {name!r} is not said",
             hint=f'fnb.Astra(…, region="…"): {", ".join(sorted(databases.regions()))}',
         )
-    return databases.make(name, said.region, keyspace or DEFAULT_KEYSPACE)
+    return databases.make(name, target.region, keyspace or DEFAULT_KEYSPACE)
 
 
 def databases(target: Astra) -> Databases:
@@ -189,10 +189,10 @@ def credentials(target: Astra, environment: Mapping[str, str]) -> tuple[str, Sec
         return target.client_id, Secret(target.client_secret)
     if target.client_id is not None or target.client_secret is not None:
         raise ConfigurationError("Client ID and Client Secret belong together; only one of them was given")
-    found = environment.get(TOKEN_VARIABLE) or _of_keyring() or _typed()
-    if not found:
+    token = environment.get(TOKEN_VARIABLE) or _of_keyring() or _typed()
+    if not token:
         raise ConfigurationError("there is no token for Astra", hint=_TOKEN_HINT)
-    return TOKEN_USER, token_of(Secret(found))
+    return TOKEN_USER, token_of(Secret(token))
 
 
 def token_of(given: Secret) -> Secret:
@@ -221,10 +221,10 @@ def _of_keyring() -> str | None:
     except ImportError:
         return None
     try:
-        found: str | None = keyring.get_password(*KEYRING)
+        token: str | None = keyring.get_password(*KEYRING)
     except keyring.errors.KeyringError:
         return None  # a machine without a keyring has no entry either
-    return found
+    return token
 
 
 def keep_in_keyring(token: Secret) -> None:

@@ -169,14 +169,14 @@ def attempted(
 
 
 def _within(parts: Iterable[bytes], limit_bytes: int) -> bytes:
-    found = bytearray()
+    body = bytearray()
     for part in parts:
-        found += part
-        if len(found) > limit_bytes:
+        body += part
+        if len(body) > limit_bytes:
             raise ConnectionFailed(
                 f"the bundle's download is larger than {limit_bytes:,} bytes", hint="is a proxy in between?"
             )
-    return bytes(found)
+    return bytes(body)
 
 
 def _asked_pause_s(response: httpx.Response, pause_s: float) -> float:
@@ -206,29 +206,29 @@ def _unreachable(exc: Exception, host: str) -> ConnectionFailed:
 
 
 def _refused(response: httpx.Response, what: str) -> Exception:
-    status, said = response.status_code, _said(response)
+    status, words = response.status_code, _said(response)
     if status == 401:  # noqa: PLR2004 - HTTP's own numbers, here and below
-        return AuthenticationFailed(f"Astra does not accept the token: {said}", hint=_TOKEN_HINT)
+        return AuthenticationFailed(f"Astra does not accept the token: {words}", hint=_TOKEN_HINT)
     if status == 403:  # noqa: PLR2004
         return AuthenticationFailed(
-            f"the token's role does not allow {what}: {said}",
+            f"the token's role does not allow {what}: {words}",
             hint="Database Administrator may; make a token with that role",
         )
     if status == 404:  # noqa: PLR2004
         return UnknownName(
-            f"{what}: {said}", hint="was the database deleted, or does it belong to another organization?"
+            f"{what}: {words}", hint="was the database deleted, or does it belong to another organization?"
         )
     if status == BUSY:
-        return RequestFailed(f"{what}: Astra limits the rate of requests ({said})", hint="wait a minute")
-    return RequestFailed(f"{what}: HTTP {status}: {said}", hint="try again later" if status >= 500 else None)  # noqa: PLR2004
+        return RequestFailed(f"{what}: Astra limits the rate of requests ({words})", hint="wait a minute")
+    return RequestFailed(f"{what}: HTTP {status}: {words}", hint="try again later" if status >= 500 else None)  # noqa: PLR2004
 
 
 def _said(response: httpx.Response) -> str:
     """Return what an error says in words, whatever its shape."""
     try:
-        found = response.json()
-        errors = found["errors"] if isinstance(found, dict) and "errors" in found else [found]
-        words = "; ".join(str(one["message"]) for one in errors)
+        answer = response.json()
+        errors = answer["errors"] if isinstance(answer, dict) and "errors" in answer else [answer]
+        words = "; ".join(str(error["message"]) for error in errors)
     except (ValueError, KeyError, TypeError):
         words = response.reason_phrase
     return " ".join(words.split())[:300] or "no reason was given"

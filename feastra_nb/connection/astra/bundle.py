@@ -42,14 +42,14 @@ def fetch(api: Api, database: AstraDatabase, region: str) -> bytes:
 
 def _address(answer: Any, database: AstraDatabase, region: str) -> str | None:
     """Return the address for a region, of a list with one for each data centre, or of an object for the first alone."""
-    every = [one for one in (answer if isinstance(answer, list) else [answer]) if isinstance(one, dict)]
+    every = [entry for entry in (answer if isinstance(answer, list) else [answer]) if isinstance(entry, dict)]
     centres = [name for name, where in database.centres if where == region]
-    for one in every:
+    for entry in every:
         # The API has misspelt the name once, and keeps it.
-        centre = one.get("datacenterID") or one.get("datcenterID")
-        unnamed = len(every) == 1 and not centre and "region" not in one and region == database.regions[0]
-        if one.get("downloadURL") and (one.get("region") == region or centre in centres or unnamed):
-            return str(one["downloadURL"])
+        centre = entry.get("datacenterID") or entry.get("datcenterID")
+        unnamed = len(every) == 1 and not centre and "region" not in entry and region == database.regions[0]
+        if entry.get("downloadURL") and (entry.get("region") == region or centre in centres or unnamed):
+            return str(entry["downloadURL"])
     return None
 
 
@@ -65,7 +65,7 @@ def check(content: bytes, what: str) -> None:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             broken = archive.testzip()
             names = archive.namelist()
-            large = [one.filename for one in archive.infolist() if one.file_size > MEMBER_LIMIT_BYTES]
+            large = [member.filename for member in archive.infolist() if member.file_size > MEMBER_LIMIT_BYTES]
             config = json.loads(archive.read("config.json")) if "config.json" in names else None
     except (zipfile.BadZipFile, ValueError, OSError) as exc:
         raise ConnectionFailed(f"{what} is damaged: {exc}", hint=_AGAIN) from exc
@@ -73,12 +73,12 @@ def check(content: bytes, what: str) -> None:
     missing = [name for name in MEMBERS if name not in names]
     if broken or large or outside or missing or not isinstance(config, dict) or "host" not in config:
         reasons = [
-            f"{title} {', '.join(found)}"
-            for title, found in (
+            f"{title} {', '.join(problems)}"
+            for title, problems in (
                 ("it lacks", missing), ("damaged:", [broken] if broken else []), ("too large:", large),
                 ("outside its folder:", outside),
             )
-            if found
+            if problems
         ]  # fmt: skip
         raise ConnectionFailed(f"{what} is not a secure connect bundle: {'; '.join(reasons) or 'no host'}", hint=_AGAIN)
 

@@ -50,7 +50,7 @@ class AstraDatabase:
     centres: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, found: Mapping[str, Any]) -> AstraDatabase:
+    def of(cls, answer: Mapping[str, Any]) -> AstraDatabase:
         """Read an answer, of which parts may be missing while a database is being made.
 
         Examples
@@ -58,19 +58,21 @@ class AstraDatabase:
         >>> AstraDatabase.of({"id": "1", "status": "PENDING", "info": {"name": "features", "region": "us-east1"}})
         AstraDatabase(id='1', name='features', status='PENDING', regions=('us-east1',), keyspaces=(), data_url='', centres=())
         """
-        info = found.get("info") or {}
+        info = answer.get("info") or {}
         centres = [
-            (str(one.get("id")), str(one["region"])) for one in info.get("datacenters") or [] if one.get("region")
+            (str(centre.get("id")), str(centre["region"]))
+            for centre in info.get("datacenters") or []
+            if centre.get("region")
         ]
         regions = [info.get("region"), *(region for _centre, region in centres)]
         keyspaces = [info.get("keyspace"), *(info.get("additionalKeyspaces") or []), *(info.get("keyspaces") or [])]
         return cls(
-            id=str(found.get("id", "")),
+            id=str(answer.get("id", "")),
             name=str(info.get("name", "")),
-            status=str(found.get("status", "UNKNOWN")),
+            status=str(answer.get("status", "UNKNOWN")),
             regions=tuple(dict.fromkeys(filter(None, regions))),
             keyspaces=tuple(dict.fromkeys(filter(None, keyspaces))),
-            data_url=_origin(str(found.get("dataEndpointUrl") or "")),
+            data_url=_origin(str(answer.get("dataEndpointUrl") or "")),
             centres=tuple(centres),
         )
 
@@ -91,8 +93,8 @@ def endpoint_parts(text: str) -> tuple[str, str] | None:
     >>> endpoint_parts("https://0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0-us-east1.apps.astra.datastax.com")
     ('0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0', 'us-east1')
     """
-    found = _ENDPOINT.match(text)
-    return (found[1], found[2]) if found else None
+    match = _ENDPOINT.match(text)
+    return (match[1], match[2]) if match else None
 
 
 def known_id(name: str) -> tuple[str | None, str | None]:
@@ -146,15 +148,17 @@ class Databases:
         if database_id:
             return self.get(database_id)
         every = list(self)
-        found = [one for one in every if one.name == name]
-        if len(found) == 1:
-            return found[0]
-        if found:
+        same = [database for database in every if database.name == name]
+        if len(same) == 1:
+            return same[0]
+        if same:
             raise UnknownName(
-                f"{len(found)} databases have the name {name!r}",
-                hint=f"say which by id: {', '.join(one.id for one in found)}",
+                f"{len(same)} databases have the name {name!r}",
+                hint=f"say which by id: {', '.join(database.id for database in same)}",
             )
-        raise UnknownName(f"the token sees no database {name!r}", hint=close_names(name, [one.name for one in every]))
+        raise UnknownName(
+            f"the token sees no database {name!r}", hint=close_names(name, [database.name for database in every])
+        )
 
     def region(self, database: AstraDatabase, region: str | None) -> str:
         """Return the region to connect to: the one asked for, else the database's first.
@@ -205,8 +209,8 @@ class Databases:
 
     def regions(self) -> dict[str, str]:
         """Return the regions that a database can be made in, each with its cloud provider."""
-        found = self.api.get("/v2/regions/serverless", **{"region-type": "vector", "filter-by-org": "enabled"})
-        return {str(one["name"]): str(one["cloudProvider"]) for one in found if one.get("enabled", True)}
+        regions = self.api.get("/v2/regions/serverless", **{"region-type": "vector", "filter-by-org": "enabled"})
+        return {str(region["name"]): str(region["cloudProvider"]) for region in regions if region.get("enabled", True)}
 
     def make(self, name: str, region: str, keyspace: str) -> AstraDatabase:
         """Make a serverless database with a keyspace, and wait for it, which takes some minutes.
@@ -237,15 +241,13 @@ class Databases:
 
     def _active(self, database: AstraDatabase) -> AstraDatabase:
         began_s = self.clock()
-        while (found := self.get(database.id)).status != ACTIVE:
-            if found.status in (*GONE, "ERROR"):
-                raise ConnectionFailed(
-                    f"the database {found} became {found.status}", hint="look at it in the Astra portal"
-                )
+        while (now := self.get(database.id)).status != ACTIVE:
+            if now.status in (*GONE, "ERROR"):
+                raise ConnectionFailed(f"the database {now} became {now.status}", hint="look at it in the Astra portal")
             if self.clock() - began_s > PATIENCE_S:
                 raise RequestTimedOut(
-                    f"the database {found} is still {found.status} after {PATIENCE_S / 60:.0f} minutes",
+                    f"the database {now} is still {now.status} after {PATIENCE_S / 60:.0f} minutes",
                     hint="look at it in the Astra portal, and connect again later",
                 )
             self.api.sleep(POLL_S)
-        return found
+        return now

@@ -49,9 +49,9 @@ def make_keystore(directory: Path, login: Login, java: Java) -> None:
             command, env=environment, umask=0o077, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True
         )
     except (OSError, subprocess.SubprocessError) as error:
-        told = str(getattr(error, "stdout", "") or error).strip()
+        output = str(getattr(error, "stdout", "") or error).strip()
         raise LocalNodeFailed(
-            f"the key of the local node could not be made by {keytool}: {told}",
+            f"the key of the local node could not be made by {keytool}: {output}",
             hint="let FEASTRA_JAVA_HOME name a whole Java 17 or 11",
         ) from error
     part.replace(path)

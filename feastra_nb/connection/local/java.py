@@ -42,15 +42,15 @@ def find_java() -> Java:
     LocalNodeFailed
         None of them is a Java 17 or 11; says what was found and what to install.
     """
-    found: list[str] = []
+    homes: list[str] = []
     for origin, executable in _candidates():
         major = java_major(executable)
         if major in FIT_MAJORS:
             return Java(executable, major)
-        found.append(f"{origin}: {'no Java' if major is None else f'Java {major}'} at {executable}")
+        homes.append(f"{origin}: {'no Java' if major is None else f'Java {major}'} at {executable}")
         if origin == "FEASTRA_JAVA_HOME":
             break  # asked for by name: another one in its place would be a surprise
-    raise LocalNodeFailed(f"Cassandra needs a Java 17 or 11; found {'; '.join(found) or 'none'}", hint=_INSTALL_HINT)
+    raise LocalNodeFailed(f"Cassandra needs a Java 17 or 11; found {'; '.join(homes) or 'none'}", hint=_INSTALL_HINT)
 
 
 def java_major(executable: Path) -> int | None:

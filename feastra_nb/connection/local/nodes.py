@@ -115,8 +115,11 @@ def ensure_watchdog(directory: Path, state: State) -> State:
 
 def _processes(directory: Path, state: State | None) -> tuple[ProcessId, ...]:
     known = state.nodes if state is not None else ()
-    found = find_processes(f"{NODE_PROPERTY}{home}" for home in node_dirs(directory))
-    return (*found, *(node for node in known if node.is_alive() and node.pid not in {each.pid for each in found}))
+    processes = find_processes(f"{NODE_PROPERTY}{home}" for home in node_dirs(directory))
+    return (
+        *processes,
+        *(node for node in known if node.is_alive() and node.pid not in {each.pid for each in processes}),
+    )
 
 
 def _start_node(directory: Path, state: State, index: int, means: Means) -> State:
@@ -230,10 +233,10 @@ def _knows_all(directory: Path, state: State, host: str) -> bool:
 
 def _failed(directory: Path, state: State, index: int, since: int, what: str) -> LocalNodeFailed:
     log, console = system_log(directory, index), node_dir(directory, index) / "console.log"
-    told = log_tail(log, since=since) or log_tail(console)
+    tail = log_tail(log, since=since) or log_tail(console)
     node = f"Cassandra {state.version}{_of_several(state, index)}"
     return LocalNodeFailed(
-        f"{node} {what}; the end of its log:\n{told or '(it wrote nothing)'}",
+        f"{node} {what}; the end of its log:\n{tail or '(it wrote nothing)'}",
         hint=f"the full log is {log}, what it printed is {console}",
     )
 

@@ -53,7 +53,13 @@ def _resolve(folder: Path) -> list[Any]:
     )
     cassandra = context.create_dependency(f"org.apache.cassandra:cassandra-all:{CASSANDRA_VERSION}")
     inputs, dependencies = context.resolver.resolve([cassandra])
-    return [each.artifact for each in (*inputs, *(one for one in dependencies if one.scope in {"compile", "runtime"}))]
+    return [
+        each.artifact
+        for each in (
+            *inputs,
+            *(dependency for dependency in dependencies if dependency.scope in {"compile", "runtime"}),
+        )
+    ]
 
 
 def _pin(artifact: Any) -> PinnedJar:

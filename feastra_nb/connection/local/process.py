@@ -165,6 +165,6 @@ def log_tail(log: Path, *, since: int = 0, lines: int = _TAIL_LINES) -> str:
     with suppress(FileNotFoundError), log.open("rb") as file:
         file.seek(max(begin, size - _TAIL_BYTES))
         text = file.read().decode("utf-8", "replace")
-        told = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "... "))]
-        return "\n".join(told[-lines:])
+        kept = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("at ", "... "))]
+        return "\n".join(kept[-lines:])
     return ""

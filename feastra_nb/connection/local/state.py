@@ -159,9 +159,9 @@ def identify(pid: int, mark: str) -> ProcessId:
 def find_processes(marks: Iterable[str]) -> tuple[ProcessId, ...]:
     """Return the living processes with one of the marks among their arguments, whatever any state file says."""
     wanted = set(marks)
-    found = (
+    processes = (
         ProcessId(process.pid, process.info["create_time"], mark)
         for process in psutil.process_iter(["cmdline", "create_time"])
         for mark in wanted.intersection(process.info["cmdline"] or ())
     )
-    return tuple(each for each in found if each.is_alive())
+    return tuple(each for each in processes if each.is_alive())
