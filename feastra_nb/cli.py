@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from feastra_nb.commands import doctor, latency, materialize, skew
-from feastra_nb.commands.inputs import EXIT_UNKNOWN, tell
+from feastra_nb.commands.inputs import EXIT_UNKNOWN, add_quiet, tell
 from feastra_nb.errors import FeastraError
 
 if TYPE_CHECKING:
@@ -33,11 +33,12 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A subcommand: what it is for, what it does, and its options."""
+    """A subcommand: what it is for, what it does, its options, and a line that somebody would type."""
 
     summary: str
     run: Callable[[argparse.Namespace], int]
     add_options: Callable[[argparse.ArgumentParser], None]
+    example: str
     details: str = ""
 
 
@@ -232,7 +233,7 @@ def _options_of_up(parser: argparse.ArgumentParser) -> None:
         "--heap-mb", type=int, metavar="MB", help="heap of each node (default: a quarter of the memory)"
     )
     parser.add_argument("--idle-s", type=float, metavar="S", help="seconds without a client until it stops (1800)")
-    _quiet_option(parser)
+    add_quiet(parser)
 
 
 def _options_of_down(parser: argparse.ArgumentParser) -> None:
@@ -257,10 +258,6 @@ def _name_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default="default", metavar="NAME", help="which local Cassandra (default: 'default')")
 
 
-def _quiet_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
-
-
 def _no_options(parser: argparse.ArgumentParser) -> None:
     """Add nothing: this subcommand has no options."""
 
@@ -270,24 +267,36 @@ COMMANDS: Mapping[str, Command] = {
         "start a local Cassandra, or find the one that runs",
         up,
         _options_of_up,
+        "feastra up --nodes 3",
         "It outlives this command, is shared by all notebooks, and stops half an hour after its last client. "
         "FEASTRA_HEAP_MB, FEASTRA_IDLE_S, FEASTRA_JAVA_HOME, FEASTRA_JVM_OPTIONS and FEASTRA_CACHE set what no option does.",
     ),
-    "down": Command("stop a local Cassandra; its data is kept", down, _options_of_down),
-    "status": Command("show what runs, and what it occupies", status, _no_options),
-    "protect": Command("give a local Cassandra that was made without a password one", protect, _name_option),
-    "fetch": Command("download all that a local Cassandra needs, to work offline", fetch, _quiet_option),
+    "down": Command("stop a local Cassandra; its data is kept", down, _options_of_down, "feastra down --all"),
+    "status": Command("show what runs, and what it occupies", status, _no_options, "feastra status"),
+    "protect": Command(
+        "give a local Cassandra that was made without a password one",
+        protect,
+        _name_option,
+        "feastra protect --name default",
+    ),
+    "fetch": Command("download all that a local Cassandra needs, to work offline", fetch, add_quiet, "feastra fetch"),
     "demo": Command(
         "take a year of real flights through all of it, with times; a minute or two",
         demo,
         _options_of_demo,
+        "feastra demo --keep",
         "It works in a keyspace of its own, begins anew each time, and leaves two pictures and the running Cassandra.",
     ),
     **{
-        name: Command(module.SUMMARY, module.run, module.add_options, module.DETAILS)
+        name: Command(module.SUMMARY, module.run, module.add_options, module.EXAMPLE, module.DETAILS)
         for name, module in (("materialize", materialize), ("skew", skew), ("latency", latency), ("doctor", doctor))
     },
-    "purge": Command("stop local Cassandras and delete their data and the downloads", purge, _options_of_purge),
+    "purge": Command(
+        "stop local Cassandras and delete their data and the downloads",
+        purge,
+        _options_of_purge,
+        "feastra purge --name default",
+    ),
 }
 
 
@@ -298,7 +307,11 @@ def _parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     for name, command in commands.items():
         description = f"{command.summary[0].upper()}{command.summary[1:]}. {command.details}".strip()
-        command.add_options(subparsers.add_parser(name, help=command.summary, description=description))
+        command.add_options(
+            subparsers.add_parser(
+                name, help=command.summary, description=description, epilog=f"example: {command.example}"
+            )
+        )
     return parser
 
 

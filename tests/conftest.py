@@ -18,7 +18,7 @@ _numbers = itertools.count()
 
 
 # What a test needs, by the fixtures that it uses, itself or through others.
-NEEDS_CASSANDRA = {"node", "own_node", "three_nodes", "guarded", "astra", "former", "orphan", "start"}
+NEEDS_CASSANDRA = {"node", "own_node", "three_nodes", "guarded", "astra", "former", "orphan", "start", "default_node"}
 NEEDS_TIME = {"image", "browser", "wheel", "site", "out"}
 NEEDS_NETWORK = {"image", "wheel"}
 # Modules whose tests start nodes, notebooks or programs by themselves.
@@ -43,6 +43,20 @@ def pytest_collection_modifyitems(items):
             item.add_marker("cassandra")
         if item.path.stem in STARTS_PROGRAMS:
             item.add_marker("slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Fail a test that starts a node and is not marked: ``make test-fast`` would run it."""
+    if item.get_closest_marker("cassandra") or item.get_closest_marker("slow"):
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "bring_up", _refused)
+        return (yield)
+
+
+def _refused(*_arguments, **_options):
+    pytest.fail("this test starts a node: let it use a fixture that NEEDS_CASSANDRA names, or name its own there")
 
 
 def pytest_report_header():

@@ -1,5 +1,6 @@
-"""``feastra materialize`` and ``feastra doctor``."""
+"""``feastra materialize`` and ``feastra doctor``, and the options of all commands."""
 
+import argparse
 import re
 import subprocess
 import sys
@@ -10,7 +11,10 @@ import pytest
 from offline_changes import go_wrong
 
 from feastra_nb import cli
+from feastra_nb.cli import COMMANDS, _parser, main
 from feastra_nb.commands import doctor
+from feastra_nb.notebook.subcommands import COMMANDS as MAGICS
+from feastra_nb.shared_options import SHARED
 
 SECRET = "swordfish"  # noqa: S105 - looked for, and never found
 
@@ -133,3 +137,43 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path):
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stderr == ""
     assert done.stdout.strip() in {"0", "1"}
+
+
+# --- options that magics share ---------------------------------------------------------------------------------------
+
+SHARING = ("materialize", "skew", "latency")
+
+
+def options_of_command(name):
+    parser = argparse.ArgumentParser()
+    COMMANDS[name].add_options(parser)
+    return parser._option_string_actions
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_what_magic_and_command_share_is_declared_once(name):
+    of_magic, of_command = MAGICS[name].parser(name).options(), options_of_command(name)
+    both = (of_magic.keys() & of_command.keys()) - {"-q"}
+    assert {names.lstrip("-") for names in both} - {"warmup-s"} <= SHARED.keys()
+    for option in both:
+        magic, command = of_magic[option], of_command[option]
+        assert (magic.dest, magic.type, magic.nargs) == (command.dest, command.type, command.nargs)
+        if magic.metavar == command.metavar and option != "--batch":  # no frame, and no other default
+            assert magic.help == command.help
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_every_option_of_a_command_that_sets_an_argument_is_one_of_the_magic(name):
+    own = {"--repo", "--directory", "--save", "--quiet", "--budget", "--write-budget", "--anew", "-h", "--help"}
+    objectives = {option for option in options_of_command(name) if option.endswith("-ms")}
+    assert options_of_command(name).keys() - own - objectives <= MAGICS[name].parser(name).options().keys()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_ends_with_an_example_that_is_taken(name, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    assert " ".join(capsys.readouterr().out.split()).endswith(f"example: {COMMANDS[name].example}")
+    program, *words = COMMANDS[name].example.split()
+    assert program == "feastra"
+    assert _parser(COMMANDS).parse_args(words).command == name

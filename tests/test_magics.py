@@ -670,14 +670,20 @@ def test_nbval_passes_a_good_notebook_and_fails_a_failing_magic(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory):
+def default_node():
+    """The node that ``%feastra connect local`` starts: it outlives the tests, as it does a notebook."""
+    return fnb.Local()
+
+
+@pytest.fixture(scope="module")
+def filled(default_node, tmp_path_factory):
     """A folder whose feature store, on a local Cassandra, holds two planes."""
     directory = tmp_path_factory.mktemp("magics") / ".feastra"
     now = pd.Timestamp.now(tz="UTC").floor("s")
     planes = pd.DataFrame(
         {"tailnum": ["N1", "N2"], "mean_delay": [1.5, 2.5], "event_timestamp": [now - pd.Timedelta("1h")] * 2}
     )
-    with fnb.connect(fnb.Local(), directory=directory) as ws:
+    with fnb.connect(default_node, directory=directory) as ws:
         ws.materialize(planes, "planes", keys=["tailnum"], progress=False)
         yield directory
         ws.session.execute(f"DROP KEYSPACE {ws.keyspace}")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SUMMARY = "say what works here, what does not, and what to do about it"
+EXAMPLE = "feastra doctor"
 DETAILS = "Starts and changes nothing. Exits with 0 when nothing is wrong, 1 when something is."
 Verdict = Literal["ok", "note", "wrong"]
 OK: Verdict = "ok"

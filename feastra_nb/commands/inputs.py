@@ -28,6 +28,14 @@ def add_store_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+FRAME_FILE = "csv or parquet"
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Add the option of every command that shows progress."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+
+
 def open_workspace(arguments: argparse.Namespace, *, read_only: bool = True) -> Workspace:
     """Open the feature store that the options mean: a Feast repository, or a workspace's folder."""
     from feastra_nb.workspace import connect

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from feastra_nb.commands.inputs import add_store_options, open_workspace, read_frame, tell
+from feastra_nb.commands.inputs import FRAME_FILE, add_quiet, add_store_options, open_workspace, read_frame, tell
 from feastra_nb.errors import ConfigurationError, FeastraError
+from feastra_nb.shared_options import LATENCY_OPTIONS, add_shared
 
 if TYPE_CHECKING:
     import argparse
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from feastra_nb.workspace import Workspace
 
 SUMMARY = "measure how long online reads take from here; with an objective, for CI"
+EXAMPLE = "feastra latency plane_stats --rate 200 --seconds 30 --p99-ms 20"
 DETAILS = "Exits with 0 when all objectives are met, 1 when one is missed, 2 when it cannot be told."
 OBJECTIVES = ("p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms")
 # Options that are those of `ws.latency`, where they are given.
@@ -57,19 +59,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("features", nargs="*", metavar="VIEW_OR_FEATURE", help="a view, or view:feature (default: the only view)")
     add_store_options(parser)
-    add("--entities", metavar="FILE", help="csv or parquet with the join keys (default: sampled from the store)")
-    add("--rate", type=float, metavar="R", help="requests a second, on a schedule (default: one after another)")
-    add("--arrivals", choices=("constant", "poisson"), help="how they come (constant)")
-    add("--concurrency", type=int, metavar="N", help="callers at a time, without --rate (1)")
-    add("--seconds", type=float, metavar="S", help="how long to measure each setting (10)")
-    add("--warmup-s", type=float, metavar="S", help="how long to call before that (1)")
-    add("--batch", type=int, nargs="+", default=[1], metavar="N", help="entities a request (1)")
-    add("--consistency", nargs="+", metavar="LEVEL", help="consistency levels (default: as configured)")
-    add("--target", nargs="+", metavar="WHAT", help="feast, driver, or the URL of a `feast serve` (feast)")
-    add("--keys", choices=("uniform", "zipf"), help="which entities are asked for (uniform)")
+    add_shared(parser, "entities", metavar="FILE", frame=FRAME_FILE)
+    add_shared(parser, *LATENCY_OPTIONS, batch="1")
+    parser.set_defaults(batch=[1])
     for name in OBJECTIVES:
         what = "the longest" if name == "max_ms" else f"the {name.removesuffix('_ms').replace('p999', 'p99.9')}"
         add(f"--{name.replace('_', '-')}", type=float, metavar="MS", help=f"objective: {what} within so many ms")
     add("--save", metavar="FILE", help="save the report: .html, .json, .parquet, .png, .hgrm")
-    add("--yes", action="store_true", help="agree to what it costs, where use is billed (Astra)")
-    add("-q", "--quiet", action="store_true", help="show no progress")
+    add_quiet(parser)

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from feastra_nb.commands.inputs import EXIT_UNKNOWN, add_store_options, open_workspace, tell, views_served_online
+from feastra_nb.commands.inputs import (
+    EXIT_UNKNOWN,
+    add_quiet,
+    add_store_options,
+    open_workspace,
+    tell,
+    views_served_online,
+)
 from feastra_nb.errors import FeastraError
+from feastra_nb.shared_options import add_shared
 
 if TYPE_CHECKING:
     import argparse
 
 SUMMARY = "write registered views into the online store, from where the last run ended"
+EXAMPLE = "feastra materialize plane_stats --start 2026-11-01"
 DETAILS = (
     "A view that fails does not stop the others; it is named at the end. Exits with 0 when all that was to be written is "
     "acknowledged, 2 when not; the same call then goes on."
@@ -47,7 +56,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("views", nargs="*", metavar="VIEW", help="which views (default: every view served online)")
     add_store_options(parser)
-    add("--start", metavar="INSTANT", help="from this event time (default: where the last run ended, less a lookback)")
-    add("--end", metavar="INSTANT", help="up to this event time (default: now)")
+    add_shared(parser, "start", "end")
     add("--anew", action="store_true", help="read all of it again, also what a run that was stopped had written")
-    add("-q", "--quiet", action="store_true", help="show no progress")
+    add_quiet(parser)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from feastra_nb.commands.inputs import (
     EXIT_UNKNOWN,
+    FRAME_FILE,
+    add_quiet,
     add_store_options,
     open_workspace,
     read_frame,
@@ -14,6 +16,7 @@ from feastra_nb.commands.inputs import (
     views_served_online,
 )
 from feastra_nb.errors import FeastraError
+from feastra_nb.shared_options import add_shared
 
 if TYPE_CHECKING:
     import argparse
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from feastra_nb.workspace import Workspace
 
 SUMMARY = "compare online with point-in-time offline; with a budget, for cron and CI"
+EXAMPLE = "feastra skew plane_stats --budget skew.json --save skew.html"
 DETAILS = "Exits with 0 when all is within the budget, 1 when it is not, 2 when it cannot be told. Without one nothing may differ."
 EXIT_CODES = {"within": 0, "over": 1, "could not tell": EXIT_UNKNOWN}
 
@@ -68,11 +72,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="views, or view:feature (default: every view served online)",
     )
     add_store_options(parser)
-    add("--spine", metavar="FILE", help="csv or parquet with join keys and event_timestamp: compare as of each row")
-    add("--served", metavar="FILE", help="the same with the values that were logged: compare what was served")
-    add("--known-at", choices=("as_of",), help="with --spine: online rows count only if they had arrived")
-    add("--sample", type=int, metavar="N", help="compare at most this many entities, or rows of the file")
+    add_shared(parser, "spine", "served", metavar="FILE", frame=FRAME_FILE)
+    add_shared(parser, "known-at", "sample")
     add("--budget", metavar="FILE", help="JSON: how much of each feature may differ, and for which causes")
     add("--write-budget", metavar="FILE", help="write a budget that this comparison just meets, and exit with 0")
     add("--save", nargs="+", default=[], metavar="FILE", help="save the report: .html, .json, .parquet, .png")
-    add("-q", "--quiet", action="store_true", help="show no progress")
+    add_quiet(parser)

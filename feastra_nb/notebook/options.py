@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.notebook.arguments import LineParser
+from feastra_nb.shared_options import LATENCY_OPTIONS, add_shared
 
 VIEW, FEATURES, FEATURE = "VIEW", "VIEW_OR_FEATURE", "VIEW:FEATURE"
 FRAME, FRAME_OR_DICT, FRAME_OR_VIEW, WORKSPACE = "FRAME", "FRAME_OR_DICT", "FRAME_OR_VIEW", "WORKSPACE"
@@ -65,8 +66,7 @@ def of_materialize(parser: LineParser) -> None:
     parser.add_argument("--description", metavar="TEXT", help="what the view is about")
     parser.add_argument("--owner", metavar="WHO", help="who answers for it")
     parser.add_flag("--allow-future", "take events more than five minutes ahead of the clock")
-    parser.add_argument("--start", metavar="INSTANT", help="of a registered view: from here (where the last run ended)")
-    parser.add_argument("--end", metavar="INSTANT", help="of a registered view: up to here (now)")
+    add_shared(parser, "start", "end")
 
 
 def of_online(parser: LineParser) -> None:
@@ -94,12 +94,8 @@ def of_historical(parser: LineParser) -> None:
 def of_skew(parser: LineParser) -> None:
     """Add the options of a comparison."""
     _features(parser, "view_or_features")
-    parser.add_argument("--spine", metavar=FRAME, help="a variable: frame of keys and event_timestamp to compare as of")
-    parser.add_argument("--served", metavar=FRAME, help="a variable: the same with the values that were logged")
-    parser.add_argument(
-        "--known-at", dest="known_at", metavar="INSTANT|as_of", help="count only what had arrived by then"
-    )
-    parser.add_argument("--sample", type=int, metavar="N", help="compare at most this many")
+    add_shared(parser, "spine", "served", metavar=FRAME, frame="a variable: frame")
+    add_shared(parser, "known-at", "sample")
 
 
 def of_explain(parser: LineParser) -> None:
@@ -114,19 +110,8 @@ def of_explain(parser: LineParser) -> None:
 def of_latency(parser: LineParser) -> None:
     """Add the options of a measurement."""
     _features(parser, "features")
-    parser.add_argument("--entities", metavar=FRAME_OR_DICT, help=f"{_ENTITIES}; default: sampled from the store")
-    parser.add_argument("--rate", type=float, metavar="R", help="requests a second, on a schedule (one after another)")
-    parser.add_argument("--arrivals", metavar="constant|poisson", help="how the schedule spaces them (constant)")
-    parser.add_argument("--seconds", type=float, metavar="S", help="how long to measure each setting (10)")
-    parser.add_argument("--warmup", dest="warmup_s", type=float, metavar="S", help="how long to call before that (1)")
-    parser.add_argument("--batch", type=int, nargs="+", metavar="N", help="entities a call (1 10 100)")
-    parser.add_argument("--concurrency", type=int, metavar="N", help="callers at a time, without --rate (1)")
-    parser.add_argument("--consistency", nargs="+", metavar="LEVEL", help="consistency levels (the workspace's)")
-    parser.add_argument(
-        "--target", nargs="+", metavar="feast|driver|URL", help="what to call; a URL of feast serve (feast)"
-    )
-    parser.add_flag("--yes", "agree to what it costs, where use is billed (Astra)")
-    parser.add_argument("--keys", metavar="uniform|zipf", help="zipf: few entities get most requests (uniform)")
+    add_shared(parser, "entities", metavar=FRAME_OR_DICT, frame="a variable: frame or dict")
+    add_shared(parser, *LATENCY_OPTIONS, batch="1 10 100")
 
 
 def cql_parser() -> LineParser:

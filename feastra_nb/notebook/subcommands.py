@@ -51,7 +51,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Subcommand:
     """A subcommand: what it is for, what it does, its options, whether it shows progress, and whether a cell belongs to it."""
 
     summary: str
@@ -234,37 +234,39 @@ def _literal(word: str) -> Any:
         ) from exc
 
 
-COMMANDS: Mapping[str, Command] = {
-    "connect": Command(
+COMMANDS: Mapping[str, Subcommand] = {
+    "connect": Subcommand(
         "connect to what environment or profile name, else show a form",
         connect,
         options.of_connect,
     ),
-    "connect local": Command(
+    "connect local": Subcommand(
         "connect to a Cassandra on this machine, started if need be", connect_local, options.of_any_connect
     ),
-    "connect hosts": Command("connect to a cluster by its contact points", connect_hosts, options.of_connect_hosts),
-    "connect astra": Command("connect to Astra DB, by name or bundle", connect_astra, options.of_connect_astra),
-    "status": Command("show where the workspace is connected, and how its cluster does", status, options.none),
-    "views": Command("list the feature views", views, options.of_views),
-    "materialize": Command(
+    "connect hosts": Subcommand("connect to a cluster by its contact points", connect_hosts, options.of_connect_hosts),
+    "connect astra": Subcommand("connect to Astra DB, by name or bundle", connect_astra, options.of_connect_astra),
+    "status": Subcommand("show where the workspace is connected, and how its cluster does", status, options.none),
+    "views": Subcommand("list the feature views", views, options.of_views),
+    "materialize": Subcommand(
         "write a DataFrame, or a registered view, into the online store",
         materialize,
         options.of_materialize,
         has_progress=True,
     ),
-    "online": Command("read features online, now or as of an instant", online, options.of_online),
-    "historical": Command(
+    "online": Subcommand("read features online, now or as of an instant", online, options.of_online),
+    "historical": Subcommand(
         "join features to entities and instants, as they were then", historical, options.of_historical, takes_cell=True
     ),
-    "skew": Command(
+    "skew": Subcommand(
         "compare online with point-in-time offline, each difference with its cause",
         skew,
         options.of_skew,
         has_progress=True,
     ),
-    "explain": Command(
+    "explain": Subcommand(
         "show one value's life: what was stored, picked and served, and why", explain, options.of_explain
     ),
-    "latency": Command("measure how long online reads take from here", latency, options.of_latency, has_progress=True),
+    "latency": Subcommand(
+        "measure how long online reads take from here", latency, options.of_latency, has_progress=True
+    ),
 }

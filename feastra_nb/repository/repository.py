@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.adapter.feast_calls import calling_feast
+from feastra_nb.adapter.store_config import STORE_TYPE
 from feastra_nb.connection.astra.access import TOKEN_USER, TOKEN_VARIABLE, access
 from feastra_nb.connection.secrets import Secret, with_password
 from feastra_nb.connection.targets import Astra, Hosts, Local
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from feastra_nb.storage.catalog import ViewEntry
     from feastra_nb.stores import Stores
 
-STORE_TYPE = "feastra_nb.online_store.FeastraOnlineStore"
 ENGINE_TYPE = "feastra_nb.arrow_engine.ArrowComputeEngine"
 # By its dotted path, as `feature_store.yaml` names it.
 _SHARED_FILE = {"registry_store_type": "feastra_nb.registry_store.FeastraRegistryStore"}
