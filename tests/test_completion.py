@@ -122,6 +122,7 @@ def test_a_registry_out_of_reach_is_no_error_at_tab(shell, tab, filled, monkeypa
     run_cell(shell, "%feastra --help")
 
 
+@pytest.mark.slow
 def test_a_kernel_completes_over_the_wire(tmp_path):
     manager, client = start_new_kernel(kernel_name="python3", cwd=str(tmp_path))
     try:

@@ -62,12 +62,13 @@ def test_added_rows_leave_the_bytes_of_the_others_where_they_are(tmp_path):
     assert pq.read_metadata(path).num_row_groups == 2
 
 
-def test_a_file_of_many_small_row_groups_is_written_anew(tmp_path):
+def test_a_file_of_many_small_row_groups_is_written_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(offline_file, "SMALL_GROUPS", 10)
     path = tmp_path / "drivers.parquet"
-    for number in range(offline_file.SMALL_GROUPS + 5):
+    for number in range(15):
         add(path, rows(number, 1))
     assert pq.read_metadata(path).num_row_groups == 5
-    assert read(path).equals(rows(0, offline_file.SMALL_GROUPS + 5))
+    assert read(path).equals(rows(0, 15))
 
 
 @settings(max_examples=20, deadline=None)

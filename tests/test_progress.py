@@ -138,6 +138,7 @@ except ZeroDivisionError:
 WITHOUT_WIDGETS = "import sys\nsys.modules['ipywidgets'] = None"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["", WITHOUT_WIDGETS], ids=["with ipywidgets", "without"])
 def test_a_notebook_has_one_display_that_is_renewed_and_then_gone(tmp_path, before):
     content, seen = outputs(tmp_path, before, SLOW)
@@ -151,6 +152,7 @@ def test_a_notebook_has_one_display_that_is_renewed_and_then_gone(tmp_path, befo
     assert [output["data"] for output in content.cells[1].outputs] == [{"text/plain": "", "text/html": ""}] * 2
 
 
+@pytest.mark.slow
 def test_a_notebook_keeps_what_was_stopped(tmp_path):
     content, _seen = outputs(tmp_path, STOPPED)
     ((output,),) = [cell.outputs for cell in content.cells]
