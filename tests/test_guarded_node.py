@@ -147,6 +147,7 @@ def test_apply_passes_on_what_the_server_says_of_its_tables(guarded, authority, 
         assert ws.online("first", {"k": [1]})["v"].tolist() == [1]
 
 
+@pytest.mark.filterwarnings("ignore:.* tables and allows")  # of the views that the test fills the node with
 def test_apply_says_how_near_the_tables_are_to_the_servers_limit(guarded, authority, tmp_path):
     with connect(guarded, tmp_path, ssl=str(authority[1])) as ws:  # who may read the server's settings
         fill(ws)

@@ -417,10 +417,9 @@ def killed(ws, frame_path, call):
     script = textwrap.dedent(WRITER).format(
         frame=str(frame_path), node=NODE, project=ws.project, keyspace=KEYSPACE, directory=str(ws.directory), call=call
     )
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    process.stdout.readline()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     time.sleep(0.5)  # what the server had received is written by then
 

@@ -253,10 +253,10 @@ def test_watchdog_ignores_a_port_of_something_else(node):
 
 
 def test_interrupted_start_leaves_nothing_behind():
-    starter = begin("interrupted")
-    wait_for(lambda: processes_of("interrupted"))
-    starter.send_signal(signal.SIGINT)
-    starter.wait(timeout=60)
+    with begin("interrupted") as starter:
+        wait_for(lambda: processes_of("interrupted"))
+        starter.send_signal(signal.SIGINT)
+        starter.wait(timeout=60)
     assert starter.returncode != 0
     assert not processes_of("interrupted")
     assert read_state(node_directory("interrupted")) is None
@@ -265,10 +265,10 @@ def test_interrupted_start_leaves_nothing_behind():
 
 
 def test_node_of_a_starter_that_was_killed_is_cleaned_up():
-    starter = begin("killed", FEASTRA_IDLE_S="2")
-    wait_for(lambda: getattr(read_state(node_directory("killed")), "watchdog", None))
-    starter.kill()
-    starter.wait(timeout=60)
+    with begin("killed", FEASTRA_IDLE_S="2") as starter:
+        wait_for(lambda: getattr(read_state(node_directory("killed")), "watchdog", None))
+        starter.kill()
+        starter.wait(timeout=60)
     assert local.running("killed") is None
     wait_for(lambda: not processes_of("killed"))
     wait_for(lambda: read_state(node_directory("killed")) is None)

@@ -66,6 +66,7 @@ class EndpointTarget:
         self._asked = {"features": features} if isinstance(features, list) else {"feature_service": features.name}
         # A connection a calling thread, kept open: so does whoever cares for latency.
         self._mine = threading.local()
+        self._opened: list[HTTPConnection] = []
 
     def reader(self, keys: pa.Table, batches: Int64s) -> Callable[[int], object]:
         """Return a call that posts the i-th batch; it tells the endpoint's share of the time from the decoding's.
@@ -94,7 +95,9 @@ class EndpointTarget:
         """Return None: an answer is a dict, not Feast's."""
 
     def close(self) -> None:
-        """Do nothing: each connection goes with its thread."""
+        """Close the connections of all threads."""
+        while self._opened:
+            self._opened.pop().close()
 
     def _try(self, read: Callable[[int], object]) -> None:
         try:
@@ -112,7 +115,9 @@ class EndpointTarget:
             try:
                 return self._exchange(kept, body)
             except (ConnectionResetError, BrokenPipeError):
-                pass  # a server closes what was idle for long, which is not a failure: a new connection tells
+                self._opened.remove(
+                    kept
+                )  # a server closes what was idle for long, which is not a failure: a new connection tells
         return self._exchange(self._connect(), body)
 
     def _exchange(self, connection: HTTPConnection, body: bytes) -> bytes:
@@ -134,8 +139,9 @@ class EndpointTarget:
     def _connect(self) -> HTTPConnection:
         kind = HTTPSConnection if self._address.scheme == "https" else HTTPConnection
         host = str(self._address.hostname)
-        self._mine.connection = kind(host, self._address.port, timeout=self.timeout_s)
-        return self._mine.connection
+        connection = self._mine.connection = kind(host, self._address.port, timeout=self.timeout_s)
+        self._opened.append(connection)
+        return connection
 
 
 def _address(url: str) -> Any:
