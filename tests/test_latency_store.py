@@ -249,6 +249,8 @@ def test_a_connection_that_the_endpoint_closed_is_no_error(filled):
         target._exchange(target._connect(), b"{}")
         target._mine.connection.sock.shutdown(socket.SHUT_RDWR)
         assert target._post(b"{}") == b"{}"
+        target.close()
+        assert not target._opened
 
 
 @pytest.mark.parametrize(
