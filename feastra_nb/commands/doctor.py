@@ -140,7 +140,10 @@ def _local_cassandra(_arguments: argparse.Namespace) -> Iterator[Finding]:
             "cassandra", "not downloaded yet: 69 MB, at the first connect()", WARN, "feastra fetch does it now"
         )
     nodes = [node for name in local.names() if (node := local.running(name)) is not None]
-    yield Finding("local nodes", ", ".join(f"{one.name} at {one.hosts[0]}:{one.port}" for one in nodes) or "none runs")
+    yield Finding(
+        "local nodes",
+        ", ".join(f"{running.name} at {running.hosts[0]}:{running.port}" for running in nodes) or "none runs",
+    )
     memory = memory_mb()
     few = "with less than 1.5 GB a local node and a notebook do not fit; fnb.Hosts and fnb.Astra need none"
     yield Finding("memory", f"{memory:,} MB", *(() if memory >= LEAST_MEMORY_MB else (WARN, few)))
@@ -150,7 +153,7 @@ def _cache(_arguments: argparse.Namespace) -> Iterator[Finding]:
     from feastra_nb.connection.files import cache_dir
 
     folder = cache_dir()
-    there = next(one for one in (folder, *folder.parents) if one.exists())
+    there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK):
         yield Finding("cache", f"{there} cannot be written", BAD, "FEASTRA_CACHE names another folder")
         return

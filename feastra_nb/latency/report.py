@@ -121,7 +121,9 @@ class LatencyReport(Report):
         kept = [all(getattr(key, name) == value for name, value in where.items()) for key in self.recordings]
         if not any(kept):
             raise ConfigurationError(f"the report has no row with {where}", hint="its rows are those of report.frame")
-        recordings = {key: one for (key, one), keep in zip(self.recordings.items(), kept, strict=True) if keep}
+        recordings = {
+            key: recording for (key, recording), keep in zip(self.recordings.items(), kept, strict=True) if keep
+        }
         return LatencyReport(self.frame[kept].reset_index(drop=True), recordings, self.environment)
 
     def compare(self, other: LatencyReport, *, names: tuple[str, str] | None = None) -> comparison.LatencyComparison:
@@ -262,14 +264,14 @@ class LatencyReport(Report):
     @property
     def incidents(self) -> list[tuple[str, str]]:
         """What went wrong while measuring: a word, and what happened."""
-        found: list[tuple[str, str]] = []
+        incidents: list[tuple[str, str]] = []
         is_saturated = tables.saturated(self.frame)
         for (key, recording), missed in zip(self.recordings.items(), is_saturated, strict=True):
             if key.kind == "service" and key._replace(kind="response") in self.recordings:
                 continue  # it had the same fate
             about = f"{key.target}, batch {key.batch}"
-            found += _incidents(recording, about, asked=self._asked(key) if missed else None)
-        return found
+            incidents += _incidents(recording, about, asked=self._asked(key) if missed else None)
+        return incidents
 
     def _asked(self, key: Key) -> float:
         return float(self.frame["asked_rate"].iloc[list(self.recordings).index(key)])
@@ -277,25 +279,25 @@ class LatencyReport(Report):
 
 def _incidents(recording: Recording, about: str, *, asked: float | None) -> list[tuple[str, str]]:
     """Return what went wrong in one run; ``asked`` is the rate that was not reached."""
-    found = []
+    incidents = []
     if recording.errors:
         counts = ", ".join(f"{count:,} {name}" for name, count in sorted(recording.errors.items()))
         timed_out = f"; {recording.timeouts:,} timed out, kept as samples" if recording.timeouts else ""
-        found.append(("errors", f"{about}: {counts}{timed_out}"))
+        incidents.append(("errors", f"{about}: {counts}{timed_out}"))
     if asked is not None:
-        found.append(
+        incidents.append(
             ("saturated", f"{about}: {recording.answered_per_s:,.1f} of {asked:,.1f} requests a second answered")
         )
     stalls = recording.stalls()
     if not stalls.empty:
         longest = stalls.nlargest(1, "seconds").iloc[0]
         others = f", and {len(stalls) - 1} shorter" if len(stalls) > 1 else ""
-        found.append(
+        incidents.append(
             ("stall", f"{about}: no answer for {longest['seconds']:.2f} s from {longest['at_s']:.1f} s on{others}")
         )
     if recording.interrupted:
-        found.append(("interrupted", f"{about} after {recording.elapsed_s:.1f} s"))
-    return found
+        incidents.append(("interrupted", f"{about} after {recording.elapsed_s:.1f} s"))
+    return incidents
 
 
 def summarize(runs: Sequence[Measured], environment: Mapping[str, str]) -> LatencyReport:

@@ -77,7 +77,7 @@ def fill_words(words: Iterable[str], variables: Mapping[str, Any]) -> list[str]:
         if isinstance(value, (list, tuple)):
             filled += [_text(word, item) for item in value]
         else:
-            filled.append(_VARIABLE.sub(lambda found: _text(found[0], variable(found[1], variables)), word))
+            filled.append(_VARIABLE.sub(lambda match: _text(match[0], variable(match[1], variables)), word))
     return filled
 
 

@@ -92,7 +92,7 @@ class Completion:
         if not words:
             return [*_all(SUBCOMMAND, (name for name in COMMANDS if " " not in name)), Word(_HELP, OPTION)]
         name, rest = words[0], words[1:]
-        targets = [one.split()[1] for one in COMMANDS if one.startswith(f"{name} ")]
+        targets = [name_of_two.split()[1] for name_of_two in COMMANDS if name_of_two.startswith(f"{name} ")]
         if rest and rest[0] in targets:
             name, rest, targets = f"{name} {rest[0]}", rest[1:], []
         if name not in COMMANDS:
@@ -102,7 +102,7 @@ class Completion:
 
     def _of_parser(self, parser: LineParser, words: Sequence[str], fragment: str) -> Iterable[Word]:
         """Return options, or the values that the option before the cursor, or the next place in the line, takes."""
-        takes_value = {name: one for name, one in parser.options().items() if one.nargs != 0}
+        takes_value = {name: action for name, action in parser.options().items() if action.nargs != 0}
         unused = _all(OPTION, [*(name for name in parser.options() if name not in words), _HELP])
         if fragment.startswith("-"):
             return unused
@@ -110,7 +110,9 @@ class Completion:
             return self._values(takes_value[words[-1]], fragment)
         last = next((word for word in reversed(words) if word in takes_value), None)
         several = [] if last is None or takes_value[last].nargs != "+" else self._values(takes_value[last], fragment)
-        places = [value for one in _open_places(parser, words, takes_value) for value in self._values(one, fragment)]
+        places = [
+            value for action in _open_places(parser, words, takes_value) for value in self._values(action, fragment)
+        ]
         return [*several, *places, *unused]
 
     def _values(self, action: argparse.Action, fragment: str) -> Sequence[Word]:
@@ -138,7 +140,7 @@ class Completion:
         views = {view.name: view for view in workspace.feast.list_all_feature_views(allow_cache=True)}
         named = fragment.partition(":")[0]
         fitting = [named] if named in views else [name for name in views if fragment and name.startswith(fragment)]
-        features = [f"{name}:{one.name}" for name in fitting[:1] for one in views[name].features]
+        features = [f"{name}:{feature.name}" for name in fitting[:1] for feature in views[name].features]
         return [*_all(VIEW, views), *_all(FEATURE, features if len(fitting) == 1 else ())]
 
     def _frames(self) -> list[Word]:
@@ -184,7 +186,7 @@ def _open_places(
     places = parser.places()
     if filled < len(places):
         return [places[filled]]
-    return [one for one in places[-1:] if one.nargs == "+"]
+    return [last for last in places[-1:] if last.nargs == "+"]
 
 
 def _columns(frame: Any) -> list[str]:

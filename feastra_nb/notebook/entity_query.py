@@ -39,8 +39,8 @@ def entity_frame(body: str, variables: Mapping[str, Any]) -> pd.DataFrame:
         for name, frame in frames.items():
             connection.register(name, frame)
         try:
-            found = connection.sql(query, params=dict(bound) or None)
-            table = None if found is None else found.to_arrow_table()
+            relation = connection.sql(query, params=dict(bound) or None)
+            table = None if relation is None else relation.to_arrow_table()
         except duckdb.Error as exc:
             raise _refused(exc, variables) from None
     if table is None:

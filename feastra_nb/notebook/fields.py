@@ -125,11 +125,11 @@ class TokenUpload:
         try:
             self._token.put(Secret(json.loads(content)["token"]))
         except (ValueError, KeyError, TypeError):
-            said = "this file holds no token", "bad"
+            message = "this file holds no token", "bad"
         else:
-            said = "the file's token was taken", "ok"
+            message = "the file's token was taken", "ok"
         if self.row is not None:
-            self.row.say(*said)
+            self.row.say(*message)
 
 
 def text(label: str, value: str, *, hint: str = "") -> Any:

@@ -127,8 +127,8 @@ class FeastraMagics(Magics):
         arguments = parser.parse(fill_words(rest, variables))
 
         def run(*, shows_progress: bool) -> object:
-            told = {"progress": shows_progress} if command.has_progress else {}
-            return command.run(Line(self, variables, {**arguments, **told}, cell))
+            progress = {"progress": shows_progress} if command.has_progress else {}
+            return command.run(Line(self, variables, {**arguments, **progress}, cell))
 
         return self._run(run, arguments)
 
@@ -168,15 +168,15 @@ class FeastraMagics(Magics):
         """
         if self.current is not None:
             return self.current
-        found = workspaces_among(variables)
-        if len(found) > 1:
+        open_ones = workspaces_among(variables)
+        if len(open_ones) > 1:
             raise ConfigurationError(
-                f"there are {len(found)} workspaces: {', '.join(found)}",
-                hint=f"{MAGIC} connect --workspace {next(iter(found))} makes one the current one",
+                f"there are {len(open_ones)} workspaces: {', '.join(open_ones)}",
+                hint=f"{MAGIC} connect --workspace {next(iter(open_ones))} makes one the current one",
             )
-        if not found:
+        if not open_ones:
             raise ConfigurationError("there is no workspace yet", hint=f"{MAGIC} connect, or ws = fnb.connect()")
-        return next(iter(found.values()))
+        return next(iter(open_ones.values()))
 
     def use(self, workspace: Workspace | None, *, owned: bool) -> None:
         """Make a workspace the current one, and close the one before if it was opened here and no variable holds it."""
@@ -216,9 +216,9 @@ def workspaces_among(variables: Mapping[str, Any]) -> dict[str, Workspace]:
     from feastra_nb.workspace import Workspace
 
     # By identity; of several names for one workspace the last stays.
-    found = {
+    workspaces = {
         id(value): name
         for name, value in variables.items()
         if isinstance(value, Workspace) and not name.startswith("_")
     }
-    return {name: variables[name] for name in found.values()}
+    return {name: variables[name] for name in workspaces.values()}

@@ -50,10 +50,10 @@ def with_placeholders(
     """
     values: list[tuple[str, Any]] = []
 
-    def replaced(found: re.Match[str]) -> str:
-        name = found[1]
+    def replaced(match: re.Match[str]) -> str:
+        name = match[1]
         if name is None:
-            return found[0]
+            return match[0]
         plain = name.replace(".", "__")  # a parameter's name has no dots
         values.append((plain, variable(name, variables)))
         return placeholder(plain)

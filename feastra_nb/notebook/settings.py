@@ -32,9 +32,9 @@ def read_settings(start: Path, known: Mapping[str, type]) -> dict[str, Any]:
         A file is not TOML, or a setting is unknown or of another type.
     """
     for folder in (start, *start.parents):
-        found = _table(folder / FILE)
-        if found is not None:
-            return {name: _checked(folder / FILE, name, value, known) for name, value in found.items()}
+        settings = _table(folder / FILE)
+        if settings is not None:
+            return {name: _checked(folder / FILE, name, value, known) for name, value in settings.items()}
     return {}
 
 
@@ -44,12 +44,12 @@ def _table(path: Path) -> Mapping[str, Any] | None:
     else:
         import tomli as tomllib
     try:
-        found: Mapping[str, Any] | None = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("feastra")
+        table: Mapping[str, Any] | None = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("feastra")
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     except (ValueError, AttributeError) as exc:
         raise ConfigurationError(f"cannot read {path}: {exc}", hint="mend the file, then load the extension") from exc
-    return found
+    return table
 
 
 def _checked(path: Path, name: str, value: Any, known: Mapping[str, type]) -> Any:

@@ -101,7 +101,7 @@ class ConnectForm:
         self.target.observe(self._show_fields, "value")
         self.database.observe(self._show_database, "value")
         self.find_button.on_click(lambda _: self._try("looking for databases", self.find, self._say_found))
-        self.test_button.on_click(lambda _: self._try("connecting", self.test, lambda said: f"it works: {said}"))
+        self.test_button.on_click(lambda _: self._try("connecting", self.test, lambda answer: f"it works: {answer}"))
         self.button.on_click(lambda _: self._try("connecting", self.submit, lambda ws: f"connected: {ws!r}"))
         self._show_fields()
 
@@ -119,7 +119,7 @@ class ConnectForm:
         """
         from feastra_nb.connection.astra.access import databases
 
-        self._found = {one.name: one for one in databases(Astra(token=self._token.peek()))}
+        self._found = {database.name: database for database in databases(Astra(token=self._token.peek()))}
         self.database.options = tuple(self._found)
         if len(self._found) == 1 and not self.database.value:
             (self.database.value,) = self._found
@@ -271,10 +271,10 @@ class ConnectForm:
 
     # --- what it shows ---
 
-    def _try(self, doing: str, act: Callable[[], Any], said: Callable[[Any], str]) -> None:
+    def _try(self, doing: str, act: Callable[[], Any], wording: Callable[[Any], str]) -> None:
         buttons = (self.button, self.test_button, self.find_button)
-        for one in buttons:
-            one.disabled = True
+        for each in buttons:
+            each.disabled = True
         for row in self._rows.values():
             row.say()
         self._empty = None
@@ -287,10 +287,10 @@ class ConnectForm:
                 about.say(str(error))
             self._say(f"{_FAILED[act.__name__]}: {error if about is None else 'see above'}", "bad")
         else:
-            self._say(said(result), "ok")
+            self._say(wording(result), "ok")
         finally:
-            for one in buttons:
-                one.disabled = False
+            for each in buttons:
+                each.disabled = False
 
     def _field_of(self, error: Exception) -> str | None:
         """Return the field that an error is about, None where it is about no single one."""
@@ -308,20 +308,20 @@ class ConnectForm:
             return "client_secret"
         return {"astra": "token", "bundle": "token", "hosts": "password"}.get(self.target.value)
 
-    def _say(self, said: str, tone: str) -> None:
-        self.status.value = words(said, tone)
+    def _say(self, message: str, tone: str) -> None:
+        self.status.value = words(message, tone)
 
     def _say_found(self, names: tuple[str, ...]) -> str:
         return f"{len(names)} databases: {', '.join(names)}" if names else "the token sees no database"
 
     def _show_database(self, _change: object = None) -> None:
-        found = self._found.get(self.database.value.strip())
-        if found is None:
+        database = self._found.get(self.database.value.strip())
+        if database is None:
             return
-        self.region.options = found.regions
-        self.keyspace.options = found.keyspaces
-        if len(found.keyspaces) == 1 and not self.keyspace.value:
-            (self.keyspace.value,) = found.keyspaces
+        self.region.options = database.regions
+        self.keyspace.options = database.keyspaces
+        if len(database.keyspaces) == 1 and not self.keyspace.value:
+            (self.keyspace.value,) = database.keyspaces
 
     def _show_fields(self, _change: object = None) -> None:
         kind = self.target.value

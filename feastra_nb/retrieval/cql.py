@@ -120,7 +120,7 @@ def _refuse(stores: Stores, text: str, verb: str, limit: int | None) -> None:
         )
     if stores.read_only and verb not in _READING:
         raise ReadOnly(f"this workspace was opened with read_only=True; {verb.upper()} writes")
-    if verb != "begin" and any(found[0] == ";" for found in _SEMICOLON.finditer(text)):
+    if verb != "begin" and any(match[0] == ";" for match in _SEMICOLON.finditer(text)):
         raise ConfigurationError("there are several statements", hint="one statement a call, or a cell")
     if limit is not None and limit < 1:
         raise ConfigurationError(f"limit={limit!r} makes no sense", hint="at least one row, or None for all")
@@ -128,8 +128,8 @@ def _refuse(stores: Stores, text: str, verb: str, limit: int | None) -> None:
 
 def _refuse_change_of_view(text: str, verb: str, views: Mapping[str, ViewEntry]) -> None:
     """Refuse a statement that would change a view's table: registry, catalog and offline data would not know of it."""
-    found = _CHANGED.match(_COMMENT.sub(" ", text).strip())
-    name = None if found is None else _view_of(found[1], views)
+    match = _CHANGED.match(_COMMENT.sub(" ", text).strip())
+    name = None if match is None else _view_of(match[1], views)
     if name is None:
         return
     instead = f"ws.materialize(df, {name!r})" if verb in {"insert", "update"} else f"ws.drop({name!r})"
@@ -157,10 +157,10 @@ def qualified(text: str, keyspace: str, views: Mapping[str, ViewEntry]) -> str:
     'SELECT * FROM "features".feastra_runs WHERE a = \'FROM b\''
     """
 
-    def replaced(found: re.Match[str]) -> str:
-        name = found[1]
+    def replaced(match: re.Match[str]) -> str:
+        name = match[1]
         if name is None:
-            return found[0]
+            return match[0]
         view = _view_of(name, views)
         return f"FROM {quoted(keyspace)}.{name if view is None else quoted(views[view].table)}"
 
@@ -269,11 +269,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Time):
         return value.time()
     if isinstance(value, (SortedSet, set, frozenset)):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, (OrderedMap, dict)):
-        return {_plain(key): _plain(one) for key, one in value.items()}
+        return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     return value
 
 
@@ -304,20 +304,22 @@ def _in_words(error: FeastraError, text: str, verb: str, db: Database, views: Ma
             f"the server refused the {verb.upper()} statement{f' at {place[0]}' if place else ''}",
             hint="since the statement holds a secret, nothing of it is repeated here",
         )
-    found = _SAID.search(error.message)
-    said = found[1] if found else error.message
-    if strings := {one or other for one, other in _STRING.findall(text)}:
-        said = _mask(_SNIPPET.sub("", said), strings)
-    if missing := _NO_TABLE.search(said):
+    match = _SAID.search(error.message)
+    message = match[1] if match else error.message
+    if strings := {single or other for single, other in _STRING.findall(text)}:
+        message = _mask(_SNIPPET.sub("", message), strings)
+    if missing := _NO_TABLE.search(message):
         name = missing[1] or missing[2]
         return UnknownName(f"there is no view or table {name!r}", hint=close_names(name, [*views, *_tables(db)]))
-    if (column := _NO_COLUMN.search(said)) and any(column[1] in _decoded(entry) for entry in views.values()):
+    if (column := _NO_COLUMN.search(message)) and any(column[1] in _decoded(entry) for entry in views.values()):
         hint = "features lie in one column, join keys in another, and both come decoded: SELECT entity_key, features FROM …"
         return UnknownName(f"{column[1]!r} is not a column of its own", hint=hint)
-    if "No keyspace has been specified" in said:
+    if "No keyspace has been specified" in message:
         return ConfigurationError("the statement names no keyspace", hint=f'name it with the table: "{db.keyspace}".…')
     kind = AuthenticationFailed if isinstance(error, AuthenticationFailed) else RequestFailed
-    return kind(f"the server refused the statement: {said}", hint=error.hint if kind is AuthenticationFailed else None)
+    return kind(
+        f"the server refused the statement: {message}", hint=error.hint if kind is AuthenticationFailed else None
+    )
 
 
 def _tables(db: Database) -> list[str]:
@@ -332,10 +334,10 @@ def _decoded(entry: ViewEntry) -> set[str]:
 
 
 def _mask(message: str, strings: set[str]) -> str:
-    for one in sorted(filter(None, strings), key=len, reverse=True):
-        message = message.replace(f"'{one}'", f"'{MASK}'")
-        if len(one) >= _SHORTEST_SECRET:
-            message = message.replace(one, MASK)
+    for string in sorted(filter(None, strings), key=len, reverse=True):
+        message = message.replace(f"'{string}'", f"'{MASK}'")
+        if len(string) >= _SHORTEST_SECRET:
+            message = message.replace(string, MASK)
     return message
 
 
