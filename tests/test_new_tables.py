@@ -5,9 +5,11 @@ import threading
 import time
 
 import pytest
+from cassandra import ReadFailure, WriteFailure
 from nodes import KEYSPACE
 
 from feastra_nb.connection.cluster import quoted
+from feastra_nb.connection.driver_errors import is_unknown_table
 from feastra_nb.errors import CatalogConflict, FeastraError
 from feastra_nb.storage.catalog import _LOG_TABLE
 
@@ -87,3 +89,22 @@ def test_a_view_that_another_process_dropped_is_told_of_at_once(filled, open_wor
     with pytest.raises(FeastraError):
         filled.online("drivers:trips", {"driver": [1]})
     assert time.monotonic() - began_s < LATE_S
+
+
+@pytest.mark.parametrize(
+    ("message", "waits"),
+    [
+        ("Operation failed - received 1 responses and 1 failures: INCOMPATIBLE_SCHEMA from /127.0.0.1:9042", True),
+        (
+            "Operation failed - received 1 responses and 1 failures: READ_TOO_MANY_TOMBSTONES from /127.0.0.1:9042",
+            False,
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", [ReadFailure, WriteFailure])
+def test_a_replica_with_an_earlier_schema_is_waited_for(kind, message, waits):
+    failure = kind(message, consistency=6, required_responses=2, received_responses=1, failures=1)
+    assert is_unknown_table(failure) is waits
+    ours = FeastraError("reading view v")
+    ours.__cause__ = failure
+    assert is_unknown_table(ours) is waits

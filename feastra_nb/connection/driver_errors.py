@@ -195,14 +195,16 @@ def _failed(errors: object) -> list[tuple[str, int]]:
 
 
 def is_unknown_table(error: BaseException) -> bool:
-    """Tell whether an error, the driver's or ours for it, says that a node does not know a table."""
-    from cassandra import InvalidRequest
+    """Tell whether an error, the driver's or ours for it, says that a node does not know a table, or an earlier form of it."""
+    from cassandra import CoordinationFailure, InvalidRequest
     from cassandra.cluster import NoHostAvailable
     from cassandra.protocol import ServerError
 
     for each in (error, error.__cause__):
         answers = _answer(each) if isinstance(each, NoHostAvailable) else each
         if isinstance(answers, (InvalidRequest, ServerError)) and _names_no_table(str(answers)):
+            return True
+        if isinstance(answers, CoordinationFailure) and "INCOMPATIBLE_SCHEMA" in str(answers):
             return True
     return False
 
