@@ -13,6 +13,7 @@ from nbclient import NotebookClient
 
 import feastra_nb as fnb
 from feastra_nb import workspace as workspace_module
+from feastra_nb.connection import local
 from feastra_nb.connection.choice import choose_target, profile_path
 from feastra_nb.errors import AuthenticationFailed, ConfigurationError
 from feastra_nb.notebook.widgets import connect_form
@@ -380,7 +381,7 @@ import os
 import feastra_nb as fnb
 form = fnb.connect_form()
 form.target.value, form.hosts.value, form.port.value = "hosts", {host!r}, {port}
-form.username.value, form.password.value = "me", os.environ["TYPED_SECRET"]
+form.username.value, form.password.value = {username!r}, os.environ["TYPED_SECRET"]
 form.project.value, form.keyspace.value, form.directory.value = {project!r}, {keyspace!r}, {directory!r}
 form
 """
@@ -397,14 +398,21 @@ def ws(tmp_path):
 
 @pytest.mark.slow
 def test_a_saved_notebook_with_its_widget_state_holds_no_secret(ws, tmp_path, monkeypatch):
-    monkeypatch.setenv("TYPED_SECRET", SECRET)
     settings = ws.store.open(ws.feast.config).db.settings
-    where = {"host": settings.hosts[0], "port": settings.port, "directory": str(ws.directory)}
+    login = local.login_at(settings.hosts, settings.port)
+    secret = login.password.reveal()
+    monkeypatch.setenv("TYPED_SECRET", secret)
+    where = {
+        "host": settings.hosts[0],
+        "port": settings.port,
+        "directory": str(ws.directory),
+        "username": login.username,
+    }
     connect = CONNECT.format(**where, project=ws.project, keyspace=ws.keyspace)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in (connect, ASK, TYPE_AGAIN)])
     NotebookClient(notebook, timeout=120, store_widget_state=True, kernel_name="python3").execute()
     saved = nbformat.writes(notebook)
     assert "PasswordModel" in saved
     assert "connected: Workspace(Hosts(" in saved
-    assert SECRET not in saved
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+    assert secret not in saved
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
