@@ -11,6 +11,8 @@ from feastra_nb.errors import ConfigurationError, InvalidFrame
 from feastra_nb.user_warnings import warn_user
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import numpy.typing as npt
 
@@ -29,6 +31,11 @@ _MISREAD_UNITS = (
 _UNITS = ((10**17, "ns"), (10**14, "us"), (10**11, "ms"))  # from which magnitude on a present instant has which unit
 _NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 INSTANT_HINT = '"2024-01-31 14:03", a datetime, or a column of them'
+_ISO = re.compile(r"\s*\d{4}(-\d{2}(-\d{2}.*)?|\d{4}.*)?\s*")
+_DAY = re.compile(
+    r"\s*(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(?:[ T]+(\d{1,2}:\d{2})(:\d{2})?( ?[ap]m)?)?\s*", re.IGNORECASE
+)
+_MONTHS, _YEAR_DIGITS = 12, 4
 DURATION_HINT = '"7d", "12h", "90min", or a timedelta'
 
 
@@ -169,14 +176,17 @@ def _datetimes(values: Any, name: str) -> tuple[Any, bool]:
             hint=f'pd.to_datetime(…, unit="{unit_of(number)}", utc=True), if it counts from 1970 in that unit',
         )
     known = column.dropna()
-    # Of texts only ISO's forms are read: "01/02/2024" is a day in January here and in February there.
-    form = "ISO8601" if len(known) and isinstance(known.iloc[0], str) else None
+    # Of texts only ISO's forms are read, also of those among datetimes: "01/02/2024" is a day in January here and in
+    # February there.
+    form = "ISO8601" if column.dtype == object or pd.api.types.is_string_dtype(column.dtype) else None
     try:
         index = pd.DatetimeIndex(pd.to_datetime(column, utc=True, format=form))
         first = pd.to_datetime(known.iloc[0], format=form) if len(known) else None
     except (ValueError, TypeError, OverflowError) as exc:
         reason = str(exc).partition(". You might")[0]
-        raise InvalidFrame(f"{name} is not an instant: {reason}", hint=INSTANT_HINT) from exc
+        texts = [value for value in known if isinstance(value, str)]
+        hint = f"{INSTANT_HINT}; {reading_of(texts, '…')}" if any(map(_DAY.fullmatch, texts)) else INSTANT_HINT
+        raise InvalidFrame(f"{name} is not an instant: {reason}", hint=hint) from exc
     return index, first is not None and first.tzinfo is None
 
 
@@ -197,6 +207,62 @@ def _is_number(value: Any) -> bool:
         # Eight digits or fewer may be a date: "20240131".
         return _NUMBER.fullmatch(value) is not None and len(value.strip()) > len("20240131")
     return isinstance(value, Number) and value == value  # noqa: PLR0124 - NaN is a missing instant
+
+
+def reading_of(texts: Sequence[str], values: str) -> str:
+    """Return an expression that makes instants of texts. It never guesses which part is the day and which the month.
+
+    Parameters
+    ----------
+    texts
+        What the column holds.
+    values
+        The expression for the column, such as ``df["day"]``.
+
+    Examples
+    --------
+    >>> reading_of(["2026-04-03 14:03"], 'df["day"]')
+    'pd.to_datetime(df["day"], utc=True)'
+    >>> reading_of(["03/04/2026", "13/04/2026"], 'df["day"]')
+    'pd.to_datetime(df["day"], format="%d/%m/%Y", utc=True)'
+    >>> reading_of(["03/04/2026"], 'df["day"]')
+    'pd.to_datetime(df["day"], format="%d/%m/%Y", utc=True) where "03/04/2026" begins with the day, "%m/%d/%Y" with the month'
+    >>> reading_of(["yesterday"], 'df["day"]')
+    'pd.to_datetime(df["day"], format="%Y-%m-%d %H:%M", utc=True), where format= says what stands where in the text'
+    """
+    if texts and all(map(_is_number, texts)):
+        return f'pd.to_datetime(pd.to_numeric({values}), unit="{unit_of(texts[0])}", utc=True)'
+    if texts and all(map(_ISO.fullmatch, texts)):
+        return f"pd.to_datetime({values}, utc=True)"
+    matches = [match for match in map(_DAY.fullmatch, texts) if match]
+    if not matches:
+        general = f'pd.to_datetime({values}, format="%Y-%m-%d %H:%M", utc=True)'
+        return f"{general}, where format= says what stands where in the text"
+    day_first, month_first = (_date_format(matches[0], order) for order in ("dm", "md"))
+    if day_first == month_first or any(int(match[1]) > _MONTHS for match in matches):
+        return f'pd.to_datetime({values}, format="{day_first}", utc=True)'
+    if any(int(match[3]) > _MONTHS for match in matches):
+        return f'pd.to_datetime({values}, format="{month_first}", utc=True)'
+    shown = matches[0][0].strip()
+    return (
+        f'pd.to_datetime({values}, format="{day_first}", utc=True) where "{shown}" begins with the day, '
+        f'"{month_first}" with the month'
+    )
+
+
+def _date_format(match: re.Match[str], order: str) -> str:
+    """Return the format of a text whose day and month stand in an order, ``dm`` or ``md``; with the year first it has one."""
+    separator, minutes, seconds, half = match[2], match[5], match[6], match[7]
+    if len(match[1]) == _YEAR_DIGITS:
+        parts = ["%Y", "%m", "%d"]
+    else:
+        parts = [f"%{letter}" for letter in order] + ["%Y" if len(match[4]) == _YEAR_DIGITS else "%y"]
+    clock = ""
+    if minutes:
+        between = "T" if "T" in match[0] else " "
+        clock = between + ("%I:%M" if half else "%H:%M") + (":%S" if seconds else "")
+        clock += f"{' ' * half.startswith(' ')}%p" if half else ""
+    return separator.join(parts) + clock
 
 
 def unit_of(number: Any) -> str:

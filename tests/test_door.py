@@ -297,7 +297,8 @@ def test_text_is_never_a_list_of_letters(ws):
         (np.array([3, 1]), "without names"),
         ([{"driver": 3}, {"id": 1}], "row 0 of the entities lacks id"),
         ({"driver": [3, 1], "z": [1]}, "differ in length"),
-        ({"driver": [2**70]}, "mixes types, or holds"),
+        ({"driver": [2**70]}, "mixes types or holds"),
+        ({"driver": [3, "n/a"]}, "row 1 holds the text 'n/a' among numbers"),
         ({"driver": ["3"]}, "holds string where its entity is INT64"),
         ({"driver": [b"3"]}, "holds binary where its entity is INT64"),
         ({"driver": [3.5]}, "not whole"),
@@ -315,6 +316,20 @@ def test_entities_that_cannot_be_read_are_refused_on_both_sides(filled, entities
         filled.historical("drivers:trips", with_times)
     with pytest.raises(InvalidFrame, match=message):
         filled.forget("drivers", entities)
+
+
+@pytest.mark.parametrize("at", ["03/04/2024", ["03/04/2024"], [NOW, "03/04/2024"], [NOW.to_pydatetime(), "03/04/2024"]])
+def test_a_date_that_two_countries_read_differently_is_refused_with_both_formats(filled, at):
+    entities = {"driver": [1] * (1 if isinstance(at, str) else len(at))}
+    for call in (
+        lambda: filled.online("drivers:trips", entities, as_of=at),
+        lambda: filled.historical("drivers:trips", {**entities, "event_timestamp": at}),
+        lambda: filled.skew("drivers:trips", spine=pd.DataFrame({**entities, "event_timestamp": at})),
+    ):
+        with pytest.raises(InvalidFrame, match="03/04/2024") as refused:
+            call()
+        assert 'pd.to_datetime(…, format="%d/%m/%Y", utc=True)' in refused.value.hint
+        assert '"%m/%d/%Y" with the month' in refused.value.hint
 
 
 # --- frames as people have them --------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -153,8 +154,6 @@ def test_an_incremental_run_picks_up_late_rows_and_repeats_nothing(filled, event
     path = path_of(filled.directory, "drivers")
     late = offline(filled, "drivers").head(1).assign(event_timestamp=now - pd.Timedelta("90min"), trips=55)
     both = pd.concat([offline(filled, "drivers"), late])
-    import pyarrow as pa
-
     pq.write_table(pa.Table.from_pandas(both, schema=pq.read_schema(path), preserve_index=False), path)
     done = filled.materialize("drivers", progress=False)
     assert (done.rows, done.unchanged) == (10, 9)
@@ -162,8 +161,6 @@ def test_an_incremental_run_picks_up_late_rows_and_repeats_nothing(filled, event
 
 
 def test_polars_like_frames_are_taken_too(ws, events):
-    import pyarrow as pa
-
     done = ws.materialize(
         pa.Table.from_pandas(events, preserve_index=False), "drivers", keys=["driver"], progress=False
     )
@@ -181,6 +178,117 @@ def test_naive_times_are_utc_with_one_warning_at_the_callers_line(ws, events):
         ws.online("drivers:trips", {"driver": [1]}, timestamps=True)["trips__ts"].iloc[0]
         == events["event_timestamp"].max()
     )
+
+
+def warned(call):
+    """Return the messages of the warnings that a call gives at the caller's line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        call()
+    return [str(warning.message) for warning in caught if warning.filename == __file__]
+
+
+DAYS = pd.to_datetime(["2026-01-01", "2026-01-02", "2026-01-03"])
+REMEDY = 'df["day"] = pd.to_datetime(df["day"], utc=True) + pd.Timedelta(days=1)'
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        pytest.param(DAYS.date, id="dates"),
+        pytest.param(pd.array(DAYS.date, dtype=pd.ArrowDtype(pa.date32())), id="Arrow dates"),
+        pytest.param(DAYS, id="midnights without a zone"),
+    ],
+)
+def test_days_as_event_times_are_warned_of_once_with_a_remedy_that_works(ws, days):
+    df = pd.DataFrame({"k": [1, 1, 1], "day": days, "v": [1, 2, 3]})
+    said = warned(lambda: ws.materialize(df, "daily", keys=["k"], timestamp="day", progress=False))
+    assert len(said) == 1
+    assert "a day counts from its midnight UTC, so a day's row leaks into labels of that day" in said[0]
+    assert said[0].endswith(REMEDY)
+    label = pd.DataFrame({"k": [1], "event_timestamp": [pd.Timestamp("2026-01-02 10:00Z")]})
+    assert ws.historical("daily:v", label)["v"].tolist() == [2]  # known at the end of the day only
+    variables = {"df": df, "pd": pd}
+    exec(REMEDY, variables)  # noqa: S102 - as it is said
+    ws.drop("daily")
+    said = warned(lambda: ws.materialize(variables["df"], "daily", keys=["k"], timestamp="day", progress=False))
+    assert said == []
+    assert ws.historical("daily:v", label)["v"].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pytest.param(DAYS.tz_localize("UTC"), id="midnights that a person put in UTC"),
+        pytest.param(DAYS + pd.to_timedelta([0, 0, 1], unit="s"), id="one of them is not midnight"),
+        pytest.param(DAYS.tz_localize("Europe/Berlin"), id="midnights elsewhere"),
+    ],
+)
+def test_instants_are_not_taken_for_days(ws, times):
+    df = pd.DataFrame({"k": [1, 1, 1], "event_timestamp": times, "v": [1, 2, 3]})
+    assert "midnight" not in "".join(warned(lambda: ws.materialize(df, "v", keys=["k"], progress=False)))
+
+
+def test_dates_of_a_feature_or_a_created_time_are_no_event_times(ws, now):
+    df = pd.DataFrame({"k": [1], "event_timestamp": [now], "made": DAYS.date[:1], "birthday": DAYS.date[:1]})
+    assert warned(lambda: ws.materialize(df, "v", keys=["k"], created="made", progress=False)) == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "expression"),
+    [
+        (["03/04/2026", "05/06/2026"], 'format="%d/%m/%Y", utc=True) where "03/04/2026" begins with the day, "%m/%d/%Y" with'),
+        (["03.04.2026 14:03"], 'format="%d.%m.%Y %H:%M", utc=True) where'),
+        (["03/04/2026", "25/12/2026"], 'pd.to_datetime(df["event_timestamp"], format="%d/%m/%Y", utc=True)'),
+        (["03/04/2026", "12/25/2026"], 'format="%m/%d/%Y", utc=True)'),
+        (["2026/04/03"], 'format="%Y/%m/%d", utc=True)'),
+        (["2026-04-03 10:00"], 'pd.to_datetime(df["event_timestamp"], utc=True)'),
+        (["2026-04-03"], "+ pd.Timedelta(days=1) if a row is known only when its day is over"),
+        (["1775203380"], 'pd.to_datetime(pd.to_numeric(df["event_timestamp"]), unit="s", utc=True)'),
+    ],
+)  # fmt: skip
+def test_a_hint_never_turns_day_and_month_around(ws, texts, expression):
+    df = pd.DataFrame({"k": range(len(texts)), "event_timestamp": texts, "v": 1})
+    with pytest.raises(InvalidFrame, match=f"row 0 holds {texts[0]!r}") as refused:
+        ws.materialize(df, "view", keys=["k"], progress=False)
+    assert expression in refused.value.hint
+
+
+def test_texts_among_datetimes_are_refused_not_read(ws, now):
+    times = pd.Series([now.to_pydatetime(), "03/04/2026"], dtype=object)
+    with pytest.raises(InvalidFrame, match="row 1 holds '03/04/2026' \\(a text\\)"):
+        ws.materialize(pd.DataFrame({"k": [1, 2], "event_timestamp": times, "v": 1}), "v", keys=["k"], progress=False)
+
+
+def test_a_text_date_for_a_known_time_is_refused_with_both_formats(ws, now):
+    df = pd.DataFrame({"k": [1], "event_timestamp": [now], "seen": [now.floor("s")]})
+    ws.materialize(df, "view", keys=["k"], progress=False)
+    with pytest.raises(InvalidFrame, match="row 0 holds '03/04/2026'") as refused:
+        ws.materialize(df.assign(seen="03/04/2026"), "view", progress=False)
+    assert refused.value.hint.startswith('df["seen"] = pd.to_datetime(df["seen"], format="%d/%m/%Y", utc=True) where')
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_text_among_numbers_is_named_by_row_and_value(ws, events, known):
+    if known:
+        ws.materialize(events, "drivers", keys=["driver"], progress=False)
+    among_numbers, among_texts = [0.5, 1.5, "n/a", *[2.5] * 6], ["0.5", "1.5", "n/a", *["2.5"] * 6]
+    for rating in [among_numbers, among_texts] if known else [among_numbers]:
+        with pytest.raises(InvalidFrame, match=r"row 2 holds .*'n/a'") as refused:
+            ws.materialize(events.assign(rating=rating), "drivers", keys=["driver"], progress=False)
+        assert 'pd.to_numeric(df["rating"], errors="coerce")' in refused.value.hint
+
+
+def test_a_column_of_numbers_that_is_stored_as_text_is_warned_of(ws, events):
+    numbers = ["1", "2.5", "n/a", None, *"56789"]
+    [said] = warned(lambda: ws.materialize(events.assign(rating=numbers), "a", keys=["driver"], progress=False))
+    assert "column 'rating' is stored as text: row 2 holds 'n/a', while 7 of 9 rows are numbers" in said
+    assert 'pd.to_numeric(df["rating"], errors="coerce")' in said
+    for texts in (["01", "02", *"3456789"], ["A1", "2", *"3456789"], ["n/a"] * 9):
+        assert (
+            warned(lambda texts=texts: ws.materialize(events.assign(city=texts), "b", keys=["driver"], progress=False))
+            == []
+        )
 
 
 def test_times_of_mixed_zones_are_converted(ws, now):

@@ -148,7 +148,7 @@ def presence(column: pa.Array) -> Mask | None:
 def text(column: pa.Array) -> pa.Array:
     """Return large_string as ``str(value)`` gives it; binary must be UTF-8; timestamps, which have many texts, not."""
     kind = column.type
-    if _is_text(kind) or _is_binary(kind) or pa.types.is_integer(kind) or pa.types.is_date32(kind):
+    if is_text(kind) or _is_binary(kind) or pa.types.is_integer(kind) or pa.types.is_date32(kind):
         return column.cast(pa.large_string())
     if pa.types.is_boolean(kind) or pa.types.is_decimal(kind) or pa.types.is_floating(kind):
         column = _nan_to_null(column, "") if pa.types.is_floating(kind) else column
@@ -158,7 +158,7 @@ def text(column: pa.Array) -> pa.Array:
 
 def binary(column: pa.Array) -> pa.Array:
     """Return large_binary; a text gives its UTF-8 bytes."""
-    if not (_is_text(column.type) or _is_binary(column.type)):
+    if not (is_text(column.type) or _is_binary(column.type)):
         raise UnsuitableError
     return column.cast(pa.large_binary())
 
@@ -168,7 +168,7 @@ def uuid_text(column: pa.Array) -> pa.Array:
     if pa.types.is_fixed_size_binary(column.type) and column.type.byte_width == _UUID_BYTES:
         values = [None if value is None else str(uuid.UUID(bytes=value)) for value in column.to_pylist()]
         return pa.array(values, pa.large_string())
-    if not _is_text(column.type):
+    if not is_text(column.type):
         raise UnsuitableError
     return _matching(column.cast(pa.large_string()), _UUID, "not a UUID")
 
@@ -179,14 +179,14 @@ def decimal_text(column: pa.Array) -> pa.Array:
     if pa.types.is_decimal(kind):
         values: list[Decimal | None] = column.to_pylist()
         return pa.array([None if value is None else str(value) for value in values], pa.large_string())
-    if not (_is_text(kind) or pa.types.is_integer(kind)):
+    if not (is_text(kind) or pa.types.is_integer(kind)):
         raise UnsuitableError
     return _matching(column.cast(pa.large_string()), _DECIMAL, "not a decimal number")
 
 
 def json_text(column: pa.Array) -> pa.Array:
     """Return JSON as the text given, checked; anything that is not text is written by ``json.dumps``."""
-    if not _is_text(column.type):
+    if not is_text(column.type):
         values = column.to_pylist(maps_as_pydicts="strict")
         return pa.array([None if value is None else json.dumps(value) for value in values], pa.large_string())
     for value in column.to_pylist():
@@ -201,7 +201,8 @@ def _matching(texts: pa.Array, pattern: str, complaint: str) -> pa.Array:
     return texts
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a type is text of any form."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 

@@ -11,10 +11,12 @@ import pyarrow.compute as pc
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.value_type import ValueType
 
-from feastra_nb.codec.casts import CASTS, LIST_NULLS, PER_SECOND, UnsuitableError, numbers_of, plain
+from feastra_nb.codec.casts import CASTS, LIST_NULLS, PER_SECOND, UnsuitableError, is_text, numbers_of, plain
+from feastra_nb.codec.mixed_types import NUMBER, to_numeric
 from feastra_nb.codec.value_types import FeastValue, kind_of
 from feastra_nb.codec.wire_format import offsets_of
 from feastra_nb.errors import InvalidFrame
+from feastra_nb.times import reading_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -89,13 +91,34 @@ def _fitted(column: pa.Array, cast: Cast, value_type: ValueType, name: str, owne
     try:
         return cast(column)
     except _REFUSALS as error:
-        bad = _offending(column, cast, 0, [])
+        bad = _other_texts(column, value_type) or _offending(column, cast, 0, [])
         rows = bad if owners is None else [int(owners[index]) for index in bad]
         shown = ", ".join(f"row {row} holds {_short(column[index])}" for row, index in zip(rows, bad, strict=True))
         raise InvalidFrame(
             f"column {name!r} ({column.type}) cannot be stored as {value_type.name}: {shown or error}",
-            hint="convert the column, or give the feature a type that can hold it",
+            hint=_remedy(column, value_type, name),
         ) from error
+
+
+_NUMBERS = (ValueType.INT32, ValueType.INT64, ValueType.FLOAT, ValueType.DOUBLE)
+
+
+def _other_texts(column: pa.Array, value_type: ValueType) -> list[int]:
+    """Return the first positions of texts that are not numbers, where numbers are wanted: they say more than the others."""
+    if value_type not in _NUMBERS or not is_text(column.type):
+        return []
+    numbers = pc.match_substring_regex(column, NUMBER).fill_null(True)  # noqa: FBT003
+    return np.flatnonzero(~np.asarray(numbers))[:SHOWN_ROWS].tolist()
+
+
+def _remedy(column: pa.Array, value_type: ValueType, name: str) -> str:
+    """Return the hint of what cannot be stored: an expression, where one is known."""
+    if is_text(column.type) and value_type in _NUMBERS:
+        return to_numeric(name)
+    if is_text(column.type) and value_type is ValueType.UNIX_TIMESTAMP:
+        values = f'df["{name}"]'
+        return f"{values} = {reading_of(column.drop_null().to_pylist(), values)}"
+    return "convert the column, or give the feature a type that can hold it"
 
 
 def _offending(column: pa.Array, cast: Cast, base: int, places: list[int]) -> list[int]:

@@ -20,7 +20,8 @@ from feastra_nb.codec.columns import epoch_us
 from feastra_nb.errors import ConfigurationError, InvalidFrame
 from feastra_nb.folder_lock import locked
 from feastra_nb.materialization import offline_file
-from feastra_nb.materialization.frames import CREATED, Columns, columns_of, to_table, warn_of_losses, with_plain_columns
+from feastra_nb.materialization.frame_warnings import warn_of_losses, warn_of_numbers_as_text
+from feastra_nb.materialization.frames import CREATED, Columns, columns_of, to_table, with_plain_columns
 from feastra_nb.materialization.registration import FrameSpec, judge, known_keys, known_view, note_interval, register
 from feastra_nb.materialization.run import write_table
 from feastra_nb.storage.row_selection import refuse_future, refuse_large
@@ -170,6 +171,7 @@ def _judged(stores: Stores, frame: Any, spec: FrameSpec, *, now_us: int | None) 
     value_types = {field.name: field.dtype.to_value_type() for field in registration.view.schema}
     _refuse_values(replace(rows, table=offline_file.fitted(rows.table, path)), {**value_types, **keys.types}, spec.view)
     warn_of_losses(whole.table, {name: value_types[name] for name in roles.features})
+    warn_of_numbers_as_text(whole.table, [name for name in roles.features if name not in _known_types(known)])
     return _Judged(rows, len(whole) - len(rows), path, registration)
 
 

@@ -14,22 +14,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from feastra_nb.codec.columns import epoch_us
+from feastra_nb.codec.mixed_types import mixed_types
 from feastra_nb.codec.value_types import arrow_type
 from feastra_nb.errors import InvalidFrame, close_names
-from feastra_nb.times import refuse_misread, unit_of
-from feastra_nb.user_warnings import warn_user
+from feastra_nb.materialization.frame_warnings import are_days, named_rows, warn_of_times
+from feastra_nb.times import reading_of, refuse_misread, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy.typing as npt
     import pandas as pd
     from feast.value_type import ValueType
 
 CREATED = "feastra_created"  # the column that is added where a frame has no created time of its own
 TIMESTAMP_US = pa.timestamp("us", tz="UTC")
 US_PER_SECOND = 1_000_000
-_SHOWN_ROWS = 5  # offending rows named in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,12 +215,15 @@ def to_table(
     arrays = {key: key_column(_array(frame, key), key, of_keys.get(key)) for key in roles.keys}
     arrays |= {name: storable(_typed(_array(frame, name), known.get(name)), name) for name in roles.features}
     times = (roles.timestamp,) if roles.created is None else (roles.timestamp, roles.created)
+    days = False
     for name in times:
-        arrays[name] = _instants(storable(_typed(_array(frame, name), TIMESTAMP_US), name), name)
+        raw = _typed(_array(frame, name), TIMESTAMP_US)
+        days |= name == roles.timestamp and pa.types.is_date(raw.type) and len(raw) > 0
+        arrays[name] = _instants(storable(raw, name), name)
     naive = [name for name, array in arrays.items() if is_naive(array.type)]
-    if naive:
-        warn_user(f"{', '.join(naive)}: timestamps without a time zone are taken for UTC")
-        arrays |= {name: pc.cast(arrays[name], in_utc(arrays[name].type), safe=False) for name in naive}
+    arrays |= {name: pc.cast(arrays[name], in_utc(arrays[name].type), safe=False) for name in naive}
+    days |= roles.timestamp in naive and are_days(arrays[roles.timestamp])
+    warn_of_times(naive, roles.timestamp if days else None)
     refuse_nulls(arrays[roles.timestamp], roles.timestamp, "timestamp")
     refuse_misread(epoch_us(arrays[roles.timestamp]), roles.timestamp)
     return pa.table(arrays)
@@ -247,15 +249,12 @@ def is_list(kind: pa.DataType) -> bool:
 def _array(frame: Any, name: str) -> pa.Array:
     import pandas as pd
 
+    is_pandas = isinstance(frame, pd.DataFrame)
     try:
-        is_pandas = isinstance(frame, pd.DataFrame)
         array = pa.Array.from_pandas(_zoned(dense(frame[name]))) if is_pandas else pa.table(frame).column(name)
         return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
     except (pa.ArrowException, OverflowError, UnicodeError, TypeError, ValueError) as exc:
-        raise InvalidFrame(
-            f"column {name!r} mixes types or holds what Arrow cannot: {exc}",
-            hint=f'give it one type, for example df["{name}"] = df["{name}"].astype("string")',
-        ) from exc
+        raise mixed_types(frame[name] if is_pandas else (), name, exc) from exc
 
 
 def dense(series: Any) -> Any:
@@ -289,9 +288,10 @@ def _zoned(series: Any) -> Any:
     if series.dtype != object:
         return series
     first = series.dropna().head(1)
-    if len(first) and isinstance(first.iloc[0], dt.datetime):
-        return pd.to_datetime(series, utc=True)
-    return series
+    if not len(first) or not isinstance(first.iloc[0], dt.datetime):
+        return series
+    # Texts among them are for Arrow to refuse: pandas would choose which part of "03/04/2026" is the day.
+    return series if any(isinstance(value, str) for value in series) else pd.to_datetime(series, utc=True)
 
 
 def storable(array: pa.Array, name: str) -> pa.Array:
@@ -445,7 +445,7 @@ def _whole_seconds(array: pa.Array, name: str) -> pa.Array:
     parts = np.flatnonzero(np.asarray(array.view(pa.int64())) % US_PER_SECOND)
     if len(parts):
         raise InvalidFrame(
-            f"join key {name!r} has a fraction of a second in {len(parts):,} of {len(array):,} rows: {_rows(parts)}",
+            f"join key {name!r} has a fraction of a second in {len(parts):,} of {len(array):,} rows: {named_rows(parts)}",
             hint=f'Feast keeps whole seconds of a key: df["{name}"] = df["{name}"].dt.floor("s")',
         )
     return array
@@ -454,13 +454,24 @@ def _whole_seconds(array: pa.Array, name: str) -> pa.Array:
 def _instants(array: pa.Array, name: str) -> pa.Array:
     if pa.types.is_timestamp(array.type):
         return array
-    number = array.drop_null()[0].as_py() if len(array.drop_null()) else None
+    known, column = array.drop_null(), f'df["{name}"]'
+    if pa.types.is_string(array.type) and len(known):
+        texts = known.to_pylist()
+        day = "" if any(":" in text for text in texts) else f"; {_NEXT_DAY}"
+        raise InvalidFrame(
+            f"timestamp column {name!r} is of type string, row 0 holds {array[0].as_py()!r}",
+            hint=f"{column} = {reading_of(texts, column)}{day}",
+        )
+    number = known[0].as_py() if len(known) else None
     counts = isinstance(number, (int, float)) and not isinstance(number, bool)
     unit = f', unit="{unit_of(number)}"' if counts else ""
     raise InvalidFrame(
         f"timestamp column {name!r} is of type {array.type}",
-        hint=f'df["{name}"] = pd.to_datetime(df["{name}"]{unit}, utc=True)',
+        hint=f"{column} = pd.to_datetime({column}{unit}, utc=True)",
     )
+
+
+_NEXT_DAY = "+ pd.Timedelta(days=1) if a row is known only when its day is over"
 
 
 def refuse_nulls(array: pa.Array, name: str, role: str) -> None:
@@ -468,38 +479,6 @@ def refuse_nulls(array: pa.Array, name: str, role: str) -> None:
     if array.null_count:
         rows = np.flatnonzero(np.asarray(array.is_null()))
         raise InvalidFrame(
-            f"{role} {name!r} is null in {len(rows):,} of {len(array):,} rows: {_rows(rows)}",
+            f"{role} {name!r} is null in {len(rows):,} of {len(array):,} rows: {named_rows(rows)}",
             hint=f'df.dropna(subset=["{name}"]) leaves them out',
         )
-
-
-def _rows(rows: npt.NDArray[np.int64]) -> str:
-    """Name the first of some rows.
-
-    Examples
-    --------
-    >>> _rows(np.arange(9))
-    'row 0, 1, 2, 3, 4, …'
-    """
-    return f"row {', '.join(map(str, rows[:_SHOWN_ROWS]))}" + (", …" if len(rows) > _SHOWN_ROWS else "")
-
-
-def warn_of_losses(table: pa.Table, types: Mapping[str, ValueType]) -> None:
-    """Warn of values that serving will give back as others, by column and row; training has them as they are.
-
-    Parameters
-    ----------
-    table
-        The rows, as the frame has them.
-    types
-        The Feast value type of each feature.
-    """
-    from feastra_nb.codec.conversion import lost, why_lost
-
-    for name, value_type in types.items():
-        rows = np.flatnonzero(lost(table.column(name), value_type))
-        if len(rows):
-            warn_user(
-                f"column {name!r}: {why_lost(value_type)}, in {len(rows):,} of {table.num_rows:,} rows ({_rows(rows)}); "
-                "ws.skew shows them with the cause conversion"
-            )

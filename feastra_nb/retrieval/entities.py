@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from feastra_nb import codec
+from feastra_nb.codec.mixed_types import mixed_types
 from feastra_nb.errors import InvalidFrame, close_names
 from feastra_nb.materialization.frames import dense, joined_levels, key_column, refuse_twice, storable
 
@@ -249,9 +250,7 @@ def array_of(values: Any, name: str) -> pa.Array:
         else:
             array = pa.array(values, from_pandas=True)
     except (pa.ArrowException, OverflowError, UnicodeError, TypeError, ValueError) as exc:
-        raise InvalidFrame(
-            f"{name!r} mixes types, or holds what nobody stores: {exc}", hint="give the column one type"
-        ) from exc
+        raise mixed_types(values, name, exc) from exc
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 

@@ -108,8 +108,8 @@ def _column(given: Entities, value: Any, name: str) -> Any:
     try:
         instants(value, 1, name)
     except InvalidFrame as exc:
-        if "unit=" in str(exc.hint):
-            raise  # a number, whose hint says how to read it
+        if "pd.to_datetime" in str(exc.hint):
+            raise  # a number or a date, whose hint says how to read it
         raise InvalidFrame(
             f"{name}={value!r} is neither an instant nor a column of the entities",
             hint=close_names(value, given.columns) if given.columns else exc.hint,
