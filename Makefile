@@ -50,8 +50,8 @@ docs-serve: env ## show the site on http://127.0.0.1:8000, built anew whenever a
 lab: env ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks/quickstart.ipynb
 
-pictures: env ## make the documentation's pictures of JupyterLab anew, by its tests; look at them before they are committed
-	FEASTRA_PICTURES=docs/images $(BIN)/python -m pytest tests/test_jupyterlab.py
+pictures: env ## make the documentation's pictures anew, by its tests; look at them before they are committed
+	FEASTRA_PICTURES=docs/images $(BIN)/python -m pytest tests/test_jupyterlab.py tests/test_materialize.py
 
 pins: env ## pin what Binder installs to the versions in .venv/, where all tests have passed (Python 3.11)
 	$(BIN)/python -m pip list --format=freeze --exclude-editable >$(PINS)

@@ -71,7 +71,7 @@ class ArrowComputeEngine(LocalComputeEngine):
         job = ArrowMaterializationJob(job_id=job_id, status=MaterializationJobStatus.SUCCEEDED)
         job.materialization = done
         if task.tqdm_builder:
-            click.echo(f"  {done!r}")  # beside what Feast itself says
+            click.echo(f"  {done.sentence}")  # beside what Feast itself says
         return job
 
     def _run(self, registry: BaseRegistry, task: MaterializationTask) -> Materialization:

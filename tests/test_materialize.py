@@ -1,7 +1,10 @@
 """`ws.materialize`: DataFrames and registered views into both stores."""
 
+import os
 import warnings
+from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -9,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from feastra_nb.errors import ConfigurationError, InvalidFrame, ReadOnly, UnknownName, WorkspaceClosed
+from feastra_nb.materialization.event_times import EventCounter
 from feastra_nb.materialization.offline_file import path_of
 
 
@@ -385,3 +389,158 @@ def test_a_dropped_view_can_be_made_anew(filled, events):
     filled.drop("drivers")
     filled.materialize(events.tail(3).drop(columns="city"), "drivers", keys=["driver"], progress=False)
     assert count_rows(filled, "drivers") == 3
+
+
+# --- what a run says of itself ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shop(now):
+    """Rows of many types, two days apart, with nulls, and with repeats at the end."""
+    df = pd.DataFrame(
+        {
+            "customer": range(8),
+            "event_timestamp": [now - pd.Timedelta(days=days) for days in (0, 0, 0, 0, 2, 4, 6, 8)],
+            "basket_eur": [0.5, None, float("nan"), 1_234.5, -2.0, 3.0, 4.0, 5.0],
+            "orders": [1, 2, 3, 4, 5, 6, 7, 1_000_000],
+            "segment": pd.Categorical(["new", "loyal"] * 4),
+            "birthday": pd.to_datetime(["1980-01-01", "1999-12-31"] * 4).date,
+            "seen": [now.floor("s")] * 8,
+            "vip": [True, False, None, None, True, True, None, None],
+            "items": [[1, 2], [], None, [3], [4], [5], [6], [7]],
+            "note": ["a" * 50, *"bcdefgh"],
+        }
+    )
+    return pd.concat([df, df.tail(2)])
+
+
+BIRTHDAYS = [pd.Timestamp(day, tz="UTC") for day in ("1980-01-01", "1999-12-31")]
+HOLDS = {
+    "basket_eur": ("Float64", 0.25, -2.0, 1_234.5, "-2 to 1,234"),
+    "orders": ("Int64", 0.0, 1, 1_000_000, "1 to 1,000,000"),
+    "segment": ("String", 0.0, None, None, "2 distinct: new, loyal"),
+    "birthday": ("UnixTimestamp", 0.0, *BIRTHDAYS, "1980-01-01 to 1999-12-31"),
+    "vip": ("Bool", 0.5, None, None, "75 % true"),
+    "items": ("Array(Int64)", 0.125, 0, 2, "0 to 2 values"),
+    "note": ("String", 0.0, None, None, "8 distinct: aaaaaaaaaaaaaaa…, b, c, …"),
+}  # fmt: skip
+
+
+def test_a_run_profiles_its_features(ws, shop, now):
+    done = ws.materialize(shop, "shop", keys=["customer"], progress=False)
+    profile = done.profile.set_index("feature")
+    for name, expected in HOLDS.items():
+        assert tuple(profile.loc[name, ["stored_as", "nulls", "low", "high", "holds"]]) == expected, name
+    assert profile["distinct"].dropna().to_dict() == {"segment": 2, "note": 8}
+    assert profile.loc["seen", "low"] == now.floor("s")
+    assert profile["note"].to_dict() == {
+        **dict.fromkeys(profile.index, ""),
+        "segment": "a category, now text",
+        "birthday": "days, each its midnight UTC",
+    }
+
+
+def test_a_run_from_the_offline_store_has_the_same_profile(ws, shop):
+    done = ws.materialize(shop, "shop", keys=["customer"], progress=False)
+    again = ws.materialize("shop", start="2020-01-01T00:00Z", progress=False)
+    assert again.unchanged == 8
+    shown = ["feature", "stored_as", "nulls", "low", "high", "distinct"]
+    pd.testing.assert_frame_equal(again.profile[shown], done.profile[shown])
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_events_are_counted_over_time_by_what_became_of_them(open_workspace, shop, now, offline):
+    ws = open_workspace(retain="1d")
+    done = ws.materialize(shop, "shop", keys=["customer"], ttl="3d", progress=False)
+    if offline:
+        done = ws.materialize("shop", start="2020-01-01T00:00Z", progress=False)
+    events = done.events
+    assert (events.first, events.last) == (now - pd.Timedelta(days=8), now)
+    assert not events.are_days
+    totals = events.frame.drop(columns="start").sum()
+    assert totals.to_dict() == {
+        "written": 0 if offline else 5, "stored already": 5 * offline, "expired": 3, "older than the retention": 0
+    }  # fmt: skip
+    frame = events.frame
+    assert frame["start"].iloc[0] <= events.first
+    assert (now - frame.loc[frame["expired"] > 0, "start"]).min() > pd.Timedelta(days=3)
+    ax = done.plot()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "5 stored already" if offline else "5 written", "3 expired"
+    ]  # fmt: skip
+    assert "event time, UTC" in ax.get_xlabel()
+    assert ax.get_ylabel().startswith("rows ")
+    plt.close(ax.figure)
+
+
+def test_the_plot_of_a_run_shows_where_its_rows_went(open_workspace, now):
+    """With ``FEASTRA_PICTURES`` it makes the documentation's picture."""
+    rng = np.random.default_rng(1)
+    ages_s = rng.exponential(8 * 86_400, 5_000).round()
+    df = pd.DataFrame(
+        {"customer": rng.integers(0, 300, 5_000), "event_timestamp": now - pd.to_timedelta(ages_s, unit="s"), "basket_eur": 1.5}
+    )  # fmt: skip
+    done = open_workspace(retain="5d").materialize(df, "customer_daily", keys=["customer"], ttl="20d", progress=False)
+    ax = done.plot()
+    assert ax.get_title(loc="left") == "customer_daily: what became of 5,000 rows"
+    heights = {
+        patch.get_label().split(" ", 1)[1]: np.sum(patch.get_data()[0] - patch.get_data()[2]) for patch in ax.patches
+    }
+    assert heights == {"written": done.rows, "expired": done.expired, "older than the retention": done.superseded}
+    plt.close(ax.figure)
+    if folder := os.environ.get("FEASTRA_PICTURES"):
+        done.save(Path(folder) / "materialize.png")
+
+
+def test_a_run_in_text_fits_a_hundred_columns_and_a_screen(ws, shop, now):
+    wide = shop.assign(**{f"a_long_name_of_a_feature_{n}": ["text " * 50] * len(shop) for n in range(40)})
+    said = repr(ws.materialize(wide, "shop", keys=["customer"], progress=False))
+    assert max(map(len, said.splitlines())) <= 100
+    assert len(said.splitlines()) < 40
+    assert "8 rows of 8 entities" in said
+    assert "2 repeats left out" in said
+    assert "… and 18 more features" in said
+    for words in ("segment", "a category, now text; 2 distinct: new, loyal", "25.0 %", f"{now:%Y-%m-%d %H:%M} UTC"):
+        assert words in said
+
+
+def test_a_page_of_a_run_has_figures_and_a_row_a_feature(ws, shop):
+    page = ws.materialize(shop, "shop", keys=["customer"], progress=False)._repr_html_()
+    for words in (
+        "8 rows of 8 entities",
+        "2 repeats left out",
+        "<td>basket_eur</td>",
+        "-2 to 1,234",
+        "a category, now text",
+    ):
+        assert words in page
+
+
+def test_days_as_event_times_are_named_in_the_report_too(ws):
+    df = pd.DataFrame({"k": [1, 1, 1], "event_timestamp": DAYS.tz_localize("UTC"), "v": [1, 2, 3]})
+    done = ws.materialize(df, "v", keys=["k"], progress=False)
+    assert done.events.are_days
+    assert "events 2026-01-01 to 2026-01-03 (days, each its midnight UTC)" in repr(done)
+
+
+def test_a_run_without_rows_has_a_report_all_the_same(filled, events):
+    done = filled.materialize(events.head(0), "drivers", progress=False)
+    assert done.events is None
+    assert done.profile["nulls"].tolist() == [0.0] * 4
+    assert "Materialized: drivers" in done._repr_html_()
+    ax = done.plot()
+    assert ax.get_title(loc="left") == "drivers: no rows"
+    plt.close(ax.figure)
+
+
+def test_events_of_all_times_fit_the_counts(now):
+    counter = EventCounter()
+    rng = np.random.default_rng(7)
+    spread_us = rng.integers(0, 10 ** rng.integers(1, 18, 200), 200) - 10**16
+    for event_us in np.array_split(spread_us, 9):  # narrow bins become wide ones, whatever comes first
+        counter.add(event_us, np.zeros(len(event_us), dtype=np.int8))
+    times = counter.result()
+    starts = times.frame["start"].astype("int64")
+    expected = np.histogram(spread_us, bins=[*starts, 2**62])[0]
+    assert times.counts["written"].tolist() == expected.tolist()
+    assert times.counts["written"].sum() == 200

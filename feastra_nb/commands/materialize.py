@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
                 except FeastraError as error:
                     failed[view] = error
                 else:
-                    print(done, flush=True)
+                    print(done.sentence, flush=True)
     except FeastraError as error:
         return tell(error)
     for view, why in failed.items():

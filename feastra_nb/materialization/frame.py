@@ -22,6 +22,7 @@ from feastra_nb.folder_lock import locked
 from feastra_nb.materialization import offline_file
 from feastra_nb.materialization.frame_warnings import warn_of_losses, warn_of_numbers_as_text
 from feastra_nb.materialization.frames import CREATED, Columns, columns_of, to_table, with_plain_columns
+from feastra_nb.materialization.profile import note_on, noted
 from feastra_nb.materialization.registration import FrameSpec, judge, known_keys, known_view, note_interval, register
 from feastra_nb.materialization.run import write_table
 from feastra_nb.storage.row_selection import refuse_future, refuse_large
@@ -29,7 +30,7 @@ from feastra_nb.storage.rows import Rows, last_of_repeats
 from feastra_nb.times import instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
     from feast import FeatureView
@@ -95,12 +96,15 @@ class _Judged:
         The view's parquet.
     registration
         What is to be registered.
+    notes
+        By feature, what storing makes of a column, such as text of a category.
     """
 
     rows: FrameRows
     repeats: int
     path: Path
     registration: Registration
+    notes: Mapping[str, str]
 
     @property
     def is_automatic(self) -> bool:
@@ -148,7 +152,7 @@ def materialize_frame(
     )
     if len(rows):
         note_interval(stores, view, (instant(interval[0]), instant(interval[1])))
-    return replace(done, repeats=judged.repeats)
+    return replace(done, repeats=judged.repeats, features=noted(done.features, judged.notes))
 
 
 def _judged(stores: Stores, frame: Any, spec: FrameSpec, *, now_us: int | None) -> _Judged:
@@ -162,7 +166,8 @@ def _judged(stores: Stores, frame: Any, spec: FrameSpec, *, now_us: int | None) 
     known = known_view(stores, spec)
     frame, roles = _roles(frame, spec, known)
     keys = known_keys(stores, roles.keys, known)
-    whole = FrameRows.of(to_table(frame, roles, _known_types(known), keys.types), roles)
+    table, types_before = to_table(frame, roles, _known_types(known), keys.types)
+    whole = FrameRows.of(table, roles)
     if now_us is not None:
         refuse_future(whole.event_us, now_us=now_us, view=spec.view)
     rows = whole.without_repeats()
@@ -172,7 +177,8 @@ def _judged(stores: Stores, frame: Any, spec: FrameSpec, *, now_us: int | None) 
     _refuse_values(replace(rows, table=offline_file.fitted(rows.table, path)), {**value_types, **keys.types}, spec.view)
     warn_of_losses(whole.table, {name: value_types[name] for name in roles.features})
     warn_of_numbers_as_text(whole.table, [name for name in roles.features if name not in _known_types(known)])
-    return _Judged(rows, len(whole) - len(rows), path, registration)
+    notes = {name: note for name in roles.features if (note := note_on(types_before[name]))}
+    return _Judged(rows, len(whole) - len(rows), path, registration, notes)
 
 
 def _roles(frame: Any, spec: FrameSpec, known: FeatureView | None) -> tuple[Any, Columns]:

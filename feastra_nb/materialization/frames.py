@@ -191,8 +191,10 @@ def to_table(
     roles: Columns,
     known_types: Mapping[str, pa.DataType] | None = None,
     key_types: Mapping[str, ValueType] | None = None,
-) -> pa.Table:
-    """Return a frame as an Arrow table of storable columns: keys, features, timestamp, created, in this order.
+) -> tuple[pa.Table, dict[str, pa.DataType]]:
+    """Return a frame as an Arrow table of storable columns, and the Arrow types that the columns had before.
+
+    The columns are keys, features, timestamp, created, in this order.
 
     Times become microseconds in UTC, naive ones being taken for UTC with one warning; int keys become
     int64, so that no later frame's narrower ints miss the stored ones.
@@ -212,21 +214,18 @@ def to_table(
         Null keys or timestamps, mixed types, or a type that no feature can have; says which column and rows.
     """
     known, of_keys = known_types or {}, key_types or {}
-    arrays = {key: key_column(_array(frame, key), key, of_keys.get(key)) for key in roles.keys}
-    arrays |= {name: storable(_typed(_array(frame, name), known.get(name)), name) for name in roles.features}
     times = (roles.timestamp,) if roles.created is None else (roles.timestamp, roles.created)
-    days = False
-    for name in times:
-        raw = _typed(_array(frame, name), TIMESTAMP_US)
-        days |= name == roles.timestamp and pa.types.is_date(raw.type) and len(raw) > 0
-        arrays[name] = _instants(storable(raw, name), name)
+    raw = {name: _array(frame, name) for name in (*roles.keys, *roles.features, *times)}
+    arrays = {key: key_column(raw[key], key, of_keys.get(key)) for key in roles.keys}
+    arrays |= {name: storable(_typed(raw[name], known.get(name)), name) for name in roles.features}
+    arrays |= {name: _instants(storable(_typed(raw[name], TIMESTAMP_US), name), name) for name in times}
     naive = [name for name, array in arrays.items() if is_naive(array.type)]
     arrays |= {name: pc.cast(arrays[name], in_utc(arrays[name].type), safe=False) for name in naive}
-    days |= roles.timestamp in naive and are_days(arrays[roles.timestamp])
-    warn_of_times(naive, roles.timestamp if days else None)
+    without_time = pa.types.is_date(raw[roles.timestamp].type) or roles.timestamp in naive
+    warn_of_times(naive, roles.timestamp if without_time and are_days(arrays[roles.timestamp]) else None)
     refuse_nulls(arrays[roles.timestamp], roles.timestamp, "timestamp")
     refuse_misread(epoch_us(arrays[roles.timestamp]), roles.timestamp)
-    return pa.table(arrays)
+    return pa.table(arrays), {name: column.type for name, column in raw.items()}
 
 
 def is_naive(kind: pa.DataType) -> bool:

@@ -19,6 +19,8 @@ from feastra_nb import codec
 from feastra_nb.adapter.objects import key_fields, with_constant_key
 from feastra_nb.codec.columns import epoch_us
 from feastra_nb.codec.conversion import lost, why_lost
+from feastra_nb.materialization.event_times import EXPIRED, STORED, SUPERSEDED, WRITTEN, EventCounter, EventTimes
+from feastra_nb.materialization.profile import FeatureProfile, Profiler
 from feastra_nb.reporting.progress import Progress, acknowledged_rows
 from feastra_nb.reporting.report import Report
 from feastra_nb.storage import writer
@@ -73,6 +75,10 @@ class Materialization(Report):
         Rows of the frame left out because a later one has the same entity, event and created time.
     skipped
         Intervals of event time, both ends inclusive, that runs which were stopped had written for good.
+    features
+        What each feature holds in the rows of the run: stored type, nulls, range, distinct texts. See `profile`.
+    events
+        When the events happened, and what became of them over time; None where there were none.
     """
 
     view: str
@@ -86,6 +92,8 @@ class Materialization(Report):
     seconds: float
     repeats: int = 0
     skipped: tuple[tuple[datetime, datetime], ...] = ()
+    features: tuple[FeatureProfile, ...] = ()
+    events: EventTimes | None = None
 
     @property
     def rows_per_s(self) -> float:
@@ -94,10 +102,19 @@ class Materialization(Report):
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The same as a DataFrame of one row."""
+        """The counts as a DataFrame of one row."""
         import pandas as pd
 
-        return pd.DataFrame([self.to_dict()])
+        return pd.DataFrame([self._counts()])
+
+    @property
+    def profile(self) -> pd.DataFrame:
+        """A row a feature: ``stored_as``, ``nulls`` (a share), ``low``, ``high``, ``distinct``, ``holds``, ``note``."""
+        import pandas as pd
+
+        names = [field.name for field in fields(FeatureProfile)]
+        rows = [[getattr(one, name) for name in names] for one in self.features]
+        return pd.DataFrame(rows, columns=names).astype({"distinct": "Int64", "low": object, "high": object})
 
     @property
     def notes(self) -> list[str]:
@@ -107,7 +124,7 @@ class Materialization(Report):
             (self.renewed, "of them live longer now"),
             (self.expired, "expired"),
             (self.superseded, "older than the retention"),
-            (self.repeats, "repeats of others"),
+            (self.repeats, "repeats left out"),
             (self.retries, "retries"),
         )
         counted = [f"{count:,} {word}" for count, word in counts if count]
@@ -123,13 +140,30 @@ class Materialization(Report):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the JSON holds."""
-        return {field.name: getattr(self, field.name) for field in fields(self)} | {"rows_per_s": self.rows_per_s}
+        events = None if self.events is None else self.events.frame
+        return self._counts() | {"profile": self.profile, "events": events}
 
-    def __repr__(self) -> str:
+    def _counts(self) -> dict[str, Any]:
+        names = [field.name for field in fields(self) if field.name not in {"features", "events"}]
+        return {name: getattr(self, name) for name in names} | {"rows_per_s": self.rows_per_s}
+
+    @property
+    def figures(self) -> str:
+        """View, rows, entities and time in one line."""
         return (
             f"{self.view}: {self.rows:,} rows of {self.entities:,} entities in {self.seconds:.1f} s "
-            f"({self.rows_per_s:,.0f} rows/s)" + (f"; {', '.join(self.notes)}" if self.notes else "")
+            f"({self.rows_per_s:,.0f} rows/s)"
         )
+
+    @property
+    def sentence(self) -> str:
+        """Figures and notes in one line."""
+        return f"{self.figures}; {', '.join(self.notes)}" if self.notes else self.figures
+
+    def __repr__(self) -> str:
+        from feastra_nb.materialization.page import materialization_text
+
+        return materialization_text(self)
 
     def _repr_html_(self) -> str:
         from feastra_nb.materialization.page import materialization_page
@@ -207,11 +241,15 @@ class Writing:
         self._counts = _Counts()
         self._entities = Distinct()
         self._run: Run | None = None
+        self._events = EventCounter()
+        stored = self.entry.value_types
+        self._profiler = Profiler({field.name: str(field.dtype) for field in view.features if field.name in stored})
         self._lost: Counter[str] = Counter()
 
     def encoded(self, table: pa.Table) -> Rows:
         """Return a table's rows of the log; refuse what cannot be stored."""
         rows = encode(self.entry, self._view, table)
+        self._profiler.add(table)
         for slot in self.entry.slots:
             if not slot.dropped:
                 changed = int(lost(table.column(slot.name), ValueType[slot.value_type]).sum())
@@ -281,6 +319,8 @@ class Writing:
             retries=counts.retries,
             seconds=time.monotonic() - self._began,
             skipped=tuple((instant(start_us), instant(end_us)) for start_us, end_us in skipped),
+            features=self._profiler.profiles(),
+            events=self._events.result(),
         )
 
     def _fresh(self, part: Part, report: Progress) -> tuple[Rows, npt.NDArray[np.int64]]:
@@ -297,6 +337,7 @@ class Writing:
         self._counts.expired += admitted.expired
         self._counts.superseded += admitted.superseded
         self._entities.add(rows.entity_key)
+        self._events.add(rows.event_us, _outcomes(admitted, stored.found))
         report.fewer(len(rows) - int(fresh.sum()))
         return rows.take(fresh), admitted.ttl_s[fresh]
 
@@ -304,6 +345,19 @@ class Writing:
         if self._run is None:
             raise RuntimeError("no run has begun")
         return replace(self._run, rows=self._counts.acknowledged, expired=self._counts.expired)
+
+
+def _outcomes(admitted: Admitted, found: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
+    """Return what becomes of each row; -1 for repeats of others."""
+    outcomes = np.full(len(found), -1, dtype=np.int8)
+    for outcome, rows in (
+        (WRITTEN, admitted.keep),
+        (STORED, found),
+        (EXPIRED, admitted.is_expired),
+        (SUPERSEDED, admitted.is_superseded),
+    ):
+        outcomes[rows] = outcome
+    return outcomes
 
 
 @dataclass(slots=True)

@@ -34,16 +34,26 @@ class Admitted:
         Shape (n,).
     ttl_s
         Shape (n,): each row's time to live in seconds, 0 for none.
-    expired
-        Rows left out because ttl and retention are over for them.
-    superseded
-        Rows left out because they are older than the retention, and not the newest of their entity before it.
+    is_expired
+        Shape (n,): left out because ttl and retention are over for them.
+    is_superseded
+        Shape (n,): left out because they are older than the retention, and not the newest of their entity before it.
     """
 
     keep: npt.NDArray[np.bool_]
     ttl_s: npt.NDArray[np.int64]
-    expired: int
-    superseded: int
+    is_expired: npt.NDArray[np.bool_]
+    is_superseded: npt.NDArray[np.bool_]
+
+    @property
+    def expired(self) -> int:
+        """How many rows are left out as expired."""
+        return int(self.is_expired.sum())
+
+    @property
+    def superseded(self) -> int:
+        """How many rows are left out as older than the retention."""
+        return int(self.is_superseded.sum())
 
 
 def admit(rows: Rows, *, now_us: int, ttl_us: int | None, retain: Retention, thin: bool) -> Admitted:
@@ -58,12 +68,12 @@ def admit(rows: Rows, *, now_us: int, ttl_us: int | None, retain: Retention, thi
     once = last_of_repeats(codes, rows.event_us, rows.created_us)
     ttl_s, expired = row_ttls(rows.event_us, now_us=now_us, ttl_us=ttl_us, retain=retain)
     keep = once & ~expired
-    superseded = 0
+    superseded = np.zeros(len(rows), dtype=bool)
     if thin and retain.us is not None:
         current = newest_before(codes, rows.event_us, rows.created_us, now_us - retain.us)
-        superseded = int((keep & ~current).sum())
+        superseded = keep & ~current
         keep &= current
-    return Admitted(keep, ttl_s, int((once & expired).sum()), superseded)
+    return Admitted(keep, ttl_s, once & expired, superseded)
 
 
 def refuse_future(event_us: npt.NDArray[np.int64], *, now_us: int, view: str) -> None:
