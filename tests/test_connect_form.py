@@ -16,6 +16,7 @@ from feastra_nb import workspace as workspace_module
 from feastra_nb.connection import local
 from feastra_nb.connection.choice import choose_target, profile_path
 from feastra_nb.errors import AuthenticationFailed, ConfigurationError
+from feastra_nb.notebook.fields import explanation
 from feastra_nb.notebook.widgets import connect_form
 
 SECRET = "swordfish-7431"  # noqa: S105
@@ -100,7 +101,7 @@ def test_a_cluster_gets_its_hosts_credentials_and_names(form, opened):
 
 def test_astra_gets_its_bundle_and_token(form, opened):
     form.target.value, form.bundle.value, form.token.value = "bundle", "scb.zip", SECRET
-    form.keyspace.value = "k"
+    form.keyspace.value, form.project.value = "k", "p"
     form.submit()
     assert opened[0][0] == fnb.Astra(bundle="scb.zip", token=SECRET)
     form.client_id.value, form.client_secret.value = "me", SECRET
@@ -108,8 +109,10 @@ def test_astra_gets_its_bundle_and_token(form, opened):
     assert opened[1][0] == fnb.Astra(bundle="scb.zip", client_id="me", client_secret=SECRET)
 
 
-def test_astra_by_name_leaves_the_token_to_the_environment_or_the_keyring(form, opened):
+def test_astra_by_name_leaves_the_token_to_the_environment_or_the_keyring(form, opened, monkeypatch):
+    monkeypatch.setenv("ASTRA_DB_APPLICATION_TOKEN", SECRET)
     form.target.value, form.database.value, form.keyspace.value = "astra", " features ", "k"
+    form.project.value = "p"
     form.submit()
     assert opened[0][0] == fnb.Astra("features")
 
@@ -122,27 +125,82 @@ def test_secrets_left_empty_come_from_the_environment_and_are_never_in_a_field(m
     form = connect_form()
     assert (form.hosts.value, form.port.value, form.username.value) == ("10.0.0.1", 9999, "me")
     assert form.target.value == "hosts"
-    form.keyspace.value = "k"
+    form.keyspace.value, form.project.value = "k", "p"
     assert SECRET not in states(form)
     form.submit()
     assert opened[0][0].password.reveal() == SECRET
 
 
-@pytest.mark.parametrize(("target", "missing"), [("hosts", "hosts"), ("astra", "database"), ("bundle", "bundle")])
-@pytest.mark.usefixtures("opened")
-def test_a_missing_field_is_an_error_of_submit_and_said_beside_it(form, target, missing):
+MISSING = {
+    "astra": {"Database", "Keyspace", "Project", "Token"},
+    "bundle": {"Bundle", "Keyspace", "Project", "Token"},
+    "hosts": {"Hosts", "Keyspace", "Project"},
+}
+
+
+def marked(form):
+    """Return the labels of the fields that are said to be empty."""
+    return {row.field.description for name, row in form._rows.items() if "is empty" in note(form, name)}
+
+
+@pytest.mark.parametrize("target", MISSING)
+def test_all_missing_fields_are_named_by_submit_and_marked_at_once(form, opened, target):
     form.target.value = target
-    words = f"the field {missing.capitalize()} is empty"
-    with pytest.raises(ConfigurationError, match=words):
+    with pytest.raises(ConfigurationError, match="the fields ") as refused:
         form.submit()
-    assert form.workspace is None
+    assert all(label in str(refused.value) for label in MISSING[target])
     form.button.click()
-    assert words in note(form, missing)
+    assert marked(form) == MISSING[target]
+    assert f"not connected: {len(MISSING[target])} fields are empty, see above" in form.status.value
+    assert opened == []
+
+
+def test_a_mark_goes_when_its_field_is_filled_and_the_last_one_is_said_alone(form, opened):
+    form.target.value = "hosts"
+    form.button.click()
+    form.hosts.value, form.keyspace.value = "10.0.0.1", "k"
+    assert marked(form) == {"Project"}
+    form.button.click()
+    assert "the field Project is empty" in note(form, "project")
     assert "not connected: see above" in form.status.value
-    getattr(form, missing).value = "given"
+    form.project.value = "p"
     form.button.click()
-    assert note(form, missing) == ""
-    assert "the field Keyspace is empty" in note(form, "keyspace")
+    assert len(opened) == 1
+    assert marked(form) == set()
+
+
+def test_a_test_needs_no_project(form, opened):
+    form.target.value, form.hosts.value, form.keyspace.value = "hosts", "10.0.0.1", "k"
+    form.test_button.click()
+    assert "is empty" not in note(form, "project")
+
+
+@pytest.mark.parametrize(
+    ("fields", "secret", "variable"),
+    [
+        ({"target": "hosts", "username": "me"}, "password", "CASSANDRA_PASSWORD"),
+        ({"target": "astra"}, "token", "ASTRA_DB_APPLICATION_TOKEN"),
+        ({"target": "bundle"}, "token", "ASTRA_DB_APPLICATION_TOKEN"),
+        ({"target": "bundle", "client_id": "me"}, "client_secret", None),
+    ],
+)
+def test_a_secret_is_missing_where_it_is_neither_typed_nor_kept_elsewhere(
+    form, opened, monkeypatch, fields, secret, variable
+):
+    for name, value in fields.items():
+        getattr(form, name).value = value
+    form.button.click()
+    assert "is empty" in note(form, secret)
+    getattr(form, secret).value = SECRET
+    assert note(form, secret) == ""
+    form.button.click()
+    assert "is empty" not in note(form, secret)
+    assert form._secrets[secret].peek().reveal() == SECRET  # it was no attempt yet
+    if variable is not None:
+        form._secrets[secret].pop()
+        monkeypatch.setenv(variable, SECRET)
+        form.button.click()
+        assert "is empty" not in note(form, secret)
 
 
 # --- what it says ----------------------------------------------------------------------------------------------------
@@ -161,6 +219,7 @@ def test_the_button_says_what_went_wrong_and_what_to_do_and_can_be_pressed_again
     said = "&lt;b&gt;me&lt;/b&gt; was refused<br>Hint: check the password"
     assert f"\N{MULTIPLICATION X} not connected: {said}" in form.status.value
     form.target.value, form.hosts.value, form.keyspace.value = "hosts", "10.0.0.1", "k"
+    form.project.value = "p"
     form.button.click()
     assert said in note(form, "password")
     assert "not connected: see above" in form.status.value
@@ -195,6 +254,17 @@ def test_only_the_fields_of_the_chosen_target_are_shown(form):
     assert labels(form) == ["Bundle", "Token", "Client ID", "Client Secret", *shared]
 
 
+def test_every_field_has_a_line_that_says_what_belongs_there(form):
+    for target in ("local", "hosts", "astra", "bundle"):
+        form.target.value = target
+        rows = [form.widget.children[0], *form.widget.children[1].children]
+        lines = [row.children[-2].value for row in rows]
+        assert len(set(lines)) == len(rows)
+        assert all(len(line) > len(explanation("")) for line in lines)
+        assert ("made from the folder" in form._rows["keyspace"].help.value) == (target == "local")
+        assert {row.field for row in form._rows.values()} >= {row.children[0] for row in rows}
+
+
 def test_every_field_has_a_label_that_is_plain_text(form):
     for target in ("local", "hosts", "astra", "bundle"):
         form.target.value = target
@@ -216,7 +286,7 @@ def test_where_widgets_are_not_shown_there_is_a_text(form):
 
 def test_a_secret_is_out_of_its_field_before_it_connects_and_even_before_the_button(form, opened):
     form.target.value, form.bundle.value, form.token.value = "bundle", "scb.zip", SECRET
-    form.keyspace.value = "k"
+    form.keyspace.value, form.project.value = "k", "p"
     assert form.token.value == ""
     assert SECRET not in states(form) + repr(form)
     form.submit()
@@ -232,9 +302,10 @@ def test_a_secret_that_a_front_end_sends_leaves_its_field_too(form):
 
 def test_a_secret_serves_for_one_attempt(form, opened):
     form.target.value, form.hosts.value, form.username.value, form.keyspace.value = "hosts", "10.0.0.1", "me", "k"
+    form.project.value = "p"
     form.password.value = SECRET
     form.submit()
-    with pytest.raises(ConfigurationError, match="no password for the user 'me'"):
+    with pytest.raises(ConfigurationError, match="the field Password is empty, and CASSANDRA_PASSWORD is not set"):
         form.submit()
     assert len(opened) == 1
 
@@ -265,6 +336,7 @@ def test_a_token_file_gives_its_token_and_is_forgotten(form):
 
 def test_it_remembers_what_it_connected_to_and_no_secret(form, opened):
     form.target.value, form.hosts.value, form.username.value, form.keyspace.value = "hosts", "10.0.0.1", "me", "k"
+    form.project.value = "p"
     form.password.value = SECRET
     assert not profile_path().exists()
     form.submit()
@@ -274,6 +346,7 @@ def test_it_remembers_what_it_connected_to_and_no_secret(form, opened):
     again = connect_form()
     assert (again.target.value, again.hosts.value, again.username.value) == ("hosts", "10.0.0.1", "me")
     again.target.value, again.database.value, again.token.value = "astra", "features", SECRET
+    again.project.value, again.keyspace.value = "p", "k"
     again.region.options = again.region.value, *_ = ["us-east1"]
     again.submit()
     assert SECRET not in profile_path().read_text()
@@ -284,6 +357,7 @@ def test_it_remembers_what_it_connected_to_and_no_secret(form, opened):
 
 def test_a_cluster_of_the_profile_gets_its_password_from_the_environment(form, opened, monkeypatch):
     form.target.value, form.hosts.value, form.username.value, form.keyspace.value = "hosts", "10.0.0.1", "me", "k"
+    form.project.value = "p"
     form.password.value = SECRET
     form.submit()
     monkeypatch.setenv("CASSANDRA_PASSWORD", SECRET)

@@ -83,6 +83,10 @@ def test_the_form_in_jupyterlab_connects_by_keyboard_and_leaves_no_secret(browse
         page.locator(".jp-CodeCell .cm-content").first.click()
         page.keyboard.press("Shift+Enter")
         page.get_by_label("Where").select_option("Astra DB, by token")
+        page.get_by_role("button", name="Connect", exact=True).press("Enter")
+        page.get_by_text("4 fields are empty, see above").wait_for()
+        assert page.get_by_text("is empty", exact=False).count() == 4
+        page.locator(".jp-CodeCell").first.screenshot(path=tmp_path / "empty.png")
         token = page.get_by_label("Token", exact=True)
         token.focus()
         page.keyboard.type(TOKEN)

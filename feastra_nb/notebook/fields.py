@@ -1,4 +1,4 @@
-"""Parts of a form: fields with a note beside them, and fields of secrets, which are empty again at once.
+"""Parts of a form: fields with help and a note below them, and fields of secrets, which are empty again at once.
 
 What a field holds is in the notebook's widget state, which can be saved. So a secret leaves its field as soon as it is
 there, even if nobody presses a button, and waits in an attribute that no front end sees.
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 STYLE = {"description_width": "9em"}
 WIDTH = {"width": "34em"}
 BELOW = {"margin": "2px 2px 2px calc(9em + 8px)"}  # where the fields begin, behind their descriptions
+CLOSE_BELOW = {"margin": "-1px 2px 5px calc(9em + 10px)"}  # nearer to the field above than to the next one
 # A sign and words beside the colour, which is that of JupyterLab's theme.
 _TONES = {
     "info": ("…", "var(--jp-ui-font-color1, inherit)"),
@@ -35,20 +36,47 @@ def words(text: str, tone: str) -> str:
     return f'<div role="status" style="color:{color};line-height:1.4">{lines}</div>'
 
 
-class Row:
-    """A field, and below it a note on what is wrong with it."""
+def explanation(text: str) -> str:
+    """Return a line of help as HTML, quieter than what stands in the fields."""
+    color = "var(--jp-ui-font-color2, inherit)"
+    return f'<div style="color:{color};font-size:0.92em;line-height:1.3">{html.escape(text)}</div>'
 
-    def __init__(self, field: Any, *beside: Any) -> None:
+
+class Row:
+    """A field, below it a line that says what belongs there, and a note on what is wrong with it.
+
+    Parameters
+    ----------
+    field
+        The widget. A change of its value takes the note away.
+    beside
+        Widgets that stand behind it.
+    about
+        The line of help.
+    """
+
+    def __init__(self, field: Any, *beside: Any, about: str) -> None:
         import ipywidgets
 
         self.field = field
-        self.note = ipywidgets.HTML(layout={**BELOW, "flex": "1 1 100%", "display": "none"})  # a line of its own
-        self.widget = ipywidgets.HBox([field, *beside, self.note], layout={"flex_flow": "row wrap"})
+        self.help = ipywidgets.HTML(layout={**CLOSE_BELOW, "flex": "1 1 100%"})  # a line of its own
+        self.note = ipywidgets.HTML(layout={**BELOW, "flex": "1 1 100%", "display": "none"})
+        self.widget = ipywidgets.HBox([field, *beside, self.help, self.note], layout={"flex_flow": "row wrap"})
+        self.explain(about)
+        field.observe(self._forget, "value")
+
+    def explain(self, about: str) -> None:
+        """Show another line of help."""
+        self.help.value = explanation(about)
 
     def say(self, text: str = "", tone: str = "bad") -> None:
         """Show a note, or none."""
         self.note.value = words(text, tone)
         self.note.layout.display = "" if text else "none"  # an empty one would leave a gap
+
+    def _forget(self, change: Mapping[str, Any]) -> None:
+        if change["new"]:  # not when a secret leaves its field
+            self.say()
 
 
 class SecretField:
@@ -66,6 +94,7 @@ class SecretField:
         from ipywidgets import Password
 
         self._secret: Secret | None = None
+        self.variable = variable
         self._hint = f"else ${variable}" if variable else ""
         # Sent when the field is left, not letter by letter.
         self.widget = Password(

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from feastra_nb.connection.choice import configured, remember
 from feastra_nb.connection.targets import DEFAULT_PORT, Astra, Hosts, Local
 from feastra_nb.errors import AuthenticationFailed, ConfigurationError, KeyspaceNotFound, UnknownName
+from feastra_nb.notebook.field_help import ABOUT, ABOUT_LOCAL
 from feastra_nb.notebook.fields import BELOW, STYLE, WIDTH, Row, SecretField, TokenUpload, button, choice, text, words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from feastra_nb.connection.astra.databases import AstraDatabase
     from feastra_nb.connection.secrets import Secret
@@ -39,6 +40,13 @@ _OWN = {
 }
 _SHARED = ("keyspace", "project", "directory", "retain", "read_only")
 _SECRETS = ("password", "token", "client_secret")
+# What each target cannot do without, but for secrets: those may come from elsewhere.
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "local": (),
+    "astra": ("database", "keyspace", "project"),
+    "bundle": ("bundle", "keyspace", "project"),
+    "hosts": ("hosts", "keyspace", "project"),
+}
 
 
 def connect_form() -> ConnectForm:
@@ -82,7 +90,7 @@ class ConnectForm:
 
         self.workspace: Workspace | None = None
         self._on_connect = on_connect
-        self._empty: str | None = None  # the field for want of which the last attempt failed
+        self._empty: Mapping[str, str] = {}  # why the last attempt failed, by field, where fields were empty
         self._found: dict[str, AstraDatabase] = {}
         self.target = ipywidgets.Dropdown(options=_TARGETS, description="Where", style=STYLE, layout=WIDTH)
         self._add_secret_fields()
@@ -90,13 +98,14 @@ class ConnectForm:
         self.find_button = button("Find databases", "list the databases that the token can see")
         self.test_button = button("Test", "connect, and change nothing")
         self.button = button("Connect", "connect, and keep the workspace in form.workspace", button_style="primary")
-        self._rows = {name: Row(getattr(self, name)) for name in (*_OWN_NAMES, *_SHARED)}
-        self._rows["token"] = Row(self.token, self.upload, self.find_button)
+        names = ("target", *_OWN_NAMES, *_SHARED)
+        beside = {"token": (self.upload, self.find_button)}
+        self._rows = {name: Row(getattr(self, name), *beside.get(name, ()), about=ABOUT[name]) for name in names}
         self._upload.row = self._rows["token"]
         self.status = ipywidgets.HTML(layout=BELOW)
         self._fields = ipywidgets.VBox()
         buttons = ipywidgets.HBox([self.button, self.test_button], layout=BELOW)
-        self.widget = ipywidgets.VBox([self.target, self._fields, buttons, self.status])
+        self.widget = ipywidgets.VBox([self._rows["target"].widget, self._fields, buttons, self.status])
         self._prefill()
         self.target.observe(self._show_fields, "value")
         self.database.observe(self._show_database, "value")
@@ -136,6 +145,7 @@ class ConnectForm:
         """
         from feastra_nb.workspace import connect
 
+        self._refuse_empty(but=("project",))
         target = self._target({name: self._secrets[name].peek() for name in _SECRETS})
         with tempfile.TemporaryDirectory() as folder:
             options = {"project": "test", **self._options(), "directory": folder, "read_only": True}
@@ -145,7 +155,8 @@ class ConnectForm:
     def submit(self) -> Workspace:
         """Connect to what the fields say, and remember it for `connect`.
 
-        Secrets are forgotten before that; another attempt asks for them again. A workspace of an earlier submit stays
+        Fields that are empty and may not be are named all at once. Secrets are forgotten before the attempt; another one asks
+        for them again. A workspace of an earlier submit stays
         open: it may be in use.
 
         Returns
@@ -156,12 +167,13 @@ class ConnectForm:
         Raises
         ------
         ConfigurationError
-            A field is missing or makes no sense.
+            Fields are empty, or one makes no sense.
         ConnectionFailed
             The server cannot be reached, or refuses.
         """
         from feastra_nb.workspace import connect
 
+        self._refuse_empty()
         secrets = {name: self._secrets[name].pop() for name in _SECRETS}
         target = self._target(secrets)
         self.workspace = connect(target, **self._options())
@@ -238,16 +250,13 @@ class ConnectForm:
         if kind == "local":
             return Local()
         if kind == "astra":
-            self._need("database")
             return Astra(self.database.value.strip(), secrets["token"], region=self.region.value or None)
         if kind == "bundle":
-            self._need("bundle")
             client_id = self.client_id.value.strip() or None
             return Astra(
                 bundle=self.bundle.value.strip(), token=secrets["token"], client_id=client_id,
                 client_secret=secrets["client_secret"],
             )  # fmt: skip
-        self._need("hosts")
         return hosts_target(
             [host.strip() for host in self.hosts.value.split(",") if host.strip()],
             port=self.port.value,
@@ -256,14 +265,39 @@ class ConnectForm:
             environment=os.environ,
         )
 
-    def _need(self, name: str) -> None:
-        if not getattr(self, name).value.strip(" ,"):
-            self._empty = name
-            raise ConfigurationError(f"the field {getattr(self, name).description} is empty")
+    def _refuse_empty(self, but: Sequence[str] = ()) -> None:
+        """Refuse an attempt for which fields are missing, and note all of them.
+
+        Parameters
+        ----------
+        but
+            Fields that this attempt does without.
+        """
+        names = [name for name in _NEEDED[self.target.value] if name not in but]
+        empty = {name: "" for name in names if not getattr(self, name).value.strip(" ,")} | self._missing_secret()
+        self._empty = {name: f"the field {self._label(name)} is empty{why}" for name, why in empty.items()}
+        if len(empty) == 1:
+            raise ConfigurationError(*self._empty.values())
+        if empty:
+            raise ConfigurationError(f"the fields {', '.join(map(self._label, empty))} are empty")
+
+    def _label(self, name: str) -> str:
+        return str(getattr(self, name).description)
+
+    def _missing_secret(self) -> dict[str, str]:
+        """Return the secret that is neither typed nor kept elsewhere, and where else it could have been."""
+        from feastra_nb.connection.astra.access import kept_token
+
+        name = self._secret_field()
+        if name is None or self._secrets[name].peek():
+            return {}
+        variable = self._secrets[name].variable
+        is_known = bool(os.environ.get(variable)) or (name == "token" and bool(kept_token(os.environ)))
+        user = self.username.value.strip() or os.environ.get("CASSANDRA_USERNAME", "")
+        is_asked_for = name != "password" or bool(user)
+        return {} if is_known or not is_asked_for else {name: f", and {variable} is not set" if variable else ""}
 
     def _options(self) -> dict[str, Any]:
-        if self.target.value != "local":
-            self._need("keyspace")
         names = ("project", "keyspace", "directory", "retain")
         given = {name: getattr(self, name).value.strip() for name in names}
         # An empty field leaves connect() its default.
@@ -277,15 +311,17 @@ class ConnectForm:
             each.disabled = True
         for row in self._rows.values():
             row.say()
-        self._empty = None
+        self._empty = {}
         self._say(doing, "info")
         try:
             result = act()
         except Exception as error:  # noqa: BLE001  a callback's exception is shown nowhere
-            about = self._rows.get(self._field_of(error) or "")
-            if about is not None:
-                about.say(str(error))
-            self._say(f"{_FAILED[act.__name__]}: {error if about is None else 'see above'}", "bad")
+            field = self._field_of(error)
+            notes = self._empty or ({} if field is None else {field: str(error)})
+            for name, why in notes.items():
+                self._rows[name].say(why)
+            count = f"{len(notes)} fields are empty, " if len(notes) > 1 else ""
+            self._say(f"{_FAILED[act.__name__]}: {f'{count}see above' if notes else error}", "bad")
         else:
             self._say(wording(result), "ok")
         finally:
@@ -294,8 +330,6 @@ class ConnectForm:
 
     def _field_of(self, error: Exception) -> str | None:
         """Return the field that an error is about, None where it is about no single one."""
-        if self._empty is not None:
-            return self._empty
         if isinstance(error, KeyspaceNotFound):
             return "keyspace"
         if isinstance(error, UnknownName) and self.target.value == "astra":
@@ -327,6 +361,8 @@ class ConnectForm:
         kind = self.target.value
         hint = "made from the folder" if kind == "local" else "needed"
         self.project.placeholder = self.keyspace.placeholder = hint
+        for name, about in ABOUT_LOCAL.items():
+            self._rows[name].explain(about if kind == "local" else ABOUT[name])
         self.upload.layout.display = self.find_button.layout.display = "" if kind == "astra" else "none"
         self._fields.children = tuple(self._rows[name].widget for name in (*_OWN[kind], *_SHARED))
 

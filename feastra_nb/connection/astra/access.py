@@ -189,7 +189,7 @@ def credentials(target: Astra, environment: Mapping[str, str]) -> tuple[str, Sec
         return target.client_id, Secret(target.client_secret)
     if target.client_id is not None or target.client_secret is not None:
         raise ConfigurationError("Client ID and Client Secret belong together; only one of them was given")
-    token = environment.get(TOKEN_VARIABLE) or _of_keyring() or _typed()
+    token = kept_token(environment) or _typed()
     if not token:
         raise ConfigurationError("there is no token for Astra", hint=_TOKEN_HINT)
     return TOKEN_USER, token_of(Secret(token))
@@ -213,6 +213,11 @@ def token_of(given: Secret) -> Secret:
             f"the token file {plain} cannot be read: {type(exc).__name__}",
             hint='the portal\'s file is JSON: {"clientId": …, "secret": …, "token": "AstraCS:…"}',
         ) from None
+
+
+def kept_token(environment: Mapping[str, str]) -> str | None:
+    """Return the token of the environment or the keyring; None where neither has one."""
+    return environment.get(TOKEN_VARIABLE) or _of_keyring()
 
 
 def _of_keyring() -> str | None:
