@@ -68,11 +68,10 @@ def _draw(status: Status, ax: Axes | None = None) -> Axes:
     """Draw the nodes by state."""
     from matplotlib.ticker import MaxNLocator
 
-    from feastra_nb.reporting.plots import BAD, FIGURE_INCHES, OK, figure_axes, style
+    from feastra_nb.reporting.plots import BAD, FIGURE_INCHES, OK, drawing
 
     counts = status.frame["state"].value_counts()
-    axes = figure_axes(ax, figsize=(FIGURE_INCHES[0], 1.6 + 0.5 * len(counts)))
-    with style():
+    with drawing(ax, figsize=(FIGURE_INCHES[0], 1.6 + 0.5 * len(counts))) as axes:
         tones = [OK if state == "up" else BAD for state in counts.index]
         axes.barh(list(counts.index), list(counts.to_numpy()), color=tones, height=0.5)
         axes.set_xlabel("nodes")

@@ -23,7 +23,6 @@ EXPECTED = Path(__file__).parent / "images"
 # Of the colours' differences: letters that another version of FreeType sets a little differently are about 6, a line that
 # is missing or a word that is cut off is more than 12.
 TOLERANCE = 9.0
-LIGHT, DARK = "#ffffff", "#111111"  # JupyterLab's backgrounds
 MS = 1_000_000
 
 
@@ -89,15 +88,13 @@ def compared(reports):
     return feast.compare(driver, names=("through Feast", "the bare driver"))
 
 
-def both_themes(picture):
-    """Return a transparent picture on JupyterLab's light background, above the same on its dark one; half the dots."""
-    drawn = Image.open(io.BytesIO(picture))
-    drawn = drawn.resize((drawn.width // 2, drawn.height // 2))
-    shown = Image.new("RGB", (drawn.width, 2 * drawn.height), LIGHT)
-    shown.paste(DARK, (0, drawn.height, drawn.width, 2 * drawn.height))
-    for top in (0, drawn.height):
-        shown.paste(drawn, (0, top), drawn)
-    return shown
+def both_themes(plot):
+    """Return a drawing on JupyterLab's light background, above the same on its dark one; half the dots."""
+    light, dark = (Image.open(io.BytesIO(plots.png(plot, dark=dark))).convert("RGB") for dark in (False, True))
+    shown = Image.new("RGB", (light.width, 2 * light.height))
+    shown.paste(light, (0, 0))
+    shown.paste(dark, (0, light.height))
+    return shown.resize((shown.width // 2, shown.height // 2))
 
 
 def difference(first, second):
@@ -107,7 +104,7 @@ def difference(first, second):
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_the_picture_is_the_one_that_was_looked_at(name, reports):
-    shown = both_themes(plots.png(lambda ax: DRAWN[name](reports, ax)))
+    shown = both_themes(lambda ax: DRAWN[name](reports, ax))
     path = EXPECTED / f"latency_{name}.png"
     if os.environ.get("FEASTRA_NEW_IMAGES"):
         shown.save(path, optimize=True)
@@ -117,8 +114,8 @@ def test_the_picture_is_the_one_that_was_looked_at(name, reports):
 
 
 def test_a_picture_that_lacks_a_line_is_found_out(reports):
-    whole = both_themes(plots.png(reports["open"].plot))
-    without = both_themes(plots.png(reports["open"].only(kind="service").plot))
+    whole = both_themes(reports["open"].plot)
+    without = both_themes(reports["open"].only(kind="service").plot)
     assert difference(whole, without) > TOLERANCE
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from feastra_nb.reporting.plots import BAD, INK, OK, color, figure_axes, style, value_axis
+from feastra_nb.reporting.plots import BAD, OK, color, drawing, ink, value_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,24 +28,23 @@ def draw(capacity: Capacity, ax: Axes | None = None) -> Axes:
         x: requests a second; y: p99 of the response time in milliseconds; rates that held the objective are dots, the
         others crosses.
     """
-    ax = figure_axes(ax)
     tried = capacity.frame.dropna(subset="p99_ms")
-    with style():
-        ax.set_title(capacity.sentence.rstrip("."), fontsize=10)
-        ax.set_xlabel("requests a second")
-        ax.set_ylabel("p99 of the response time (ms)")
-        ax.axhline(
-            capacity.p99_ms, color=INK, linestyle="--", linewidth=1.2, label=f"objective, {capacity.p99_ms:g} ms"
+    with drawing(ax) as axes:
+        axes.set_title(capacity.sentence.rstrip("."), fontsize=10)
+        axes.set_xlabel("requests a second")
+        axes.set_ylabel("p99 of the response time (ms)")
+        axes.axhline(
+            capacity.p99_ms, color=ink(), linestyle="--", linewidth=1.2, label=f"objective, {capacity.p99_ms:g} ms"
         )
         best = tried.groupby("asked_rate")["p99_ms"].min()
-        ax.plot(best.index, best, color=color(0), linewidth=1.2)
+        axes.plot(best.index, best, color=color(0), linewidth=1.2)
         for held, marker, tone in ((True, "o", OK), (False, "x", BAD)):
             some = tried[tried["held"] == held]
             if len(some):
                 label = "held" if held else "missed"
-                ax.plot(some["asked_rate"], some["p99_ms"], ls="", marker=marker, color=tone, label=label)
+                axes.plot(some["asked_rate"], some["p99_ms"], ls="", marker=marker, color=tone, label=label)
         figures = [*tried["p99_ms"], capacity.p99_ms]
-        value_axis(ax, low=min(figures), high=max(figures))
-        ax.set_xlim(left=0)
-        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return ax
+        value_axis(axes, low=min(figures), high=max(figures))
+        axes.set_xlim(left=0)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return axes

@@ -11,14 +11,13 @@ from feastra_nb.errors import ConfigurationError, close_names
 from feastra_nb.latency.timeline import CELLS_A_DECADE, SLOT_MS
 from feastra_nb.reporting.plots import (
     BAD,
-    INK,
     PALETTE,
     TICKS,
     color,
-    figure_axes,
+    drawing,
+    ink,
     nines,
     percentile_axis,
-    style,
     value_axis,
 )
 
@@ -70,11 +69,10 @@ def draw(report: LatencyReport, ax: Axes | None = None, *, kind: str = "percenti
             f"a heatmap shows one row; the report has {len(_leading(report))}",
             hint='report.only(batch=10).plot(kind="heatmap")',
         )
-    ax = figure_axes(ax)
-    with style():
-        ax.set_ylabel("latency (ms)")
-        _KINDS[kind](report, ax)
-    return ax
+    with drawing(ax) as axes:
+        axes.set_ylabel("latency (ms)")
+        _KINDS[kind](report, axes)
+    return axes
 
 
 def _percentiles(report: LatencyReport, ax: Axes) -> None:
@@ -230,7 +228,7 @@ def _closed(report: LatencyReport) -> str:
 
 def _say(ax: Axes, text: str) -> None:
     ax.set_yticks([])
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", color=INK)
+    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", color=ink())
 
 
 _KINDS: Mapping[str, Callable[[LatencyReport, Axes], None]] = {

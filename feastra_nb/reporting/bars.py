@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from feastra_nb.reporting.plots import FIGURE_INCHES, INK, LINE, color, figure_axes, style
+from feastra_nb.reporting.plots import FIGURE_INCHES, LINE, color, drawing, ink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,9 +17,8 @@ LONGEST_LABEL = 40  # characters of a feature's name beside its bar
 
 def stacked(ax: Axes | None, names: Sequence[str], parts: Mapping[str, Sequence[int]], title: str) -> Axes:
     """Draw a bar a name, made of parts that are counts of rows."""
-    axes = figure_axes(ax, figsize=(FIGURE_INCHES[0], 1.6 + 0.5 * len(names)))
     left = [0] * len(names)
-    with style():
+    with drawing(ax, figsize=(FIGURE_INCHES[0], 1.6 + 0.5 * len(names))) as axes:
         for place, (part, counts) in enumerate(parts.items()):
             axes.barh(list(names), list(counts), left=left, color=color(place), height=0.5, label=part)
             left = [before + count for before, count in zip(left, counts, strict=True)]
@@ -44,13 +43,12 @@ class Bars(NamedTuple):
 
 def against_limits(ax: Axes | None, bars: Bars, title: str, xlabel: str) -> Axes:
     """Draw what was measured as points on lines, and its limits as marks."""
-    axes = figure_axes(ax, figsize=(FIGURE_INCHES[0], 1.6 + 0.35 * len(bars.names)))
     places = list(range(len(bars.names)))
     names = [name if len(name) <= LONGEST_LABEL else f"{name[:LONGEST_LABEL]}…" for name in bars.names]
-    with style():
+    with drawing(ax, figsize=(FIGURE_INCHES[0], 1.6 + 0.35 * len(bars.names))) as axes:
         axes.hlines(places, 0, bars.measured.fillna(0), color=LINE, linewidth=1.5)
         axes.scatter(bars.measured, places, c=list(bars.tones), s=60, zorder=3)
-        axes.scatter(bars.limits, places, marker="|", s=260, linewidths=2, color=INK, zorder=2)
+        axes.scatter(bars.limits, places, marker="|", s=260, linewidths=2, color=ink(), zorder=2)
         axes.set_yticks(places, names)
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlim(left=0)

@@ -208,7 +208,7 @@ def facts(pairs: Mapping[str, object]) -> Html:
     return Html(f'<dl class="fnb-facts">{items}</dl>')
 
 
-def image(png: bytes, *, alt: str, width_px: int) -> Html:
+def image(png: bytes, *, alt: str, width_px: int, dark: bytes | None = None) -> Html:
     """Return a picture that lies inside the page.
 
     Parameters
@@ -219,14 +219,36 @@ def image(png: bytes, *, alt: str, width_px: int) -> Html:
         What it shows, in words.
     width_px
         Its width on the page, in CSS pixels; a picture with more pixels is sharp on dense screens.
+    dark
+        The same for dark pages; None where one picture suits both.
 
     Examples
     --------
     >>> image(b"not really", alt="a curve", width_px=10)
     '<img src="data:image/png;base64,bm90IHJlYWxseQ==" alt="a curve" width="10">'
     """
+    if dark is not None:
+        # Where the style is stripped, only the first is seen.
+        return joined(
+            _image(png, alt, width_px, ' class="fnb-light"'), _image(dark, alt, width_px, ' class="fnb-dark" hidden')
+        )
+    return _image(png, alt, width_px, "")
+
+
+def _image(png: bytes, alt: str, width_px: int, kind: str) -> Html:
     data = base64.b64encode(png).decode("ascii")
-    return Html(f'<img src="data:image/png;base64,{data}" alt="{escaped(alt)}" width="{width_px}">')
+    return Html(f'<img{kind} src="data:image/png;base64,{data}" alt="{escaped(alt)}" width="{width_px}">')
+
+
+def themed(picture: Html) -> Html:
+    """Return a picture of two inks by itself, outside a report's page.
+
+    Examples
+    --------
+    >>> themed(image(b"", alt="", width_px=1)).startswith('<div class="fnb"><style>')
+    True
+    """
+    return Html(f'<div class="fnb"><style>{STYLE}</style>{picture}</div>')
 
 
 def table(

@@ -1,12 +1,15 @@
 """One quiet plotting style, and the drawing of the reports.
 
-Every ``draw_…`` function takes a report and an ``ax`` and returns the Axes. The style is applied inside a context while
-the axes are made: no global setting of matplotlib is touched and nothing is shown behind the caller's back. Backgrounds
-are transparent and every colour has a contrast of at least three to one on white and on JupyterLab's dark background.
+Every ``draw_…`` function takes a report and an ``ax`` and returns the Axes; it draws inside `drawing`, which makes a figure
+in the quiet style, or leaves the axes of somebody else's figure in theirs. No global setting of matplotlib is touched and
+nothing is shown behind the caller's back.
+
+Pages are light or dark, and only the browser knows which: a `ThemedFigure` shows itself in both inks, and the page's style
+chooses. Colours of data have a contrast of at least three to one on white and on JupyterLab's dark background, words 4.5.
 
 Examples
 --------
->>> ax = figure_axes(detached_axes())
+>>> ax = detached_axes()
 >>> percentile_axis(ax, highest=99.9)
 >>> [label.get_text() for label in ax.get_xticklabels()]
 ['0 %', '50 %', '90 %', '99 %', '99.9 %']
@@ -17,10 +20,12 @@ from __future__ import annotations
 import io
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
-from matplotlib.colors import to_rgb
+import numpy as np
+from matplotlib.colors import to_rgb, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
@@ -40,12 +45,13 @@ PNG_DOTS_PER_INCH = 160  # sharp on dense screens, and still about 40 kB
 LOG_RATIO = 5.0  # values that spread further than this are drawn on a log axis
 TICKS = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99, 99.999)  # percentiles of a nines axis
 
-INK = "#737a82"  # text and ticks: about 4:1 on white and on #111111
+INK, DARK_INK = "#4d5661", "#b4bcc6"  # text and ticks, on light pages and on dark ones
 LINE = "#9aa0a6"  # spines and grid (faint through its alpha)
 # Okabe and Ito's order of hues, which the colour-blind can tell apart, brought to one middling luminance.
 PALETTE = ("#2f81d6", "#d0690a", "#2a9461", "#b45fc0", "#a8820c", "#d4546a")
 OK, WARN, BAD, UNKNOWN = "#2a9461", "#c07806", "#dc4f4a", INK
 PALE_BAD, DEEP_BAD = "#efb3b0", "#9c1f1b"  # of fields that words stand in
+DARK_PAGE = "#111111"  # JupyterLab's
 GAMMA = 2.2  # of a screen: from a colour's parts to its luminance
 LIGHT = 0.179  # luminance above which black words have more contrast than white ones
 
@@ -108,15 +114,53 @@ def style() -> Iterator[None]:
         mpl.rcParams.update(before)
 
 
-def figure_axes(ax: Axes | None, *, figsize: tuple[float, float] = FIGURE_INCHES) -> Axes:
-    """Return the given Axes, or those of a new figure in the quiet style.
+class ThemedFigure(Figure):
+    """A figure in the quiet style, which follows the light or dark theme of the page that shows it.
+
+    Examples
+    --------
+    >>> shown = ThemedFigure(figsize=(2, 1))._repr_html_()
+    >>> shown.count("<img"), 'class="fnb-dark"' in shown
+    (2, True)
+    """
+
+    def _repr_html_(self) -> str:
+        return html.themed(_image(self, alt=_words(self)))
+
+
+@contextmanager
+def drawing(ax: Axes | None, *, figsize: tuple[float, float] = FIGURE_INCHES) -> Iterator[Axes]:
+    """Draw onto the given Axes, or onto those of a new figure in the quiet style.
 
     Parameters
     ----------
     ax
-        Where to draw. It keeps the style it was made with.
+        Where to draw. Those of a figure of somebody else's keep its style: colours and fonts of words are theirs too.
     figsize
         Width and height of a new figure, in inches.
+
+    Examples
+    --------
+    >>> with drawing(detached_axes()) as ax:
+    ...     ink() == INK
+    True
+    >>> ink() == INK
+    False
+    """
+    if ax is not None and not isinstance(ax.figure, ThemedFigure):
+        yield ax
+        return
+    with style():
+        yield figure_axes(ax, figsize=figsize)
+
+
+def ink() -> str:
+    """Return the colour of words where something is drawn: the quiet style's, or that of the caller's own."""
+    return str(mpl.rcParams["text.color"])
+
+
+def figure_axes(ax: Axes | None, *, figsize: tuple[float, float] = FIGURE_INCHES) -> Axes:
+    """Return the given Axes, or those of a new figure in the quiet style.
 
     Examples
     --------
@@ -124,16 +168,41 @@ def figure_axes(ax: Axes | None, *, figsize: tuple[float, float] = FIGURE_INCHES
     >>> figure_axes(ax) is ax
     True
     """
-    if ax is not None:
-        return ax
+    return panels(1, figsize=figsize)[0] if ax is None else ax
+
+
+def panels(count: int, *, columns: int = 1, figsize: tuple[float, float] = FIGURE_INCHES) -> list[Axes]:
+    """Return the Axes of a new figure in the quiet style, row by row.
+
+    Parameters
+    ----------
+    count
+        How many Axes.
+    columns
+        How many stand side by side.
+    figsize
+        Width and height of the whole figure, in inches.
+
+    Examples
+    --------
+    >>> with detached():
+    ...     [axes.get_subplotspec().colspan.start for axes in panels(3, columns=2)]
+    [0, 1, 0]
+    """
+    with style():
+        figure = _new_figure(figsize)
+        rows = -(-count // columns)
+        return [_quiet(figure.add_subplot(rows, columns, place + 1)) for place in range(count)]
+
+
+def _new_figure(figsize: tuple[float, float]) -> Figure:
     if _DETACHED.get():
-        return detached_axes(figsize=figsize)
+        return ThemedFigure(figsize=figsize)
     # Imported only here: a figure of pyplot's is what a notebook shows at the end of the cell, and pyplot picks the
     # backend, which a drawing onto given axes should not.
     import matplotlib.pyplot as plt
 
-    with style():
-        return _quiet(plt.figure(figsize=figsize).subplots())
+    return plt.figure(figsize=figsize, FigureClass=ThemedFigure)
 
 
 def detached_axes(*, figsize: tuple[float, float] = FIGURE_INCHES) -> Axes:
@@ -144,8 +213,8 @@ def detached_axes(*, figsize: tuple[float, float] = FIGURE_INCHES) -> Axes:
     >>> detached_axes(figsize=(4, 2)).figure.get_size_inches().tolist()
     [4.0, 2.0]
     """
-    with style():
-        return _quiet(Figure(figsize=figsize).subplots())
+    with detached():
+        return panels(1, figsize=figsize)[0]
 
 
 def _quiet(ax: Axes) -> Axes:
@@ -155,8 +224,8 @@ def _quiet(ax: Axes) -> Axes:
     return ax
 
 
-def png(plot: Callable[[None], Axes]) -> bytes:
-    r"""Return a drawing as PNG, with a transparent background; the same drawing gives the same bytes.
+def png(plot: Callable[[None], Axes], *, dark: bool = False) -> bytes:
+    r"""Return a drawing as PNG on white, or on black in its other ink; the same drawing gives the same bytes.
 
     Parameters
     ----------
@@ -169,11 +238,12 @@ def png(plot: Callable[[None], Axes]) -> bytes:
     b'\x89PNG'
     """
     with style():
-        return _bytes(_figure(plot))
+        figure = _figure(plot)
+        return _dark_bytes(figure, facecolor=DARK_PAGE) if dark else _bytes(figure, facecolor="white")
 
 
 def picture(plot: Callable[[None], Axes], *, alt: str) -> html.Html:
-    """Return a drawing as a picture inside a page, in its own size; see `png`.
+    """Return a drawing as a picture inside a page, in its own size and in both inks, of which the page shows one.
 
     Parameters
     ----------
@@ -182,31 +252,77 @@ def picture(plot: Callable[[None], Axes], *, alt: str) -> html.Html:
 
     Examples
     --------
-    >>> picture(lambda ax: figure_axes(ax, figsize=(2, 1)), alt="nothing")[-26:]
-    'alt="nothing" width="192">'
+    >>> picture(lambda ax: figure_axes(ax, figsize=(2, 1)), alt="nothing").count('alt="nothing" width="192"')
+    2
     """
     with style():
-        figure = _figure(plot)
-        return html.image(_bytes(figure), alt=alt, width_px=round(figure.get_figwidth() * CSS_DOTS_PER_INCH))
+        return _image(_figure(plot), alt=alt)
 
 
 _DETACHED: ContextVar[bool] = ContextVar("detached", default=False)  # whether new figures are unknown to pyplot
 
 
-def _figure(plot: Callable[[None], Axes]) -> Figure:
+@contextmanager
+def detached() -> Iterator[None]:
+    """Make figures that pyplot does not know inside this context."""
     token = _DETACHED.set(True)
     try:
-        figure: Any = plot(None).figure
-        return figure
+        yield
     finally:
         _DETACHED.reset(token)
 
 
-def _bytes(figure: Figure) -> bytes:
+def _figure(plot: Callable[[None], Axes]) -> Figure:
+    with detached():
+        figure: Any = plot(None).figure
+        return figure
+
+
+def _image(figure: Figure, *, alt: str) -> html.Html:
+    width_px = round(figure.get_figwidth() * CSS_DOTS_PER_INCH)
+    return html.image(_bytes(figure), alt=alt, width_px=width_px, dark=_dark_bytes(figure))
+
+
+def _bytes(figure: Figure, facecolor: str = "none") -> bytes:
     out = io.BytesIO()
     # Without the version of matplotlib in it, which would make saved notebooks differ.
-    figure.savefig(out, format="png", dpi=PNG_DOTS_PER_INCH, metadata={"Software": None})
+    figure.savefig(out, format="png", dpi=PNG_DOTS_PER_INCH, facecolor=facecolor, metadata={"Software": None})
     return out.getvalue()
+
+
+def _dark_bytes(figure: Figure, facecolor: str = "none") -> bytes:
+    """Return a figure that was drawn once already in the ink of dark pages; afterwards it is as it was."""
+    changed = _inked(figure)
+    try:
+        return _bytes(figure, facecolor)
+    finally:
+        for restore in reversed(changed):
+            restore()
+
+
+def _inked(figure: Figure) -> list[Callable[[], None]]:
+    """Give what has the ink of light pages, or is black as what somebody adds is, that of dark ones; return what undoes it."""
+    undo: list[Callable[[], None]] = []
+    for artist in figure.findobj():
+        for part in ("color", "edgecolor", "facecolor"):
+            read, write = getattr(artist, f"get_{part}", None), getattr(artist, f"set_{part}", None)
+            if read is None or write is None:
+                continue
+            before = read()
+            colors = to_rgba_array(before)
+            inks = [np.isclose(colors[:, :3], to_rgb(old)).all(axis=1) for old in (INK, "black")]
+            is_ink = np.logical_or(*inks) & (colors[:, 3] > 0)
+            if is_ink.any():
+                colors[is_ink, :3] = to_rgb(DARK_INK)
+                write(colors if len(colors) > 1 else tuple(colors[0]))
+                undo.append(partial(write, before))
+    return undo
+
+
+def _words(figure: Figure) -> str:
+    """Return what a figure shows, in words: the titles of its axes."""
+    titles = (axes.get_title(loc) for axes in figure.axes for loc in ("left", "center"))
+    return "; ".join(title.replace("\n", " ") for title in titles if title)
 
 
 def color(position: int) -> str:

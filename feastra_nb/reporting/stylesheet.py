@@ -43,6 +43,13 @@ background:none;max-width:40em;white-space:nowrap}
 .fnb .fnb-facts dt,.fnb .fnb-facts dd{float:none;width:auto;margin:0}
 .fnb .fnb-facts dt{color:var(--fnb-soft);font-weight:400}
 .fnb img{max-width:100%;height:auto;background:none}
+.fnb .fnb-light{display:inline}
+.fnb .fnb-dark{display:none}
+@media (prefers-color-scheme:dark){.fnb .fnb-light{display:none}.fnb .fnb-dark{display:inline}}
+[data-jp-theme-light=true] .fnb .fnb-light,.vscode-light .fnb .fnb-light{display:inline}
+[data-jp-theme-light=true] .fnb .fnb-dark,.vscode-light .fnb .fnb-dark{display:none}
+[data-jp-theme-light=false] .fnb .fnb-light,.vscode-dark .fnb .fnb-light{display:none}
+[data-jp-theme-light=false] .fnb .fnb-dark,.vscode-dark .fnb .fnb-dark{display:inline}
 """
 
 DOCUMENT_STYLE = """:root{color-scheme:light dark}
