@@ -120,7 +120,7 @@ class Pruned(Report):
         """Return what the JSON holds."""
         return {"dry_run": self.dry_run, "views": self.frame}
 
-    def _repr_html_(self) -> str:
+    def _page(self) -> str:
         return _page(self)
 
     def __repr__(self) -> str:

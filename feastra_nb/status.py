@@ -44,8 +44,8 @@ class Status(Report):
         lines = [f"{name:<{width}}  {value}" for name, value in self.facts.items()]
         return "\n".join([*lines, "", self.frame.to_string(index=False)])
 
-    def _repr_html_(self) -> str:
-        return _page(self)
+    def _page(self) -> str:
+        return _status_page(self)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the nodes by state."""
@@ -56,7 +56,7 @@ class Status(Report):
         return {"facts": dict(self.facts), "nodes": self.frame}
 
 
-def _page(status: Status) -> str:
+def _status_page(status: Status) -> str:
     """Return where a workspace is connected, and its nodes."""
     states = [html.status(state, "ok" if state == "up" else "bad") for state in status.frame["state"]]
     labels = {"data_centre": "data centre"}

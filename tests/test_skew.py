@@ -174,7 +174,8 @@ def test_the_report_reads_on_one_screen_and_saves_in_every_form(filled, created,
     assert saved["ok"] is False
     assert len(pd.read_parquet(report.save(tmp_path / "skew.parquet"))) == 12
     assert report.save(tmp_path / "skew.png").read_bytes().startswith(b"\x89PNG")
-    assert [label.get_text() for label in report.plot().get_xticklabels()] == ["corrected"]
+    titles = [axes.get_title("left") for axes in report.plot().figure.axes]
+    assert titles == ["trips: corrected, 1 of 3", "city: corrected, 1 of 3"]
 
 
 @pytest.mark.parametrize(

@@ -111,13 +111,44 @@ def test_each_cause_and_feature_is_repaired_alone(skewed):
 def test_a_cause_whose_features_move_a_prediction_only_together_is_named_with_them(skewed):
     found = skewed.impact(lambda frame: ((frame["trips"] > 50) & (frame["rating"] < 2)).astype(int))
     assert found.frame["repaired"].tolist() == [0, 0, 0]
-    assert "1 of 3 predictions moved by more than 5%, 1 of them because of" in found.sentence
+    assert "at 0.5, 1 decisions flipped (0 up, 1 down)), 1 of them because of" in found.sentence
+    assert found.parts.to_numpy().tolist() == [["stale, features only together", 1]]
     assert "trips, rating together (stale)" in found.sentence or "rating, trips together (stale)" in found.sentence
 
 
 def test_a_class_that_changes_is_moved(skewed):
     found = skewed.impact(lambda frame: np.where(frame["trips"] > 50, "busy", "idle"))
     assert found.moved == 1
+    assert found.directions == ""
+    assert [text.get_text() for text in found.plot().figure.axes[1].get_yticklabels()] == ["busy → idle"]
+    with pytest.raises(ConfigurationError, match="needs numbers"):
+        skewed.impact(lambda frame: np.where(frame["trips"] > 50, "busy", "idle"), decision=0.5)
+
+
+def test_the_parts_of_an_impact_add_up_and_each_prediction_is_in_one(skewed):
+    def many(frame):
+        return frame["trips"].astype(float) * 10 + frame["rating"].astype(float)
+
+    found = skewed.impact(many)
+    assert found.parts["predictions"].sum() == found.moved == 2
+    bars = found.plot()
+    assert sum(bar.get_width() for bar in bars.patches[:-1]) == bars.patches[-1].get_width() == 2
+
+
+def test_an_impact_says_what_the_model_was_given_and_which_way_predictions_moved(skewed):
+    seen = []
+
+    def predict(frame):
+        seen.append(list(frame.columns))
+        return frame["trips"] / 100
+
+    found = skewed.impact(predict, decision=0.5)
+    assert list(found.columns) == seen[0] == ["trips", "rating", "city", "active"]
+    assert "in this order: trips int64, rating" in repr(found)
+    # Driver 3 has 99 trips offline, and was served 8.
+    assert found.directions == "0 too high, 1 too low; at 0.5, 1 decisions flipped (0 up, 1 down)"
+    assert found.flipped == (0, 1)
+    assert "should be" not in found.sentence
 
 
 def test_no_difference_moves_nothing(filled):
@@ -183,6 +214,28 @@ def test_a_timeline_of_an_entity_that_never_existed_is_empty_but_for_the_run(fil
     assert told.plot().get_title("left")
 
 
+def test_a_timeline_lists_only_events_of_which_there_is_something_to_say(filled, now):
+    made = pd.Timestamp.now(tz="UTC")
+    append(filled, "drivers", lambda df: df.tail(1).assign(
+        event_timestamp=now - pd.Timedelta("5min"), trips=99, feastra_created=made
+    ))  # fmt: skip
+    told = filled.explain("drivers:trips", {"driver": 3})
+    happened = told.happened
+    assert happened["offline"].tolist() == [99, 8]
+    assert happened["online"].tolist() == [None, 8]
+    assert happened["what happened"].str.split(";").str[0].tolist() == ["the join picks it", "served"]
+    assert told.others == "2 other events are equal on both sides."
+    assert told.title == "drivers:trips of driver 3: served 8, should be 99"
+    axes = told.plot()
+    assert axes.get_title("left") == told.title
+    offline, online = (
+        next(line for line in axes.get_lines() if line.get_label() == name) for name in ("offline", "online")
+    )
+    assert (offline.get_ydata()[-1], online.get_ydata()[-1]) == (99, 8)
+    assert "they differ" in [text.get_text() for text in axes.get_legend().get_texts()]
+    assert filled.explain("drivers:city", {"driver": 3}).plot().get_yticklabels()[0].get_text().startswith("'")
+
+
 def test_a_timeline_is_saved_in_every_form(filled, tmp_path):
     told = filled.explain("drivers:city", {"driver": 3})
     assert "The life of drivers:city" in told.save(tmp_path / "life.html").read_text()
@@ -201,7 +254,7 @@ def test_explain_takes_one_feature(filled):
 # --- looks -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["causes", "lag", "scatter"])
+@pytest.mark.parametrize("kind", ["features", "distributions", "lag", "scatter"])
 def test_every_kind_of_plot_names_its_axes(skewed, kind):
     axes = skewed.plot(kind=kind)
     assert axes.get_xlabel()
@@ -231,27 +284,28 @@ def headers(page, section):
 
 def test_a_page_says_once_what_all_rows_have_in_common(skewed):
     page = skewed._repr_html_()
-    assert headers(page, "Features of drivers")[:4] == ["feature", "compared", "different", "rate"]
-    assert headers(page, "Evidence") == [
-        "driver", "feature", "online", "offline", "cause", "online event", "offline event", "proof",
-    ]  # fmt: skip
+    assert headers(page, "Features that differ") == ["feature", "differ", "compared", "causes", "distribution"]
+    assert headers(page, "Evidence") == ["driver", "cause", "proof", "feature", "online", "offline"]
+    assert "2 features match in all values: city, active." in page
     assert f"as of {skewed.frame['as_of'].iloc[0]:%Y-%m-%d %H:%M:%S} UTC" in page
 
 
 def test_the_evidence_of_a_page_holds_what_proves_each_cause(skewed):
     page = skewed._repr_html_()
     corrected = skewed.different.query("cause == 'corrected'").iloc[0]
-    assert f"online created {corrected['online_created']:%Y-%m-%d %H:%M:%S}; offline created " in page
+    assert f"created online {corrected['online_created']:%Y-%m-%d %H:%M:%S}; corrected offline " in page
     assert "no run covers the newer event" in page
 
 
-def test_a_page_of_many_features_shows_those_that_differ_and_few_others(filled, events):
+def test_a_page_of_many_features_shows_those_that_differ_and_folds_the_others(filled, events):
     wide = events.assign(**{f"rides_{n}": events["trips"] + n for n in range(40)})
     filled.materialize(wide, "wide", keys=["driver"], progress=False)
     change_offline(filled, "wide", lambda df: df.assign(rides_39=-1))
     page = filled.skew("wide")._repr_html_()
-    assert page.index(">rides_39<") < page.index(">trips<")
-    assert "… and 24 more rows" in page
+    assert ">rides_39<" in page
+    assert ">trips<" not in page
+    assert "43 features match in all values: trips, rating, city, active, rides_0" in page
+    assert "and 33 more." in page
 
 
 def test_the_summary_has_an_interval_and_distances(skewed):

@@ -65,8 +65,9 @@ def test_a_fault_is_found_with_its_cause_and_nothing_else(stored, fault):
 
 
 def test_mixed_faults_are_told_apart(stored):
-    # Scale is not among them: a factor is proved by 95 % of what nothing else explains.
-    expected = plant(stored, *(fault for fault in FAULTS if fault not in ("scale", "unexplained")), "unexplained")
+    # A factor and a difference are not among them: they are proved by 95 % of what nothing else explains.
+    alone = ("scale", "offset", "unexplained")
+    expected = plant(stored, *(fault for fault in FAULTS if fault not in alone), "unexplained")
     assert planted(stored.skew("plane_stats")) == expected
 
 
@@ -76,6 +77,116 @@ def test_one_factor_is_found_among_other_faults(stored):
     assert planted(report) == expected
     scaled = report.different[report.different["cause"] == "scale"]
     assert scaled["factor"].round(9).unique().tolist() == [round(1 / 60, 9)]
+
+
+def test_texts_that_differ_in_form_only_are_named_so_and_others_not(ws, planes):
+    towns = np.array(["Köln", "Bonn", "Aachen"])[np.arange(len(planes)) % 3]
+    ws.materialize(planes.assign(town=towns), "plane_stats", keys=["tailnum"], created="made", progress=False)
+    names = sorted(planes["tailnum"].unique())
+
+    def change(frame):
+        town, plane = frame["town"], frame["tailnum"]
+        town = town.mask(plane == names[0], town.str.upper()).mask(plane == names[1], " " + town + "\t")
+        return frame.assign(town=town.mask(plane == names[2], town + " am Rhein"))
+
+    rewrite(path_of(ws.directory, "plane_stats"), change)
+    expected = {names[0]: "text_form", names[1]: "text_form", names[2]: "unexplained"}
+    assert planted(ws.skew("plane_stats"), "town") == expected
+
+
+@pytest.mark.parametrize("hours", [2, -5.5])
+def test_shifted_event_times_are_found_where_every_value_matches(stored, hours):
+    path, shift = path_of(stored.directory, "plane_stats"), pd.Timedelta(hours=hours)
+    rewrite(path, lambda frame: frame.assign(event_timestamp=frame["event_timestamp"] - shift))
+    report = stored.skew("plane_stats")
+    assert report.differing == 0
+    assert not report.ok
+    assert report.proofs.shifts["plane_stats"].shift_us == shift.total_seconds() * 1e6
+    assert report.proofs.shifts["plane_stats"].entities == PLANES
+    way = "2 h later" if hours > 0 else "5 h 30 min earlier"
+    assert f"online event times lie {way} than offline" in report.sentence
+    (diagnosis,) = report.diagnoses
+    assert diagnosis.cause == "event_time_shift"
+    assert "ws.materialize" not in diagnosis.remedy
+    assert report.check(0.0).state == "over"
+    assert report.check(1.0).state == "within"
+
+
+@pytest.mark.parametrize("hours", [2, -2])
+def test_what_differs_because_of_shifted_event_times_is_no_lack_of_materializing(stored, planes, hours):
+    path, shift = path_of(stored.directory, "plane_stats"), pd.Timedelta(hours=hours)
+    rewrite(path, lambda frame: frame.assign(event_timestamp=frame["event_timestamp"] - shift))
+    between = planes.assign(event_timestamp=planes["event_timestamp"] - shift / 2)[["tailnum", "event_timestamp"]]
+    report = stored.skew("plane_stats", spine=between)
+    assert report.differing > PLANES
+    assert set(report.different["cause"]) == {"event_time_shift"}
+    assert set(report.different["shift"]) == {shift}
+
+
+@pytest.mark.parametrize("lag", ["1h", "30min"])
+def test_an_offline_store_that_only_lags_behind_has_no_shift(ws, planes, now, lag):
+    names = sorted(planes["tailnum"].unique())
+    times = [now - pd.Timedelta(lag) * back for back in (1, 2, 3)]
+    steady = pd.concat([pd.DataFrame({"tailnum": names, "event_timestamp": at, "seats": 150}) for at in times])
+    ws.materialize(steady, "plane_stats", keys=["tailnum"], progress=False)
+    rewrite(path_of(ws.directory, "plane_stats"), lambda frame: frame[frame["event_timestamp"] < times[0]])
+    report = ws.skew("plane_stats")
+    assert report.ok
+    # … nor one whose newest event came twice in all with the same values.
+    rewrite(path_of(ws.directory, "plane_stats"), lambda frame: frame[frame["event_timestamp"] == times[1]])
+    assert not ws.skew("plane_stats").proofs.shifts
+
+
+def test_a_shift_of_too_few_entities_is_not_claimed(stored, planes):
+    few = sorted(planes["tailnum"].unique())[:19]
+
+    def change(frame):
+        moved = frame["event_timestamp"].mask(frame["tailnum"].isin(few), frame["event_timestamp"] - pd.Timedelta("2h"))
+        return frame.assign(event_timestamp=moved)
+
+    rewrite(path_of(stored.directory, "plane_stats"), change)
+    assert stored.skew("plane_stats").ok
+
+
+def test_what_a_diagnosis_says_to_do_mends_it(stored):
+    plant(stored, "stale", "not_materialized")
+    report = stored.skew("plane_stats")
+    assert {diagnosis.cause for diagnosis in report.diagnoses} == {"stale", "not_materialized"}
+    for diagnosis in report.diagnoses:
+        eval(diagnosis.remedy, {"ws": stored})  # noqa: S307 - it is ours
+    assert stored.skew("plane_stats").ok
+
+
+def test_a_diagnosis_has_both_values_of_an_example_and_the_relation(stored):
+    expected = plant(stored, "scale")
+    report = stored.skew("plane_stats")
+    (diagnosis,) = report.diagnoses
+    assert diagnosis.heading == f"mean_delay · {EACH} of {PLANES} values · online = offline ÷ 60"
+    cell = report.different.iloc[0]
+    assert cell["tailnum"] in expected
+    assert (
+        f"tailnum {cell['tailnum']}: online {cell['online']:.10g}, offline {cell['offline']:.10g}" in diagnosis.example
+    )
+    told = eval(diagnosis.remedy, {"ws": stored})  # noqa: S307 - it is ours
+    assert told.cell["tailnum"] == cell["tailnum"]
+    assert all(len(line) <= 100 for line in repr(report).splitlines())
+
+
+def test_advice_does_not_spread_a_fault_that_looks_like_a_correction(stored):
+    path = path_of(stored.directory, "plane_stats")
+    names = sorted(pd.read_parquet(path)["tailnum"].unique())[:EACH]
+
+    def change(frame):
+        rows = FAULTS["corrected"](frame.reset_index(drop=True), names)
+        newest = rows["made"] == rows["made"].max()
+        return rows.assign(mean_delay=rows["mean_delay"].where(~newest, (rows["mean_delay"] - 3) * 60))
+
+    rewrite(path, change)
+    (diagnosis,) = stored.skew("plane_stats").diagnoses
+    assert diagnosis.cause == "corrected"
+    assert diagnosis.relation == "online = offline ÷ 60"
+    assert "be sure that offline is right" in diagnosis.advice
+    assert "materialize(" not in diagnosis.remedy
 
 
 def test_a_value_is_no_unit_of_another_with_too_few_to_prove_it(stored):

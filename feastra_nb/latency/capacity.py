@@ -92,7 +92,7 @@ class Capacity(Report):
         rows = self.frame.to_string(index=False, na_rep="-", float_format="{:,.2f}".format, max_rows=40)
         return f"{self.sentence}\n{rows}"
 
-    def _repr_html_(self) -> str:
+    def _page(self) -> str:
         from feastra_nb.latency.page import capacity_page
 
         return capacity_page(self)

@@ -63,7 +63,7 @@ class LatencyComparison(Report):
         rows = self.shown.to_string(index=False, na_rep="-", float_format="{:,.3f}".format, max_rows=30)
         return f"Latency (ms): {self.names[0]} and {self.names[1]}\n{rows}"
 
-    def _repr_html_(self) -> str:
+    def _page(self) -> str:
         from feastra_nb.latency.page import comparison_page
 
         return comparison_page(self)

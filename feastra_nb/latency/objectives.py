@@ -69,7 +69,7 @@ class Check(Report):
     def __repr__(self) -> str:
         return "\n".join(_line(row) for row in self.frame.to_dict("records")) or "nothing was measured"
 
-    def _repr_html_(self) -> str:
+    def _page(self) -> str:
         from feastra_nb.latency.page import check_page
 
         return check_page(self)

@@ -237,7 +237,7 @@ class LatencyReport(Report):
         about = ", ".join(f"{name}: {value}" for name, value in self.environment.items())
         return "\n".join(["Latency (ms)", table, *incidents, *self.caveats, *textwrap.wrap(about, TEXT_WIDTH)])
 
-    def _repr_html_(self) -> str:
+    def _page(self) -> str:
         from feastra_nb.latency.page import report_page
 
         return report_page(self)

@@ -146,14 +146,17 @@ class Pulled:
             for batch in reader:
                 yield self._prepared(pa.Table.from_batches([batch]).cast(schema))
 
-    def keys(self) -> pa.Table:
-        """Return the join keys of the rows, each combination once, sorted, under the view's names."""
+    def keys(self, until_us: int) -> pa.Table:
+        """Return the join keys of the rows up to an event time, each combination once, sorted, under the view's names."""
         names = [name for name, _type in key_fields(self.view)]
         if not self._streams or not has_entities(self.view):
-            table = self._kept_whole.select(names)
+            whole = self._kept_whole
+            inside = epoch_us(whole.column(self.view.batch_source.timestamp_field)) <= until_us
+            table = whole.select(names).filter(pa.array(inside))
         else:
             listed = ", ".join(f"{sql_name(self._in_source(name))} AS {sql_name(name)}" for name in names)
-            table = self._relation.project(listed).distinct().to_arrow_table()
+            until = self._relation.filter(f"epoch_us({sql_name(self.timestamp)}) <= {until_us}")
+            table = until.project(listed).distinct().to_arrow_table()
         distinct = table.group_by(names).aggregate([]).select(names)
         return distinct.sort_by([(name, "ascending") for name in names])
 

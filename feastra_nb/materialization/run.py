@@ -165,7 +165,7 @@ class Materialization(Report):
 
         return materialization_text(self)
 
-    def _repr_html_(self) -> str:
+    def _page(self) -> str:
         from feastra_nb.materialization.page import materialization_page
 
         return materialization_page(self)

@@ -196,6 +196,39 @@ def note(*parts: object) -> Html:
     return Html(f'<p class="fnb-note">{joined(*parts)}</p>')
 
 
+def card(head: object, *parts: object, code: str = "") -> Html:
+    """Return a finding by itself: what it is, what is known of it, and a line of code to copy.
+
+    Examples
+    --------
+    >>> print(card("stale", "older", code='f("a")'))
+    <div class="fnb-card"><div class="fnb-head">stale</div><div>older</div><pre class="fnb-code">f(&quot;a&quot;)</pre></div>
+    """
+    lines = "".join(f"<div>{escaped(part)}</div>" for part in parts if part)
+    below = f'<pre class="fnb-code">{escaped(code)}</pre>' if code else ""
+    return Html(f'<div class="fnb-card"><div class="fnb-head">{escaped(head)}</div>{lines}{below}</div>')
+
+
+def bar(share: float, *, low: float, high: float, words: object) -> Html:
+    """Return a share as a bar with its interval, and the words beside it.
+
+    Parameters
+    ----------
+    share, low, high
+        From 0 to 1; the interval is a line across the bar's end.
+
+    Examples
+    --------
+    >>> bar(0.5, low=0.25, high=0.75, words="50 %").count("<i ")
+    2
+    """
+    width, left, right = (round(100 * min(max(part, 0.0), 1.0), 2) for part in (share, low, high))
+    return Html(
+        f'<span class="fnb-bar"><i class="fnb-fill" style="width:{width:g}%"></i>'
+        f'<i class="fnb-span" style="left:{left:g}%;width:{max(right - left, 0):g}%"></i></span> {escaped(words)}'
+    )
+
+
 def facts(pairs: Mapping[str, object]) -> Html:
     """Return names and values as a two-column list.
 

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import to_rgb, to_rgba_array
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
@@ -380,6 +381,19 @@ def percentile_axis(ax: Axes, *, highest: float) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlim(1.0, max(nines(highest), nines(50)))
     ax.set_xlabel("percentile of requests")
+
+
+def date_axis(ax: Axes) -> None:
+    """Make the x axis one of instants, with short labels.
+
+    Parameters
+    ----------
+    ax
+        The Axes to change; x is a date or days since 1970.
+    """
+    locator = AutoDateLocator(minticks=3, maxticks=7)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def value_axis(ax: Axes, *, low: float, high: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,7 +33,20 @@ class Report:
         def to_dict(self) -> dict[str, Any]:
             """Return metadata and findings; values may be DataFrames."""
 
-        def _repr_html_(self) -> str: ...
+        def _page(self) -> str: ...
+
+    def _repr_html_(self) -> str:
+        """Return the page; where it cannot be made, the text and the reason: a finding is never hidden by how it is shown."""
+        try:
+            return self._page()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the report is worth more than its page
+            from feastra_nb.reporting import html
+
+            why = html.note(html.status("the page could not be made", "warn"), f" {type(error).__name__}: {error}")
+            text = object.__repr__(self)
+            with contextlib.suppress(Exception):
+                text = repr(self)
+            return html.page(type(self).__name__, why, html.Html(f"<pre>{html.escaped(text)}</pre>"), text=text)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Save as ``.html``, ``.json``, ``.parquet`` or ``.png``, by the suffix, and return the path.

@@ -42,6 +42,15 @@ background:none;max-width:40em;white-space:nowrap}
 .fnb .fnb-facts{display:grid;grid-template-columns:max-content auto;gap:.15em 1.2em;margin:.3em 0}
 .fnb .fnb-facts dt,.fnb .fnb-facts dd{float:none;width:auto;margin:0}
 .fnb .fnb-facts dt{color:var(--fnb-soft);font-weight:400}
+.fnb .fnb-card{border-left:3px solid var(--fnb-bad);padding:.15em 0 .15em .8em;margin:.7em 0;max-width:62em;overflow-wrap:anywhere}
+.fnb .fnb-card.fnb-fine{border-color:var(--fnb-ok)}
+.fnb .fnb-head{font-weight:600}
+.fnb pre.fnb-code{margin:.3em 0 0;padding:.3em .6em;background:color-mix(in srgb,var(--fnb-line) 35%,transparent);color:inherit;
+font-family:var(--jp-code-font-family,ui-monospace,monospace);font-size:.95em;white-space:pre-wrap;user-select:all}
+.fnb .fnb-bar{display:inline-block;position:relative;width:9em;height:.7em;
+background:color-mix(in srgb,var(--fnb-line) 45%,transparent)}
+.fnb .fnb-fill{position:absolute;left:0;top:0;bottom:0;background:var(--fnb-bad);opacity:.75}
+.fnb .fnb-span{position:absolute;top:calc(50% - 1px);height:2px;background:var(--fnb-ink)}
 .fnb img{max-width:100%;height:auto;background:none}
 .fnb .fnb-light{display:inline}
 .fnb .fnb-dark{display:none}

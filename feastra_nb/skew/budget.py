@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from feastra_nb.skew.counts import Count
     from feastra_nb.skew.report import SkewReport
 
 FORMAT = 1
@@ -84,7 +85,7 @@ class BudgetCheck(Report):
         """Draw each feature's rate against what is allowed."""
         return _draw(self, ax)
 
-    def _repr_html_(self) -> str:
+    def _page(self) -> str:
         from feastra_nb.skew.page import budget_page
 
         return budget_page(self)
@@ -113,19 +114,33 @@ def check(report: SkewReport, budget: Any) -> BudgetCheck:
     known: Mapping[str, Any] = allowed["features"]
     default = {"max_rate": allowed.get("default", 0.0), "causes": None}
     is_told = report.is_told
-    rows = [_row(name, count, known.get(name), default, is_told=is_told) for name, count in report.counts.items()]
+    shifted = {name for name in report.counts if name.rpartition(":")[0] in report.proofs.shifts}
+    rows = [
+        _row(name, count, known.get(name), default, is_told=is_told, is_shifted=name in shifted)
+        for name, count in report.counts.items()
+    ]
     names = ["feature", "rate", "max_rate", "new_causes", "is_new", "state"]
     gone = tuple(name for name in known if name not in report.counts and name.partition(":")[0] not in report.failed)
     return BudgetCheck(pd.DataFrame(rows, columns=names), gone, tuple(report.failed))
 
 
 def _row(
-    name: str, count: Any, entry: Mapping[str, Any] | None, default: Mapping[str, Any], *, is_told: bool
+    name: str,
+    count: Count,
+    entry: Mapping[str, Any] | None,
+    default: Mapping[str, Any],
+    *,
+    is_told: bool,
+    is_shifted: bool,
 ) -> dict[str, Any]:
     allowed = default if entry is None else entry
     rate = count.different / count.compared if count.compared else float("nan")
     accepted = allowed.get("causes")
-    fresh = [] if accepted is None else [cause for cause in count.causes if cause not in accepted]
+    # A shift of event times is a cause of its own, even where all values are equal.
+    causes = list(dict.fromkeys([*count.causes, *(["event_time_shift"] if is_shifted else [])]))
+    if accepted is None:
+        accepted = causes if not is_shifted or allowed["max_rate"] >= 1 else count.causes
+    fresh = [cause for cause in causes if cause not in accepted]
     over = bool(fresh) or rate > allowed["max_rate"]
     return {
         "feature": name,
@@ -146,7 +161,9 @@ def write(report: SkewReport, path: str | os.PathLike[str]) -> Path:
     features = {
         name: {
             "max_rate": float(f"{rates.loc[name, 'rate_high']:.6f}") if count.different else 0.0,
-            "causes": sorted(count.causes),
+            "causes": sorted(
+                {*count.causes, *(["event_time_shift"] if name.rpartition(":")[0] in report.proofs.shifts else [])}
+            ),
         }
         for name, count in report.counts.items()
         if count.compared

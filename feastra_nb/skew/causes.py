@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feastra_nb.skew.comparison import close_floats
 from feastra_nb.skew.events import NO_US
@@ -25,13 +26,16 @@ if TYPE_CHECKING:
 
 # In the order in which they are looked for; a cause's place is its code, and 0 is none.
 CAUSES = (
-    "", "dropped_offline", "timezone", "late_arrival", "overwritten", "ttl_changed", "expired", "not_materialized", "stale",
-    "ahead", "feature_added_later", "corrected", "conversion", "null", "type", "precision", "scale", "unexplained",
+    "", "dropped_offline", "event_time_shift", "timezone", "late_arrival", "overwritten", "ttl_changed", "expired",
+    "not_materialized", "stale", "ahead", "feature_added_later", "corrected", "conversion", "null", "type", "text_form",
+    "precision", "scale", "offset", "unexplained",
 )  # fmt: skip
 CODES = {name: code for code, name in enumerate(CAUSES)}
 
 ADVICE = {
     "dropped_offline": "the offline store's join lost the row, so no model was trained on it: use the duckdb offline store",
+    "event_time_shift": "the same values under other event times: one side lost a time zone; mend the times there, then write "
+    "that side anew",
     "timezone": "one side is shifted by a time zone: make the times aware before they are written",
     "late_arrival": "the event came only after it was needed: materialize more often, with a lookback, or push",
     "overwritten": "an older event replaced the newer one: use a store that keeps the newest whatever the order of writes",
@@ -45,8 +49,10 @@ ADVICE = {
     "conversion": "storing changes the value: keep nulls out of lists and whole seconds in times, or train on what is served",
     "null": "one side is null: look at how the feature is computed on either side",
     "type": "equal once both have one type: one side stores the feature in another",
+    "text_form": "texts equal but for case and surrounding space: clean them in one place that both sides use",
     "precision": "equal as 32-bit floats: one side stores the feature narrower",
     "scale": "one factor lies between the sides: a unit was converted on one of them only",
+    "offset": "one constant lies between the sides: something is added on one of them only",
     "unexplained": "no cause is proved: ws.explain shows the value's life on both sides",
 }
 
@@ -192,6 +198,7 @@ def cell_bits(
         conversion=converted,
         null=one_null & comparable & ~(e.beyond_ttl & ~e.served),
         type=comparable & equal_as_other_type(online, offline),
+        text_form=comparable & equal_but_for_form(online, offline),
         precision=comparable & narrowed(online, offline),
     )
 
@@ -256,6 +263,20 @@ def equal_as_other_type(online: pa.Array, offline: pa.Array) -> Any:
         return np.zeros(len(online), dtype=bool)
     pairs = zip(online.to_pylist(), offline.to_pylist(), strict=True)
     return np.array([_alike(served, other) for served, other in pairs], dtype=bool)
+
+
+def equal_but_for_form(online: pa.Array, offline: pa.Array) -> Any:
+    """Return which pairs of texts are equal but for case and surrounding space.
+
+    Examples
+    --------
+    >>> equal_but_for_form(pa.array([" Köln", "KÖLN ", "Bonn", None]), pa.array(["köln", "Köln", "Köln", "a"]))
+    array([ True,  True, False, False])
+    """
+    if not all(pa.types.is_string(kind) or pa.types.is_large_string(kind) for kind in (online.type, offline.type)):
+        return np.zeros(len(online), dtype=bool)
+    served, other = (pc.utf8_lower(pc.utf8_trim_whitespace(side.cast(pa.large_string()))) for side in (online, offline))
+    return np.asarray(pc.equal(served, other).fill_null(False), dtype=bool)  # noqa: FBT003 - Arrow takes it by place
 
 
 def _alike(served: Any, other: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import weakref
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,30 @@ ONLINE, OFFLINE, VERDICT, TIED = "online ", "offline ", "verdict ", "tied "
 CAUSE, BITS, THEN = "cause ", "bits ", "then "  # likewise, of `CellChunk.bad`
 TIMES = ("online_event", "online_created", "online_arrived", "offline_event", "offline_created")
 COVERED, ARRIVED, TTL_BOUND = "covered", "offline_event_arrived", "ttl_bound"
+SHIFTED = "shifted"  # of both tables: explained by the shift that the chunk proposes
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftCount:
+    """What a chunk says of a shift between the event times of both sides (see `feastra_nb.skew.event_shift`).
+
+    Parameters
+    ----------
+    shift_us
+        The shift it proposes, microseconds; 0 for none.
+    doubtful
+        Rows whose online event is not offline with the values that were served.
+    rows, entities
+        Of these, rows that are offline under the shifted time, and their distinct entities.
+    """
+
+    shift_us: int
+    doubtful: int
+    rows: int
+    entities: int
+
+
+NO_SHIFT = ShiftCount(0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +74,9 @@ class CellChunk:
         m rows: ``at`` (place in ``rows``), ``entity``, ``covered`` (by a run), when the offline event arrived online, the ttl's
         bound, and for each feature ``cause …`` (0 where it matches), ``bits …`` (every cause that holds), ``then …`` (the
         offline value at the online event).
+    shift
+        Of event times; where it is not 0, both tables have a column ``shifted``: in ``rows``, whose values are offline under
+        the shifted time; in ``bad``, where both sides would have picked the same event without the shift.
     """
 
     view: str
@@ -57,6 +84,7 @@ class CellChunk:
     features: tuple[str, ...]
     rows: pa.Table
     bad: pa.Table
+    shift: ShiftCount = NO_SHIFT
 
     @classmethod
     def empty(cls, view: str, keys: pa.Schema, features: tuple[str, ...]) -> CellChunk:
@@ -147,7 +175,7 @@ class Cells:
             self._folder = tempfile.mkdtemp(prefix="feastra-skew-")
             weakref.finalize(self, _remove, self._folder)
         path = f"{self._folder}/{len(self._kept)}"
-        names = {"view": chunk.view, "keys": chunk.keys, "features": chunk.features}
+        names = {"view": chunk.view, "keys": chunk.keys, "features": chunk.features, "shift": astuple(chunk.shift)}
         _write(f"{path}.rows", chunk.rows, names)
         _write(f"{path}.bad", chunk.bad, names)
         return path
@@ -172,7 +200,9 @@ def _read(path: str) -> CellChunk:
 
     rows, bad = (_table(f"{path}.{part}") for part in ("rows", "bad"))
     names = json.loads(rows.schema.metadata[b"feastra"])
-    return CellChunk(names["view"], tuple(names["keys"]), tuple(names["features"]), rows, bad)
+    return CellChunk(
+        names["view"], tuple(names["keys"]), tuple(names["features"]), rows, bad, ShiftCount(*names["shift"])
+    )
 
 
 def _table(path: str) -> pa.Table:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Bools = npt.NDArray[np.bool_]
 
 NO_US = np.iinfo(np.int64).min  # no such instant, or not known
+# Clocks that a store may keep event times by: Redis whole seconds, Cassandra milliseconds.
+_COARSE_US = (1_000_000, 1_000)
 
 
 def codes_of(keys: pa.Array, entities: pa.Array) -> Int64s:
@@ -80,6 +82,18 @@ class Versions:
         there = place >= 0
         there[there] = self.event_us[place[there]] == event_us[there]
         return np.where(there, place, -1)
+
+    def snapped(self, codes: Int64s, event_us: Int64s) -> Int64s:
+        """Return events of a store that keeps times more coarsely as they are here, where they are."""
+        known = event_us[event_us != NO_US]
+        unit = next((coarse for coarse in _COARSE_US if len(known) and not (known % coarse).any()), 1)
+        if unit == 1 or not len(self):
+            return event_us
+        place = self.last(codes, np.where(event_us == NO_US, NO_US, event_us + unit - 1))
+        source = self.event_us[place]
+        inside = (place >= 0) & (source // unit * unit == event_us)
+        # An event of just this instant is the one meant, whatever else happened in the same unit.
+        return np.where(inside & (self.last_of_event(codes, event_us) < 0), source, event_us)
 
     def older(self, place: Int64s) -> Int64s:
         """Return for each version the next older one of the same event; -1 for none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     Int64s = npt.NDArray[np.int64]
     Int8s = npt.NDArray[np.int8]
     Bools = npt.NDArray[np.bool_]
-
-# Clocks that a store may keep event times by: Redis whole seconds, Cassandra milliseconds.
-_COARSE_US = (1_000_000, 1_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ class Cover:
     ended_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Compared:
     """One chunk's rows with what was found on both sides."""
 
@@ -59,6 +57,11 @@ class Compared:
     offline: OfflineEvents
     star: Int64s
     lost: Bools
+
+    @cached_property
+    def online_event_us(self) -> Int64s:
+        """The event that was served to each row, as the source has it."""
+        return self.offline.versions.snapped(self.chunk.codes, self.answers.event_us)
 
 
 def gather(
@@ -79,7 +82,7 @@ def gather(
     offline = compared.offline.versions
     star_event = np.where(star >= 0, offline.event_us[star] if len(offline) else NO_US, NO_US)
     star_created = compared.offline.created(star)
-    online_event = _snapped(answers.event_us, compared)[rows]
+    online_event = compared.online_event_us[rows]
     is_found = answers.found[rows]
     newest = _newest_held(history, codes, until_us, known_us)
     newest_event = online_event if history is None else newest.event_us
@@ -105,21 +108,6 @@ def gather(
         covered=_covered(star_event, star_created, covers),
         lost=compared.lost[rows],
     )
-
-
-def _snapped(event_us: Int64s, compared: Compared) -> Int64s:
-    """Return online event times as the source has them, where the store keeps them more coarsely."""
-    known = event_us[event_us != NO_US]
-    unit = next((coarse for coarse in _COARSE_US if len(known) and not (known % coarse).any()), 1)
-    offline = compared.offline.versions
-    if unit == 1 or not len(offline):
-        return event_us
-    codes = compared.chunk.codes
-    place = offline.last(codes, np.where(event_us == NO_US, NO_US, event_us + unit - 1))
-    source = offline.event_us[place]
-    inside = (place >= 0) & (source // unit * unit == event_us)
-    # An event of just this instant is the one meant, whatever else happened in the same unit.
-    return np.where(inside & (offline.last_of_event(codes, event_us) < 0), source, event_us)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,34 +17,23 @@ from feastra_nb.skew.comparison import VERDICTS
 from feastra_nb.skew.events import NO_US, at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     import numpy.typing as npt
 
     from feastra_nb.skew.cells import CellChunk, Cells
-    from feastra_nb.skew.rules import Rule
+    from feastra_nb.skew.proofs import Proofs
 
     Bools = npt.NDArray[np.bool_]
     Int64s = npt.NDArray[np.int64]
     Int8s = npt.NDArray[np.int8]
-    Rules = Mapping[tuple[str, str], Rule]
 
 # Causes that say why an event is not online, by what the journal knows of it.
 _ABSENT = tuple(CODES[name] for name in ("stale", "not_materialized", "overwritten"))
 TIE = "matches one of several offline rows with the same times"
 
 
-def cause_codes(chunk: CellChunk, feature: str, rules: Rules) -> Int8s:
-    """Return the causes of a feature's cells in ``chunk.bad``, 0 for a match, column-wide rules applied."""
-    codes = numbers(chunk.bad, cells.CAUSE + feature).astype(np.int8)
-    rule = rules.get((chunk.view, feature))
-    if rule is not None:
-        places = chunk.unexplained(feature)
-        codes[places[rule.holds(*chunk.pairs(feature, places))]] = CODES[rule.cause]
-    return codes
-
-
-def cells_frame(compared: Cells, rules: Rules, *, differing: bool, each: int | None = None) -> pd.DataFrame:
+def cells_frame(compared: Cells, proofs: Proofs, *, differing: bool, each: int | None = None) -> pd.DataFrame:
     """Return the cells, view by view and feature by feature, in the order of what was asked.
 
     Parameters
@@ -58,12 +47,12 @@ def cells_frame(compared: Cells, rules: Rules, *, differing: bool, each: int | N
         part
         for view, features in cells.views_of(compared)
         for feature in features
-        if len(part := _feature_frame(compared.of_view(view), feature, rules, differing=differing, each=each))
+        if len(part := _feature_frame(compared.of_view(view), feature, proofs, differing=differing, each=each))
         or not differing
     ]
     if not parts:
         return _feature_frame(
-            [next(iter(compared))], next(iter(compared)).features[0], rules, differing=True, each=each
+            [next(iter(compared))], next(iter(compared)).features[0], proofs, differing=True, each=each
         )
     filled = [part for part in parts if len(part)] or parts[:1]
     keys = list(dict.fromkeys(key for chunk in compared for key in chunk.keys))
@@ -72,9 +61,9 @@ def cells_frame(compared: Cells, rules: Rules, *, differing: bool, each: int | N
 
 
 def _feature_frame(
-    chunks: Iterable[CellChunk], feature: str, rules: Rules, *, differing: bool, each: int | None
+    chunks: Iterable[CellChunk], feature: str, proofs: Proofs, *, differing: bool, each: int | None
 ) -> pd.DataFrame:
-    parts = [_chunk_frame(chunk, feature, rules, differing=differing, each=each) for chunk in chunks]
+    parts = [_chunk_frame(chunk, feature, proofs, differing=differing, each=each) for chunk in chunks]
     frame = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     frame = frame.sort_values(_ROW, kind="stable", ignore_index=True).drop(columns=_ROW)
     return frame if each is None else frame.groupby("cause", sort=False).head(each)
@@ -90,8 +79,8 @@ def _first_of_each(chunk: CellChunk, bad: Int64s, codes: Int8s, each: int) -> In
     return np.sort(np.concatenate([bad[codes[bad] == code][:each] for code in np.unique(codes[bad])] or [bad]))
 
 
-def _chunk_frame(chunk: CellChunk, feature: str, rules: Rules, *, differing: bool, each: int | None) -> pd.DataFrame:
-    codes = cause_codes(chunk, feature, rules)
+def _chunk_frame(chunk: CellChunk, feature: str, proofs: Proofs, *, differing: bool, each: int | None) -> pd.DataFrame:
+    codes = proofs.cause_codes(chunk, feature)
     bad = np.flatnonzero(codes)
     if each is not None:
         bad = _first_of_each(chunk, bad, codes, each)
@@ -115,10 +104,13 @@ def _chunk_frame(chunk: CellChunk, feature: str, rules: Rules, *, differing: boo
     for name in (cells.ARRIVED, cells.TTL_BOUND):
         frame[name] = _times(at(numbers(chunk.bad, name), place))
     frame["offline_at_online_event"] = _values(chunk.bad.column(cells.THEN + feature).take(proof))
-    rule = rules.get((chunk.view, feature))
+    rule, shift = proofs.rules.get((chunk.view, feature)), proofs.shifts.get(chunk.view)
     held = np.zeros(len(frame), dtype=bool) if rule is None else cause == CODES[rule.cause]
     frame["factor"] = np.where(held, np.nan if rule is None else rule.factor, np.nan)
-    frame["shift"] = pd.to_timedelta(np.where(held, 0 if rule is None else rule.shift_us, 0), unit="us").where(held)
+    frame["offset"] = np.where(held, np.nan if rule is None else rule.offset, np.nan)
+    shift_us = np.where(held, 0 if rule is None else rule.shift_us, 0)
+    shift_us = np.where(cause == CODES["event_time_shift"], 0 if shift is None else shift.shift_us, shift_us)
+    frame["shift"] = pd.to_timedelta(shift_us, unit="us").where(shift_us != 0)
     frame["note"] = _notes(chunk, feature, rows, place, cause)
     frame[_ROW] = numbers(rows, cells.ROW)
     return frame
@@ -149,5 +141,6 @@ def _notes(chunk: CellChunk, feature: str, rows: pa.Table, place: Int64s, cause:
 
 def _note(cause: int, covered: int, bits: int) -> str:
     parts = [why_absent(covered)] if cause in _ABSENT else []
-    also = others(bits, cause)
+    # What else seems to hold of a row whose event times are shifted follows from the shift.
+    also = [] if cause == CODES["event_time_shift"] else others(bits, cause)
     return "; ".join([*parts, f"also {', '.join(also)}"] if also else parts)

@@ -36,17 +36,22 @@ class OfflineRows:
     ----------
     until_us
         The last event time that counts, microseconds since the epoch.
+    ahead_us
+        How far beyond it events are read all the same: a shift between the event times of both sides may have moved them.
     """
 
-    def __init__(self, stores: Stores, view_request: Requested, until_us: int) -> None:
+    def __init__(self, stores: Stores, view_request: Requested, until_us: int, *, ahead_us: int = 0) -> None:
         self.view_request = view_request
         self._stores = stores
         self._until_us = until_us
+        self._ahead_us = ahead_us
 
     @cached_property
     def _pulled(self) -> Pulled:
         with calling_feast(f"reading view {self.view_request.view.name} offline"):
-            return OfflineView.of(self._stores.feast, self.view_request.view).all((BEGINNING_US, self._until_us))
+            return OfflineView.of(self._stores.feast, self.view_request.view).all(
+                (BEGINNING_US, self._until_us + self._ahead_us)
+            )
 
     def count(self) -> int:
         """Return how many rows there are; 0 where the offline store could only tell by giving them all."""
@@ -57,7 +62,7 @@ class OfflineRows:
     def entities(self) -> pa.Table:
         """Return the join keys of every entity, under the view's names, sorted."""
         with calling_feast(f"reading view {self.view_request.view.name} offline"):
-            keys = self._pulled.keys()
+            keys = self._pulled.keys(self._until_us)
         return without_nulls(keys)
 
     def events(self, keys: pa.Table, entities: pa.Array) -> OfflineEvents:

@@ -7,84 +7,161 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from feastra_nb.reporting import html, plots
+from feastra_nb.reporting.words import span
 from feastra_nb.skew.causes import ADVICE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from feastra_nb.skew.budget import BudgetCheck
+    from feastra_nb.skew.diagnosis import Diagnosis
     from feastra_nb.skew.impact import Impact
     from feastra_nb.skew.report import SkewReport
     from feastra_nb.skew.timeline import Timeline
 
 SHOWN_CELLS = 20  # of the worst, as evidence
 SHOWN_FEATURES = 60
-SHOWN_MATCHING = 20  # features, those that differ among them: beyond, what matches is left out
+SHOWN_DIAGNOSES = 12
 SHOWN_EVENTS = 25  # of one value's life, the newest
 SHOWN_TEXT = 120  # characters of a value: a page stays small whatever is stored
 SHOWN_DIGITS = 10  # of a number: what 32-bit floats lose is seen
-
-_FEATURE_LABELS = {"rate_low": "95 % from", "rate_high": "to", "psi": "PSI", "jensen_shannon": "Jensen-Shannon"}
-_FEATURE_FORMATS = {"rate": ".2%", "rate_low": ".2%", "rate_high": ".2%", "psi": ".3f", "jensen_shannon": ".3f"}
-# What proves a cause, beside the event times of both sides.
-_PROOFS = {
-    "late_arrival": ("offline_event_arrived",),
-    "overwritten": ("offline_created",),
-    "ttl_changed": ("ttl_bound",),
-    "expired": ("ttl_bound",),
-    "corrected": ("online_created", "offline_created"),
-    "timezone": ("shift",),
-    "scale": ("factor",),
-}
+# Population stability index: up to which a distribution is said to have changed how much (the usual rule of thumb).
+_PSI_WORDS = ((0.0, "the same"), (0.1, "hardly moved"), (0.25, "moved"), (float("inf"), "another one"))
 
 
 def skew_page(report: SkewReport) -> str:
-    """Return the report's HTML: the sentence, features, causes with advice, and the evidence of the worst cells."""
+    """Return the report's HTML: the sentence, a card for each cause, the picture, the features, and evidence."""
     tone: html.Tone = "ok" if report.ok else "bad"
     parts = [html.lead(html.status("no skew" if report.ok else "skew", tone), " ", report.sentence)]
+    parts.append(html.note(report.about))
     if report.caveat:
         parts.append(html.note(report.caveat))
-    parts.append(_features(report))
-    if not report.ok:
-        parts.append(html.section("Causes", html.table(_short(report.causes))))
-        parts.append(html.section("Picture", plots.picture(report.plot, alt="share of cells by feature and cause")))
-        parts.append(html.section("Evidence", _evidence(report.worst(SHOWN_CELLS)), is_open=False))
+    parts += [_card(diagnosis) for diagnosis in report.diagnoses[:SHOWN_DIAGNOSES]]
+    if len(report.diagnoses) > SHOWN_DIAGNOSES:
+        parts.append(html.note(f"… and {len(report.diagnoses) - SHOWN_DIAGNOSES:,} more: report.diagnoses"))
+    if not report.ok and report.compared:
+        parts.append(html.section("Picture", plots.picture(report.plot, alt=_alt(report))))
+    if report.differing:
+        parts.append(html.section("Features that differ", _features(report)))
+    if report.matching:
+        parts.append(html.note(html.status("match", "ok"), " ", report.matching))
+    if report.differing:
+        both = plots.picture(lambda ax: report.plot(ax, kind="distributions"), alt="values of both sides, by feature")
+        parts.append(html.section("Distributions of both sides", both, _distances(report), is_open=False))
+        parts.append(html.section("Evidence", _evidence(report), is_open=False))
     return str(html.page("Training-serving skew", *parts, text=repr(report)))
 
 
+def _card(diagnosis: Diagnosis) -> html.Html:
+    head = html.joined(html.status(diagnosis.cause.replace("_", " "), "bad"), " · ", diagnosis.heading)
+    return html.card(head, diagnosis.example, diagnosis.advice, code=diagnosis.remedy)
+
+
+def _alt(report: SkewReport) -> str:
+    return "; ".join(f"{diagnosis.cause} {diagnosis.heading}" for diagnosis in report.diagnoses) or report.sentence
+
+
+def _differing(report: SkewReport) -> pd.DataFrame:
+    summary = report.summary
+    shown = summary[summary["different"] > 0].sort_values("rate", ascending=False, kind="stable")
+    return shown.drop(columns="view") if shown["view"].nunique() == 1 else shown
+
+
 def _features(report: SkewReport) -> html.Html:
-    """Return the features, those that differ first; what all of them have in common is said once."""
-    shown = report.summary.sort_values("different", ascending=False, kind="stable")
-    views = shown["view"].unique()
-    shown = shown.drop(columns=[*(["view"] if len(views) == 1 else []), *([] if report.unknown else ["unknown"])])
-    limit = min(max(SHOWN_MATCHING, int((shown["different"] > 0).sum())), SHOWN_FEATURES)
-    table = html.table(_short(shown), labels=_FEATURE_LABELS, formats=_FEATURE_FORMATS, limit=limit)
-    return html.section(f"Features of {views[0]}" if len(views) == 1 else "Features", table)
+    """Return the features that differ: how many of their values, as a bar with its interval, why, and how far."""
+    shown = _differing(report)
+    bars = [
+        html.bar(rate, low=low, high=high, words=f"{rate:.2%} ({cells:,})")
+        for rate, low, high, cells in zip(
+            shown["rate"], shown["rate_low"], shown["rate_high"], shown["different"], strict=True
+        )
+    ]
+    table = shown.assign(differ=bars, distribution=[_moved(psi) for psi in shown["psi"]])
+    names = [*(["view"] if "view" in table else []), "feature", "differ", "compared"]
+    names += [*(["unknown"] if report.unknown else []), "causes", "distribution"]
+    return html.table(_short(table[names]), limit=SHOWN_FEATURES)
 
 
-def _evidence(worst: pd.DataFrame) -> html.Html:
-    """Return cells that differ, with what proves their causes; what all of them have in common is said once."""
+def _moved(psi: float) -> str:
+    """Say how far a distribution has moved, by its population stability index.
+
+    Examples
+    --------
+    >>> [_moved(psi) for psi in (0.0, 0.05, 0.2, 3.0, float("nan"))]
+    ['the same', 'hardly moved', 'moved', 'another one', 'not comparable']
+    """
+    return next((word for most, word in _PSI_WORDS if psi <= most), "not comparable")
+
+
+def _distances(report: SkewReport) -> html.Html:
+    names = ["view", "feature"]
+    wanted = report.distances.merge(_differing(report).assign(view=report.summary["view"])[names], on=names)
+    wanted = wanted.drop(columns="view") if wanted["view"].nunique() == 1 else wanted
+    shown = wanted.dropna(axis="columns", how="all")
+    labels = {name: name.replace("_", " ").replace("psi", "PSI") for name in shown.columns}
+    return html.table(shown, labels=labels, formats=dict.fromkeys(shown.select_dtypes("number").columns, ".3f"))
+
+
+def _evidence(report: SkewReport) -> html.Html:
+    """Return cells that differ, entity by entity, what proves their cause first; what all have in common is said once."""
+    worst = report.worst(SHOWN_CELLS)
     names = list(worst.columns)
     keys = names[: names.index("as_of")]
     same = [name for name in ("as_of", "view") if worst[name].nunique() == 1]
     caption = f"as of {worst['as_of'].iloc[0]:%Y-%m-%d %H:%M:%S} UTC" if "as_of" in same else ""
-    shown = worst.assign(proof=[_proof(row) for row in worst.to_dict("records")])
-    wanted = ["view", *keys, "as_of", "feature", "online", "offline", "cause", "online_event", "offline_event", "proof"]
+    table = worst.assign(proof=[_proof(row, report.side) for row in worst.to_dict("records")])
+    table = table.sort_values([*keys, "as_of"], kind="stable")
+    wanted = [*keys, "as_of", "view", "cause", "proof", "feature", "online", "offline"]
     kept = [name for name in dict.fromkeys(wanted) if name not in same]
-    labels = {name: name.replace("_", " ") for name in kept if name not in keys}
-    return html.table(_short(shown[kept]), labels=labels, caption=caption)
+    labels = {name: name.replace("_", " ") for name in kept if name not in keys} | {"online": report.side}
+    shown = _short(table[kept])
+    repeated = shown[keys].eq(shown[keys].shift()).all(axis=1) if keys else pd.Series(data=False, index=shown.index)
+    shown = shown.astype(dict.fromkeys(keys, object))
+    shown.loc[repeated, keys] = ""  # an entity is named once
+    return html.table(shown, labels=labels, caption=caption)
 
 
-def _proof(cell: Mapping[Any, Any]) -> str:
-    """Return in words what proves a cell's cause, beside the event times of both sides."""
-    proofs = [(name.replace("_", " "), cell[name]) for name in _PROOFS.get(cell["cause"], ())]
-    words = [f"{name} {_told(value)}" for name, value in proofs if not pd.isna(value)]
+def _proof(cell: Mapping[Any, Any], side: str) -> str:
+    """Return in words what proves a cell's cause."""
+    cause, words = cell["cause"], []
+    if not pd.isna(cell["online_event"]) and not pd.isna(cell["offline_event"]):
+        lag = cell["offline_event"] - cell["online_event"]
+        if lag:
+            words.append(f"{side} event {_at(cell['online_event'])}, offline {_at(cell['offline_event'])}")
+            words.append(f"{span(abs(lag))} {'behind' if lag > pd.Timedelta(0) else 'ahead'}")
+        elif cause != "corrected":
+            words.append(f"both of the event of {_at(cell['online_event'])}")
+    elif not pd.isna(cell["offline_event"]):
+        words.append(f"nothing served, offline event {_at(cell['offline_event'])}")
+    elif not pd.isna(cell["online_event"]):
+        words.append(f"{side} event {_at(cell['online_event'])}, none offline")
+    words += [f"{label} {_told(cell[name])}" for name, label in _PROOFS.get(cause, ()) if not pd.isna(cell[name])]
     return "; ".join([*words, *([cell["note"]] if cell["note"] else [])])
 
 
+# What proves a cause, beside the event times of both sides.
+_PROOFS = {
+    "late_arrival": (("offline_event_arrived", "it arrived"),),
+    "overwritten": (("offline_created", "created"),),
+    "ttl_changed": (("ttl_bound", "the ttl reaches back to"),),
+    "expired": (("ttl_bound", "the ttl reaches back to"),),
+    "corrected": (("online_created", "created online"), ("offline_created", "corrected offline")),
+    "timezone": (("shift", "apart by"),),
+    "event_time_shift": (("shift", "apart by"),),
+    "scale": (("factor", "factor"),),
+    "offset": (("offset", "difference"),),
+}
+
+
+def _at(time: pd.Timestamp) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S}"
+
+
 def _told(value: Any) -> str:
+    if isinstance(value, pd.Timedelta):
+        return span(value)
     if isinstance(value, pd.Timestamp):
-        return f"{value:%Y-%m-%d %H:%M:%S}"
+        return _at(value)
     return str(_cut(value.item() if hasattr(value, "item") else value))
 
 
@@ -92,14 +169,18 @@ def impact_page(impact: Impact) -> str:
     """Return the impact's HTML: the sentence, the picture, and what each repair alone brings."""
     tone: html.Tone = "bad" if impact.moved else "ok"
     parts = [html.lead(html.status("moved" if impact.moved else "unmoved", tone), " ", impact.sentence)]
+    parts.append(html.note(impact.given))
     if impact.left_out:
         parts.append(html.note(f"{impact.left_out:,} rows could not be scored."))
     if impact.moved:
         parts.append(plots.picture(impact.plot, alt="predictions moved by feature and cause"))
     causes = impact.causes.assign(advice=impact.causes["cause"].map(ADVICE))
     both = impact.frame.drop(columns="advice")
+    labels = {"repaired": "right again when repaired"}
     tables = (("Causes", causes), ("Features", impact.features), ("Features and causes", both))
-    parts += [html.section(title, html.table(_short(frame))) for title, frame in tables if len(frame)]
+    for place, (title, frame) in enumerate(tables):
+        if len(frame):
+            parts.append(html.section(title, html.table(_short(frame), labels=labels), is_open=not place))
     return str(html.page("What skew did to the predictions", *parts, text=repr(impact)))
 
 
@@ -108,9 +189,14 @@ def timeline_page(timeline: Timeline) -> str:
     cell = timeline.cell
     tone: html.Tone = "ok" if timeline.ok else "unknown" if cell["verdict"] == "unknown" else "bad"
     parts = [html.lead(html.status(str(cell["verdict"]), tone), " ", timeline.sentence)]
-    parts.append(plots.picture(timeline.plot, alt="events, runs and ttl in time"))
-    happened = timeline.frame[["what", "event", "value", "note", "created", "arrived", "until"]]
-    parts.append(html.section("What happened", html.table(_short(happened), limit=SHOWN_EVENTS)))
+    parts.append(plots.picture(timeline.plot, alt=timeline.title))
+    if len(timeline.happened):
+        happened = html.table(_short(timeline.happened), limit=SHOWN_EVENTS)
+        parts.append(
+            html.section("What happened", happened, *([html.note(timeline.others)] if timeline.others else []))
+        )
+    whole = timeline.frame[["what", "event", "value", "note", "created", "arrived", "until"]].dropna(axis=1, how="all")
+    parts.append(html.section("All events and runs", html.table(_short(whole), limit=SHOWN_EVENTS), is_open=False))
     return str(html.page(f"The life of {timeline.feature}", *parts, text=repr(timeline)))
 
 
@@ -133,6 +219,8 @@ def _short(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cut(value: Any) -> Any:
+    if isinstance(value, html.Html):
+        return value
     if isinstance(value, float):
         return f"{value:.{SHOWN_DIGITS}g}"
     if isinstance(value, int):

@@ -28,8 +28,9 @@ from feastra_nb.skew.events import NO_US
 from feastra_nb.skew.evidence import Cover
 from feastra_nb.skew.offline_side import OfflineRows
 from feastra_nb.skew.online_side import EVENT, STATUS, AnyStoreNow, Logged, OnlineSide, OursAsOf, OursNow
+from feastra_nb.skew.proofs import Proofs
 from feastra_nb.skew.report import SkewReport
-from feastra_nb.skew.rules import column_rules
+from feastra_nb.skew.rules import LONGEST_US
 from feastra_nb.skew.verdicts import Tolerance, compare
 from feastra_nb.storage.journal import DONE
 from feastra_nb.storage.row_selection import CLOCK_SKEW_US
@@ -106,9 +107,11 @@ def skew(
         raise next(iter(failed.values()))
     return SkewReport(
         cells=cells,
-        rules=column_rules(cells),
+        proofs=Proofs.of(cells),
         mode=mode,
         store=stores.type,
+        project=stores.project,
+        has_history=stores.has_history,
         not_compared=request.on_demand,
         failed={view: error.message for view, error in failed.items()},
         arrived_later=_arrived_later(cells) if mode == PAST and not known_at else 0,
@@ -238,11 +241,12 @@ def _pairing(
     covers = covers_of(stores, view_request)
     if frame is None:
         now_us = time.time_ns() // 1000
-        offline = OfflineRows(stores, view_request, now_us + CLOCK_SKEW_US)
+        offline = OfflineRows(stores, view_request, now_us + CLOCK_SKEW_US, ahead_us=LONGEST_US)
         online: OnlineSide = OursNow(stores, now_us) if stores.has_history else AnyStoreNow(stores)
         return Pairing(_asked_now(view_request, offline, now_us, sample), online, offline, covers)
     questions = _asked_then(view_request, frame, arrived=bool(known_at))
-    offline = OfflineRows(stores, view_request, int(questions.t_us.max()) if len(questions) else 0)
+    until_us = int(questions.t_us.max()) if len(questions) else 0
+    offline = OfflineRows(stores, view_request, until_us, ahead_us=LONGEST_US)
     if mode == SERVED:
         logged = _logged(view_request, frame)
         questions = replace(questions, logged=logged, known_us=questions.t_us if stores.has_history else None)

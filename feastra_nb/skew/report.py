@@ -2,64 +2,44 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from feastra_nb.errors import UnknownName, close_names
 from feastra_nb.reporting.report import Report
+from feastra_nb.reporting.words import listed
 from feastra_nb.skew import cells as of_cells
-from feastra_nb.skew.causes import ADVICE, CAUSES
-from feastra_nb.skew.comparison import MATCH, UNKNOWN
+from feastra_nb.skew.causes import ADVICE, CODES
+from feastra_nb.skew.cells import numbers
+from feastra_nb.skew.comparison import UNKNOWN
+from feastra_nb.skew.counts import Count, feature_counts, ranked
+from feastra_nb.skew.diagnosis import Diagnosis, apart, diagnoses
 from feastra_nb.skew.distances import Distances, distances, rate_interval
 from feastra_nb.skew.distribution import Distribution
-from feastra_nb.skew.frame import cause_codes, cells_frame
+from feastra_nb.skew.frame import cells_frame
+from feastra_nb.skew.proofs import Proofs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import pandas as pd
+    import pyarrow as pa
     from matplotlib.axes import Axes
 
     from feastra_nb.skew.budget import BudgetCheck
-    from feastra_nb.skew.cells import CellChunk, Cells
+    from feastra_nb.skew.cells import Cells
     from feastra_nb.skew.impact import Impact
-    from feastra_nb.skew.rules import Rule
 
 SHOWN_ROWS = 10  # of the worst cells, on one screen
-
-
-@dataclass(slots=True)
-class Count:
-    """One feature's cells."""
-
-    compared: int = 0
-    unknown: int = 0
-    nothing: int = 0  # of the compared ones: null on both sides
-    causes: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def different(self) -> int:
-        """Cells that differ."""
-        return self.causes.total()
-
-
-def _ranked(causes: Counter[str]) -> list[tuple[str, int]]:
-    """Return the causes with their counts, the most frequent first; equal ones in the order of events."""
-    return sorted(causes.items(), key=lambda item: (-item[1], CAUSES.index(item[0])))
-
-
-def _null_pairs(chunk: CellChunk, feature: str) -> int:
-    online, offline = (chunk.rows.column(side + feature) for side in (of_cells.ONLINE, of_cells.OFFLINE))
-    if not (online.null_count and offline.null_count):
-        return 0
-    both = pc.and_(online.is_null(), offline.is_null())
-    matches = pa.array(chunk.verdicts(feature) == MATCH)
-    return int(pc.sum(pc.and_(both, pa.chunked_array([matches]))).as_py() or 0)
+SHOWN_DIAGNOSES = 8  # likewise
+SHOWN_PAIRS = 10_000  # of values, from which a relation between corrected values is read
+TEXT_WIDTH = 100  # characters of a line
+SERVED = "served"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,12 +50,16 @@ class SkewReport(Report):
     ----------
     cells
         The compared cells, in chunks.
-    rules
-        By view and feature, the factor or shift between its sides, where one is proved.
+    proofs
+        What whole columns and views prove: a factor, a difference or a shift between the sides.
     mode
         ``"now"``, ``"as of"`` or ``"served"``.
     store
         The online store's type.
+    project
+        The Feast project.
+    has_history
+        Whether the online store can be asked as of the past.
     arrived_later
         Rows whose online value arrived only after the instant it was needed: a back-loaded history replays better than
         production was; ``known_at="as_of"`` counts only what had arrived.
@@ -87,9 +71,11 @@ class SkewReport(Report):
     """
 
     cells: Cells
-    rules: Mapping[tuple[str, str], Rule]
+    proofs: Proofs
     mode: str
     store: str = ""
+    project: str = ""
+    has_history: bool = True
     arrived_later: int = 0
     not_compared: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -105,59 +91,50 @@ class SkewReport(Report):
         sides, when the online row and the offline event arrived online, the ttl's bound, the offline value at the online
         event, the factor or shift of a column, and a note.
         """
-        return cells_frame(self.cells, self.rules, differing=False)
+        return cells_frame(self.cells, self.proofs, differing=False)
 
     @cached_property
     def different(self) -> pd.DataFrame:
         """The rows of `frame` that neither match nor are unknown."""
-        return cells_frame(self.cells, self.rules, differing=True)
+        return cells_frame(self.cells, self.proofs, differing=True)
 
     def worst(self, n: int = SHOWN_ROWS) -> pd.DataFrame:
         """Return the first n cells that differ, of every cause in turn."""
-        some = cells_frame(self.cells, self.rules, differing=True, each=n)
+        some = cells_frame(self.cells, self.proofs, differing=True, each=n)
         turn = some.groupby("cause").cumcount()
         return some.iloc[turn.argsort(kind="stable")].head(n).reset_index(drop=True)
 
     # --- figures ---
 
     @cached_property
-    def _counts(self) -> dict[tuple[str, str], Count]:
-        counts: dict[tuple[str, str], Count] = {}
-        for chunk in self.cells:
-            for feature in chunk.features:
-                count = counts.setdefault((chunk.view, feature), Count())
-                unknown = int((chunk.verdicts(feature) == UNKNOWN).sum())
-                count.compared += chunk.rows.num_rows - unknown
-                count.unknown += unknown
-                count.nothing += _null_pairs(chunk, feature)
-                codes, cells = np.unique(cause_codes(chunk, feature, self.rules), return_counts=True)
-                count.causes.update({CAUSES[code]: int(n) for code, n in zip(codes, cells, strict=True) if code})
-        return counts
+    def feature_counts(self) -> Mapping[tuple[str, str], Count]:
+        """Each feature's cells, by view and feature."""
+        return feature_counts(self.cells, self.proofs)
 
     @property
     def counts(self) -> Mapping[str, Count]:
         """Each feature's cells, by ``view:feature``."""
-        return {f"{view}:{name}": count for (view, name), count in self._counts.items()}
+        return {f"{view}:{name}": count for (view, name), count in self.feature_counts.items()}
 
     @property
     def compared(self) -> int:
         """Cells that could be compared."""
-        return sum(count.compared for count in self._counts.values())
+        return sum(count.compared for count in self.feature_counts.values())
 
     @property
     def unknown(self) -> int:
         """Cells before the store's memory, which nobody can compare."""
-        return sum(count.unknown for count in self._counts.values())
+        return sum(count.unknown for count in self.feature_counts.values())
 
     @property
     def differing(self) -> int:
         """Cells that differ."""
-        return sum(count.different for count in self._counts.values())
+        return sum(count.different for count in self.feature_counts.values())
 
     @property
     def nothing(self) -> int:
         """Compared cells that are null on both sides."""
-        return sum(count.nothing for count in self._counts.values())
+        return sum(count.nothing for count in self.feature_counts.values())
 
     @property
     def is_told(self) -> bool:
@@ -166,8 +143,11 @@ class SkewReport(Report):
 
     @property
     def ok(self) -> bool:
-        """Whether no cell that could be compared differs, and no view failed; `is_told` says whether any cell really was."""
-        return not self.differing and not self.failed
+        """Whether no cell that could be compared differs, no event times are shifted, and no view failed.
+
+        `is_told` says whether any cell really was compared.
+        """
+        return not self.differing and not self.failed and not self.proofs.shifts
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -179,7 +159,7 @@ class SkewReport(Report):
         import pandas as pd
 
         rows = []
-        for (view, feature), count in self._counts.items():
+        for (view, feature), count in self.feature_counts.items():
             low, high = rate_interval(count.different, count.compared) if count.compared else (np.nan, np.nan)
             apart = self._distances(view, feature) if count.different else Distances(psi=0.0, jensen_shannon=0.0)
             rows.append(
@@ -192,7 +172,7 @@ class SkewReport(Report):
                     "rate": count.different / count.compared if count.compared else np.nan,
                     "rate_low": low,
                     "rate_high": high,
-                    "causes": ", ".join(f"{cause} {cells:,}" for cause, cells in _ranked(count.causes)),
+                    "causes": ", ".join(f"{cause} {cells:,}" for cause, cells in count.ranked),
                     "psi": apart.psi,
                     "jensen_shannon": apart.jensen_shannon,
                 }
@@ -204,13 +184,13 @@ class SkewReport(Report):
         """A row for each cause: its cells, the features it touches, and what to do about it."""
         import pandas as pd
 
-        total: Counter[str] = sum((count.causes for count in self._counts.values()), Counter())
+        total: Counter[str] = sum((Counter(dict(count.ranked)) for count in self.feature_counts.values()), Counter())
         features = {
-            cause: ", ".join(name for (_view, name), count in self._counts.items() if count.causes[cause])
+            cause: ", ".join(name for (_view, name), count in self.feature_counts.items() if cause in count.causes)
             for cause in total
         }
         return pd.DataFrame(
-            [(cause, cells, features[cause], ADVICE[cause]) for cause, cells in _ranked(total)],
+            [(cause, cells, features[cause], ADVICE[cause]) for cause, cells in ranked(total)],
             columns=["cause", "cells", "features", "advice"],
         )
 
@@ -219,10 +199,10 @@ class SkewReport(Report):
         """The share of each feature's compared cells that differ, by cause; features where none does are left out."""
         import pandas as pd
 
-        several = len({view for view, _feature in self._counts}) > 1
+        several = len({view for view, _feature in self.feature_counts}) > 1
         rows = {
-            f"{view}:{name}" if several else name: {cause: n / count.compared for cause, n in count.causes.items()}
-            for (view, name), count in self._counts.items()
+            f"{view}:{name}" if several else name: {cause: n / count.compared for cause, n in count.ranked}
+            for (view, name), count in self.feature_counts.items()
             if count.different
         }
         return pd.DataFrame.from_dict(rows, orient="index").fillna(0.0)
@@ -232,7 +212,9 @@ class SkewReport(Report):
         """How far each feature's online distribution lies from the offline one; see `feastra_nb.skew.distances`."""
         import pandas as pd
 
-        rows = [{"view": view, "feature": name, **asdict(self._distances(view, name))} for view, name in self._counts]
+        rows = [
+            {"view": view, "feature": name, **asdict(self._distances(view, name))} for view, name in self.feature_counts
+        ]
         return pd.DataFrame(rows)
 
     def _distances(self, view: str, feature: str) -> Distances:
@@ -245,6 +227,70 @@ class SkewReport(Report):
                 return Distances()  # numbers on one side, texts on the other: no distance is defined
             online, offline = online + parts[0], offline + parts[1]
         return distances(online, offline)
+
+    # --- what is wrong ---
+
+    @cached_property
+    def diagnoses(self) -> list[Diagnosis]:
+        """What is wrong, cause by cause: an example with both values, and what to do as a line to copy."""
+        return diagnoses(self)
+
+    @cached_property
+    def examples(self) -> pd.DataFrame:
+        """The first cell of each feature and cause that was asked for; ``key`` and ``entity`` say whose it is."""
+        return self._named(cells_frame(self.cells, self.proofs, differing=True, each=1))
+
+    def shifted_example(self, view: str) -> Mapping[str, Any] | None:
+        """Return the first cell of a view whose event time is shifted; None where none is in memory."""
+        for chunk in self.cells.of_view(view):
+            if chunk.shift.shift_us and chunk.shift.shift_us == self.proofs.shifts[view].shift_us:
+                first = chunk.rows.filter(chunk.rows.column(of_cells.SHIFTED)).slice(0, 1)
+                alone = of_cells.Cells()
+                alone.add(of_cells.CellChunk(view, chunk.keys, chunk.features[:1], first, chunk.bad.slice(0, 0)))
+                cell: dict[Any, Any] = self._named(cells_frame(alone, Proofs(), differing=False)).to_dict("records")[0]
+                return {**cell, "feature": "", "cause": "event_time_shift"}
+        return None
+
+    def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return a frame of cells with the entity of each as a dict and in words."""
+        import pandas as pd
+
+        names = list(frame.columns[: frame.columns.get_loc("as_of")])
+        rows: list[dict[Any, Any]] = frame[names].to_dict("records")
+        # The key of another view has no value here.
+        keys: Any = [{name: value for name, value in row.items() if not pd.isna(value)} for row in rows]
+        words = [", ".join(f"{name} {value}" for name, value in key.items()) or "the view" for key in keys]
+        return frame.assign(key=keys, entity=words, is_now=self.mode == "now")
+
+    def pairs(self, view: str, feature: str, cause: str) -> tuple[pa.Array, pa.Array] | None:
+        """Return online and offline values of some cells that differ for a cause; None where there are none."""
+        for chunk in self.cells.of_view(view):
+            places = np.flatnonzero(self.proofs.cause_codes(chunk, feature) == CODES[cause])[:SHOWN_PAIRS]
+            if len(places):
+                return chunk.pairs(feature, places)
+        return None
+
+    def known(self, feature: str | None) -> tuple[str, str]:
+        """Return the view and name of a feature, given by name or as ``view:feature``; of None the one that differs most.
+
+        Raises
+        ------
+        UnknownName
+            The report has no such feature.
+        """
+        counts = self.feature_counts
+        if feature is None:
+            return max(counts, key=lambda name: counts[name].different)
+        for view, name in counts:
+            if feature in (name, f"{view}:{name}"):
+                return view, name
+        raise UnknownName(
+            f"the report has no feature {feature!r}", hint=close_names(feature, [name for _view, name in counts])
+        )
+
+    def rows_of(self, view: str) -> int:
+        """Return how many rows of a view were compared."""
+        return max(count.compared for (name, _feature), count in self.feature_counts.items() if name == view)
 
     # --- what follows ---
 
@@ -265,7 +311,9 @@ class SkewReport(Report):
 
         return check(self, budget)
 
-    def impact(self, predict: Callable[[pd.DataFrame], Any], *, moved: float = 0.05) -> Impact:
+    def impact(
+        self, predict: Callable[[pd.DataFrame], Any], *, moved: float = 0.05, decision: float | None = None
+    ) -> Impact:
         """Say what the differences did to a model's predictions.
 
         Parameters
@@ -274,12 +322,44 @@ class SkewReport(Report):
             Takes a DataFrame of the features, named and ordered as they were asked for, and returns a prediction a row.
         moved
             Relative change of a prediction that counts; other predictions than numbers count when they change at all.
+        decision
+            The prediction from which on the answer is yes: decisions that flipped are counted. None takes 0.5 for
+            probabilities, and nothing for other numbers.
         """
         from feastra_nb.skew.impact import impact
 
-        return impact(self, predict, moved=moved)
+        return impact(self, predict, moved=moved, decision=decision)
 
     # --- looks ---
+
+    @property
+    def side(self) -> str:
+        """What the served values are called: ``"online"``, or ``"logged"`` where a log of them was handed in."""
+        return "logged" if self.mode == SERVED else "online"
+
+    @property
+    def about(self) -> str:
+        """What was compared with what, when, and of which project."""
+        views = listed([view for view, _features in of_cells.views_of(self.cells)])
+        low, high = self._instants
+        if low is None:
+            return f"{views} of {self.project}"
+        when = f"{low:%Y-%m-%d %H:%M} UTC" if low == high else f"{low:%Y-%m-%d %H:%M} to {high:%Y-%m-%d %H:%M} UTC"
+        what = {
+            "now": f"what is served online now, {when}",
+            "as of": f"what was online as of each row's instant, {when}",
+            SERVED: f"what was logged as served, {when}",
+        }[self.mode]
+        return f"{views} of {self.project}: {what}, against the point-in-time join of the offline store."
+
+    @cached_property
+    def _instants(self) -> tuple[Any, Any]:
+        from feastra_nb.times import instant
+
+        at = [numbers(chunk.rows, of_cells.AS_OF) for chunk in self.cells if chunk.rows.num_rows]
+        if not at:
+            return None, None
+        return instant(min(int(each.min()) for each in at)), instant(max(int(each.max()) for each in at))
 
     @property
     def sentence(self) -> str:
@@ -293,9 +373,24 @@ class SkewReport(Report):
                 f"Nothing was really compared ({self.mode}): all {compared:,} pairs are null on both sides{tail}. "
                 "Do the instants lie after the first events, within the ttl, and are the join keys those of the store?"
             )
+        shifts = "".join(f"; {apart(shift, self.side)} in {view}" for view, shift in self.proofs.shifts.items())
         if not bad:
-            return f"All {compared:,} values compared ({self.mode}) match{tail}."
-        return f"{bad:,} of {compared:,} values compared ({self.mode}) differ ({bad / compared:.2%}){tail}."
+            return f"All {compared:,} values compared ({self.mode}) match{shifts.replace(';', ', but', 1)}{tail}."
+        return f"{bad:,} of {compared:,} values compared ({self.mode}) differ ({bad / compared:.2%}){shifts}{tail}."
+
+    @property
+    def matching(self) -> str:
+        """The features that match in all values, in a line; empty for none."""
+        several = len({view for view, _feature in self.feature_counts}) > 1
+        names = [
+            f"{view}:{name}" if several else name
+            for (view, name), count in self.feature_counts.items()
+            if count.compared and not count.different
+        ]
+        if not names:
+            return ""
+        word = "feature matches" if len(names) == 1 else "features match"
+        return f"{len(names):,} {word} in all values: {listed(names, SHOWN_ROWS)}."
 
     @property
     def caveat(self) -> str:
@@ -309,7 +404,7 @@ class SkewReport(Report):
         caveats = ((ill, self.failed), (late, self.arrived_later), (left_out, self.not_compared))
         return " ".join(text for text, holds in caveats if holds)
 
-    def plot(self, ax: Axes | None = None, *, kind: str = "causes", feature: str | None = None) -> Axes:
+    def plot(self, ax: Axes | None = None, *, kind: str = "features", feature: str | None = None) -> Axes:
         """Draw the report.
 
         Parameters
@@ -317,10 +412,11 @@ class SkewReport(Report):
         ax
             Where to draw; by default a new figure.
         kind
-            ``"causes"``: features against causes, the share of cells in each. ``"lag"``: how old the values were on either
-            side. ``"scatter"``: online against offline values of one feature.
+            ``"features"``: for each feature that differs a picture that suits its cause, such as served against offline
+            values with the line of a factor, or how far the served events lie behind. ``"distributions"``: the values of
+            both sides. ``"lag"``: how old the values were on either side. ``"scatter"``: served against offline values.
         feature
-            Which one, for a scatter; by default the one that differs most.
+            Only this one; by default those that differ most, and for a scatter the one that does.
         """
         from feastra_nb.skew.plots import draw_skew
 
@@ -336,21 +432,39 @@ class SkewReport(Report):
             "arrived_later": self.arrived_later,
             "not_compared": list(self.not_compared),
             "failed": dict(self.failed),
+            "about": self.about,
+            "diagnoses": [asdict(diagnosis) for diagnosis in self.diagnoses],
             "summary": self.summary,
             "causes": self.causes,
             "different": self.different,
         }
 
     def __repr__(self) -> str:
-        shown = self.summary.sort_values("different", ascending=False, kind="stable")
-        figures = shown.drop(columns=["rate_low", "rate_high", "psi", "jensen_shannon"]).head(SHOWN_ROWS)
-        parts = [self.sentence, figures.to_string(index=False, float_format="{:.2%}".format, max_colwidth=60)]
+        parts = [self.sentence, _wrapped(self.about)]
+        parts += [_wrapped(str(diagnosis)) for diagnosis in self.diagnoses[:SHOWN_DIAGNOSES]]
+        if len(self.diagnoses) > SHOWN_DIAGNOSES:
+            parts.append(f"… and {len(self.diagnoses) - SHOWN_DIAGNOSES:,} more: report.diagnoses")
+        shown = self.summary[self.summary["different"] > 0].sort_values("different", ascending=False, kind="stable")
+        if len(shown):
+            hidden = ["rate_low", "rate_high", "psi", "jensen_shannon", *([] if self.unknown else ["unknown"])]
+            hidden += ["view"] if shown["view"].nunique() == 1 else []
+            figures = shown.drop(columns=hidden).head(SHOWN_ROWS)
+            parts.append(figures.to_string(index=False, float_format="{:.2%}".format, max_colwidth=40))
         if len(shown) > SHOWN_ROWS:
             parts.append(f"… and {len(shown) - SHOWN_ROWS:,} more features")
-        parts += [f"{row.cause}: {row.advice}" for row in self.causes.itertuples()]
-        return "\n".join([*parts, self.caveat]).rstrip()
+        return "\n".join(part for part in [*parts, self.matching, self.caveat] if part)
 
-    def _repr_html_(self) -> str:
+    def _page(self) -> str:
         from feastra_nb.skew.page import skew_page
 
         return skew_page(self)
+
+
+def _wrapped(text: str) -> str:
+    """Return lines that fit a screen; code is not broken."""
+    lines = []
+    for line in text.splitlines():
+        indent = line[: len(line) - len(line.lstrip())]
+        is_code = line.lstrip().startswith(("ws.", "df[", "fnb."))
+        lines += [line] if is_code else textwrap.wrap(line, TEXT_WIDTH, subsequent_indent=indent + "  ")
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Finds causes that only a whole column proves: a constant factor, a constant shift in time. No I/O.
+"""Finds causes that only a whole column proves: a constant factor, a constant difference, a constant shift in time. No I/O.
 
 A first pass over the chunks proposes candidates, a second counts how many cells each explains; a rule holds where it explains
 95 % of what nothing else explains, over at least twenty distinct values or entities.
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SHARE = 0.95  # of the cells that nothing else explains
 LEAST = 20  # distinct values, or entities
 FACTOR_CLOSE = 1e-6  # relative: what is left of a factor in 32-bit floats
+# Relative, by whether values have 32 bits: what is left of a difference between numbers that were rounded.
+_ROUNDING = {False: 4 * float(np.finfo(np.float64).eps), True: 4 * float(np.finfo(np.float32).eps)}
 QUARTER_US = 15 * 60 * 1_000_000  # time zones differ by multiples of it
 LONGEST_US = 14 * 3600 * 1_000_000  # and by no more than this
 ENTITY = "entity"  # column of `CellChunk.bad`: the place of the row's entity in its chunk
@@ -41,15 +43,18 @@ class Rule:
     Parameters
     ----------
     cause
-        ``"scale"`` or ``"timezone"``.
+        ``"scale"``, ``"offset"`` or ``"timezone"``.
     factor
-        online = factor * offline; NaN for a shift.
+        online = factor * offline; NaN for another cause.
+    offset
+        online = offline + offset; NaN for another cause.
     shift_us
-        online = offline + shift, in microseconds; 0 for a factor.
+        online = offline + shift, in microseconds, where the feature is a time; 0 where it is not.
     """
 
     cause: str
     factor: float = float("nan")
+    offset: float = float("nan")
     shift_us: int = 0
 
     def holds(self, online: pa.Array, offline: pa.Array) -> Bools:
@@ -57,9 +62,13 @@ class Rule:
         served, other = as_numbers(online), as_numbers(offline)
         if served is None or other is None:
             return np.zeros(len(online), dtype=bool)
-        if self.cause == "timezone":
+        if self.shift_us:
             return np.asarray(served - other == self.shift_us)
         with np.errstate(over="ignore", invalid="ignore"):
+            if self.cause == "offset":
+                rounding = _ROUNDING[online.type.bit_width == 32] * np.maximum(np.abs(served), np.abs(other))  # noqa: PLR2004 - bits
+                near = np.minimum(rounding + FACTOR_CLOSE * abs(self.offset), abs(self.offset) / 2)
+                return np.asarray(np.abs(served - other - self.offset) <= near)
             return np.asarray((other != 0) & (np.abs(served - self.factor * other) <= FACTOR_CLOSE * np.abs(served)))
 
 
@@ -74,29 +83,34 @@ def as_numbers(column: pa.Array) -> Floats | None:
     return np.asarray(column.cast(pa.float64(), safe=False).fill_null(np.nan))
 
 
-def candidate(online: pa.Array, offline: pa.Array) -> Rule | None:
-    """Return the rule that would explain most of some pairs, were it to explain 95 % of them: that of their median.
+def candidates(online: pa.Array, offline: pa.Array) -> list[Rule]:
+    """Return the rules that would explain most of some pairs, were they to explain 95 % of them: those of their medians.
 
     Examples
     --------
-    >>> candidate(pa.array([60.0, 120.0, 7.0]), pa.array([1.0, 2.0, 9.0])).factor
+    >>> [rule.factor for rule in candidates(pa.array([60.0, 120.0, 180.0]), pa.array([1.0, 2.0, 3.0]))][0]
     60.0
+    >>> [rule.offset for rule in candidates(pa.array([11.0, 12.0, 13.0]), pa.array([1.0, 2.0, 3.0]))][-1]
+    10.0
     """
     served, other = as_numbers(online), as_numbers(offline)
     if served is None or other is None:
-        return None
+        return []
     if pa.types.is_timestamp(online.type):
-        gaps = np.sort((served - other)[np.isfinite(served - other)])
-        shift_us = int(gaps[len(gaps) // 2]) if len(gaps) else 0
-        return Rule("timezone", shift_us=shift_us) if is_zone(shift_us) else None
+        shift_us = int(_median(served - other))
+        return [Rule("timezone" if is_zone(shift_us) else "offset", shift_us=shift_us)] if shift_us else []
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratios = served / other
-    ratios = np.sort(ratios[np.isfinite(ratios) & (ratios != 0)])
-    if not len(ratios):
-        return None
+        ratios, gaps = served / other, served - other
     # Twelve digits are more than the sides have in common, and read better than a quotient's last ones.
-    factor = float(f"{ratios[len(ratios) // 2]:.12g}")
-    return None if factor == 1 else Rule("scale", factor=factor)
+    factor, offset = (float(f"{_median(each):.12g}") for each in (ratios, gaps))
+    rules = [Rule("scale", factor=factor)] if factor not in (0, 1) else []
+    return [*rules, Rule("offset", offset=offset)] if offset else rules
+
+
+def _median(values: Floats) -> float:
+    """Return the middle one of the finite values that are not 0; 0 where there is none."""
+    known = np.sort(values[np.isfinite(values) & (values != 0)])
+    return float(known[len(known) // 2]) if len(known) else 0.0
 
 
 def is_zone(shift_us: int) -> bool:
@@ -118,10 +132,11 @@ def column_rules(cells: Cells) -> Mapping[tuple[str, str], Rule]:
         for feature in chunk.features:
             places = chunk.unexplained(feature)
             if len(places):
-                rule = candidate(*chunk.pairs(feature, places))
+                known = proposed[chunk.view, feature]
                 counts[chunk.view, feature] += len(places)
-                if rule is not None and not any(_alike(rule, other) for other in proposed[chunk.view, feature]):
-                    proposed[chunk.view, feature].append(rule)
+                for rule in candidates(*chunk.pairs(feature, places)):
+                    if not any(_alike(rule, other) for other in known):
+                        known.append(rule)
     wanted = {name: rules for name, rules in proposed.items() if rules and counts[name] >= LEAST}
     tallies = {name: [_Tally() for _rule in rules] for name, rules in wanted.items()}
     for chunk in cells if wanted else ():
@@ -139,9 +154,10 @@ def column_rules(cells: Cells) -> Mapping[tuple[str, str], Rule]:
 
 
 def _alike(first: Rule, other: Rule) -> bool:
-    if first.cause == "scale":
-        return abs(first.factor - other.factor) <= FACTOR_CLOSE * abs(first.factor)
-    return first == other
+    if first.cause != other.cause or first.shift_us:
+        return first == other
+    ours, others = (first.factor, other.factor) if first.cause == "scale" else (first.offset, other.offset)
+    return abs(ours - others) <= FACTOR_CLOSE * abs(ours)
 
 
 class _Tally:
@@ -165,8 +181,8 @@ class _Tally:
             self._values |= set() if values is None else set(np.unique(values[held])[:LEAST].tolist())
 
     def proves(self, cells: int, rule: Rule) -> bool:
-        enough = self._entities if rule.cause == "timezone" else len(self._values)
+        enough = self._entities if rule.shift_us else len(self._values)
         return enough >= LEAST and self._cells >= SHARE * cells
 
 
-__all__ = ["ENTITY", "Rule", "candidate", "column_rules", "is_zone"]
+__all__ = ["ENTITY", "Rule", "candidates", "column_rules", "is_zone"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +20,14 @@ from feastra_nb.retrieval.request import requested, ttl_us
 from feastra_nb.skew.causes import ADVICE
 from feastra_nb.skew.cells import Cells
 from feastra_nb.skew.chunks import Questions, whole_entities
+from feastra_nb.skew.diagnosis import shown
 from feastra_nb.skew.events import NO_US
 from feastra_nb.skew.frame import cells_frame
+from feastra_nb.skew.life import OFFLINE, ONLINE, RUN, equal_events, happened
 from feastra_nb.skew.offline_side import OfflineRows
 from feastra_nb.skew.online_side import AnyStoreNow, OursAsOf, OursNow
 from feastra_nb.skew.pairing import covers_of
+from feastra_nb.skew.proofs import Proofs
 from feastra_nb.skew.verdicts import compare
 from feastra_nb.storage import reader
 from feastra_nb.storage.row_selection import CLOCK_SKEW_US
@@ -41,7 +46,6 @@ if TYPE_CHECKING:
     from feastra_nb.skew.online_side import OnlineSide
     from feastra_nb.stores import Stores
 
-OFFLINE, ONLINE, RUN = "offline event", "online row", "materialized"
 _COLUMNS = ("what", "event", "created", "arrived", "until", "value", "note")
 
 
@@ -63,6 +67,8 @@ class Timeline(Report):
         The join keys.
     ttl_s
         The view's ttl, in seconds; None for none.
+    has_history
+        Whether the online store keeps more than one value of an entity.
     """
 
     frame: pd.DataFrame
@@ -70,6 +76,29 @@ class Timeline(Report):
     feature: str
     entity: Mapping[str, Any]
     ttl_s: float | None
+    has_history: bool = True
+
+    @cached_property
+    def happened(self) -> pd.DataFrame:
+        """The events of which there is something to say, newest first: ``event, offline, online, what happened``."""
+        return happened(self)
+
+    @property
+    def others(self) -> str:
+        """What is left out of `happened`, in words; empty for nothing."""
+        count = equal_events(self)
+        return f"{count:,} other events are equal on both sides." if count else ""
+
+    @property
+    def title(self) -> str:
+        """What was served and what it should have been, in a line."""
+        cell = self.cell
+        whose = _keys(self.entity) or "the view"
+        if cell["verdict"] == "unknown":
+            return f"{self.feature} of {whose}: before the store's memory"
+        if self.ok:
+            return f"{self.feature} of {whose}: served {shown(cell['online'])}, as it should be"
+        return f"{self.feature} of {whose}: served {shown(cell['online'])}, should be {shown(cell['offline'])}"
 
     @property
     def ok(self) -> bool:
@@ -90,8 +119,8 @@ class Timeline(Report):
         return f"{text} ({cell['note']})." if cell["note"] else f"{text}."
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw events on both sides, the runs between them, the ttl's window, and what was picked."""
-        from feastra_nb.skew.plots import draw_timeline
+        """Draw the value on both sides in event time, where they differ, the runs, and what was served at the instant."""
+        from feastra_nb.skew.life_plot import draw_timeline
 
         return draw_timeline(self, ax)
 
@@ -102,21 +131,27 @@ class Timeline(Report):
             "feature": self.feature,
             "entity": dict(self.entity),
             "cell": self.cell.to_dict(),
+            "happened": self.happened,
             "timeline": self.frame,
         }
 
     def __repr__(self) -> str:
-        shown = self.frame.head(SHOWN_ROWS).to_string(index=False, max_colwidth=40)
-        more = f"\n… and {len(self.frame) - SHOWN_ROWS:,} more" if len(self.frame) > SHOWN_ROWS else ""
-        return f"{self.sentence}\n{shown}{more}"
+        parts = [textwrap.fill(self.sentence, TEXT_WIDTH)]
+        if len(self.happened):
+            dated = self.happened.assign(event=self.happened["event"].dt.strftime("%Y-%m-%d %H:%M:%S"))
+            parts.append(dated.head(SHOWN_ROWS).to_string(index=False, max_colwidth=60))
+        if len(self.happened) > SHOWN_ROWS:
+            parts.append(f"… and {len(self.happened) - SHOWN_ROWS:,} more")
+        return "\n".join([*parts, *([self.others] if self.others else [])])
 
-    def _repr_html_(self) -> str:
+    def _page(self) -> str:
         from feastra_nb.skew.page import timeline_page
 
         return timeline_page(self)
 
 
 SHOWN_ROWS = 25  # of a timeline, on one screen
+TEXT_WIDTH = 100  # characters of a line
 
 
 def _said(side: str, value: Any, event: Any) -> str:
@@ -155,7 +190,7 @@ def explain(stores: Stores, feature: str, entity: Any, *, as_of: Any = None) -> 
     covers = covers_of(stores, view_request)
     cells = Cells()
     cells.add(compare(chunk, online, offline, covers, lost=np.zeros(1, dtype=bool), tolerance=None))
-    cell = cells_frame(cells, {}, differing=False).iloc[0]
+    cell = cells_frame(cells, Proofs(), differing=False).iloc[0]
     events = offline.events(chunk.stored, chunk.entities)
     rows = _offline_rows(view_request, events, cell) + _online_rows(stores, view_request, chunk, cell) + _runs(covers)
     ttl = ttl_us(view_request.view)
@@ -165,6 +200,7 @@ def explain(stores: Stores, feature: str, entity: Any, *, as_of: Any = None) -> 
         f"{view_request.label}:{view_request.features[0]}",
         named,
         None if ttl is None else ttl / 1e6,
+        stores.has_history,
     )
 
 

@@ -16,6 +16,7 @@ from feastra_nb.retrieval.request import ttl_us
 from feastra_nb.skew import cells
 from feastra_nb.skew.causes import cell_bits, first_cause, row_bits
 from feastra_nb.skew.comparison import equal_cells, verdict_codes
+from feastra_nb.skew.event_shift import Events, count_shift
 from feastra_nb.skew.events import NO_US
 from feastra_nb.skew.evidence import Compared, gather
 from feastra_nb.skew.rules import ENTITY
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
+    from feast.value_type import ValueType
 
     from feastra_nb.skew.causes import Evidence
+    from feastra_nb.skew.cells import ShiftCount
     from feastra_nb.skew.chunks import Chunk
     from feastra_nb.skew.evidence import Cover
     from feastra_nb.skew.offline_side import OfflineRows
@@ -91,13 +94,65 @@ def compare(
     bad = np.flatnonzero(differs)
     history = online.versions(chunk, chunk.codes[bad]) if len(bad) else None
     evidence = gather(compared, bad, history, covers, ttl)
+    shift, shifted = count_shift(_events(compared, features, differs, online))
     return cells.CellChunk(
         view=view_request.label,
         keys=tuple(shown_keys(questions.shown)),
         features=view_request.features,
-        rows=_rows(compared, features),
-        bad=_bad(compared, features, bad, evidence, ttl),
+        rows=_with_shifted(_rows(compared, features), shift, shifted),
+        bad=_with_shifted(
+            _bad(compared, features, bad, evidence, ttl), shift, _same_unshifted(compared, bad, shift.shift_us, ttl)
+        ),
+        shift=shift,
     )
+
+
+def _events(compared: Compared, features: Sequence[_Feature], differs: Bools, online: OnlineSide) -> Events:
+    """Return the events of both sides, to look for a shift between them."""
+    chunk, versions = compared.chunk, compared.offline.versions
+
+    def same_values(rows: Int64s, place: Int64s) -> Bools:
+        """At least half of the features: one of them may have a fault of its own."""
+        equal = np.zeros(len(rows), dtype=np.int64)
+        for feature in features:
+            offline = compared.offline.values(chunk.questions.view_request, feature.name, place)
+            equal += equal_cells(feature.online.take(pa.array(rows)), offline, kind=_kind(compared, feature.name))
+        return equal * 2 >= len(features)
+
+    place = versions.last_of_event(chunk.codes, compared.online_event_us)
+    matched = place >= 0
+    doubt = np.flatnonzero(matched & differs)
+    matched[doubt] = same_values(doubt, place[doubt])
+    return Events(
+        chunk.codes,
+        np.where(compared.answers.found, compared.online_event_us, NO_US),
+        matched,
+        versions,
+        same_values,
+        lambda codes: online.versions(chunk, codes),
+    )
+
+
+def _same_unshifted(compared: Compared, rows: Int64s, shift_us: int, ttl: int | None) -> Bools:
+    """Return for which rows both sides would have picked the same event, or none, were it not for a shift."""
+    chunk, versions = compared.chunk, compared.offline.versions
+    if not shift_us or not len(versions):
+        return np.zeros(len(rows), dtype=bool)
+    until_us = chunk.questions.until_us[rows] - shift_us
+    lower_us = None if ttl is None else chunk.questions.t_us[rows] - shift_us - ttl
+    picked = compared.offline.join(chunk.codes[rows], until_us, lower_us)
+    served_us = compared.online_event_us[rows] - shift_us
+    served_us = versions.snapped(chunk.codes[rows], np.where(compared.answers.found[rows], served_us, NO_US))
+    return np.where(picked < 0, ~compared.answers.found[rows], versions.event_us[picked] == served_us)
+
+
+def _with_shifted(table: pa.Table, shift: ShiftCount, shifted: Bools) -> pa.Table:
+    return table.append_column(cells.SHIFTED, pa.array(shifted)) if shift.shift_us else table
+
+
+def _kind(compared: Compared, name: str) -> ValueType:
+    fields = compared.chunk.questions.view_request.view.features
+    return next(field.dtype.to_value_type() for field in fields if field.name == name)
 
 
 def _tolerated(tolerance: Tolerance, name: str) -> float | None:
@@ -106,7 +161,7 @@ def _tolerated(tolerance: Tolerance, name: str) -> float | None:
 
 def _compared(compared: Compared, name: str, tolerance: float | None) -> _Feature:
     view_request, answers, star = compared.chunk.questions.view_request, compared.answers, compared.star
-    kind = next(field.dtype.to_value_type() for field in view_request.view.features if field.name == name)
+    kind = _kind(compared, name)
     online, offline = answers.values[name], compared.offline.values(view_request, name, star)
     equal = equal_cells(online, offline, tolerance=tolerance, kind=kind)
     converted = np.zeros(len(equal), dtype=bool)

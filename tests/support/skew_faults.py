@@ -68,13 +68,19 @@ def scale(frame, planes):
     return _changed(frame, planes, lambda values: values * 60)
 
 
+def offset(frame, planes):
+    """A constant was added."""
+    return _changed(frame, planes, lambda values: values + 12.5)
+
+
 def unexplained(frame, planes):
     """A value became another without a trace."""
     return _changed(frame, planes, lambda values: values + np.arange(1, len(values) + 1) ** 2)
 
 
 FAULTS = {
-    fault.__name__: fault for fault in (stale, not_materialized, corrected, ahead, null, precision, scale, unexplained)
+    fault.__name__: fault
+    for fault in (stale, not_materialized, corrected, ahead, null, precision, scale, offset, unexplained)
 }
 
 
