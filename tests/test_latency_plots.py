@@ -4,14 +4,10 @@
 committed.
 """
 
-import io
-import os
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from looks import TOLERANCE, both_themes, difference, is_as_looked_at
 
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.latency.capacity import Capacity
@@ -19,10 +15,6 @@ from feastra_nb.latency.recording import Recording
 from feastra_nb.latency.report import Measured, summarize
 from feastra_nb.reporting import plots
 
-EXPECTED = Path(__file__).parent / "images"
-# Of the colours' differences: letters that another version of FreeType sets a little differently are about 6, a line that
-# is missing or a word that is cut off is more than 12.
-TOLERANCE = 9.0
 MS = 1_000_000
 
 
@@ -88,29 +80,9 @@ def compared(reports):
     return feast.compare(driver, names=("through Feast", "the bare driver"))
 
 
-def both_themes(plot):
-    """Return a drawing on JupyterLab's light background, above the same on its dark one; half the dots."""
-    light, dark = (Image.open(io.BytesIO(plots.png(plot, dark=dark))).convert("RGB") for dark in (False, True))
-    shown = Image.new("RGB", (light.width, 2 * light.height))
-    shown.paste(light, (0, 0))
-    shown.paste(dark, (0, light.height))
-    return shown.resize((shown.width // 2, shown.height // 2))
-
-
-def difference(first, second):
-    """Return how much two pictures differ: the root of the mean square of their colours' differences, of 255."""
-    return float(np.sqrt(np.mean((np.asarray(first, dtype=float) - np.asarray(second, dtype=float)) ** 2)))
-
-
 @pytest.mark.parametrize("name", DRAWN)
 def test_the_picture_is_the_one_that_was_looked_at(name, reports):
-    shown = both_themes(lambda ax: DRAWN[name](reports, ax))
-    path = EXPECTED / f"latency_{name}.png"
-    if os.environ.get("FEASTRA_NEW_IMAGES"):
-        shown.save(path, optimize=True)
-    expected = Image.open(path).convert("RGB")
-    assert shown.size == expected.size
-    assert difference(shown, expected) < TOLERANCE
+    assert is_as_looked_at(both_themes(lambda ax: DRAWN[name](reports, ax)), f"latency_{name}")
 
 
 def test_a_picture_that_lacks_a_line_is_found_out(reports):

@@ -9,7 +9,7 @@ import numpy as np
 from feastra_nb.materialization.event_times import OUTCOMES
 from feastra_nb.materialization.profile import MIDNIGHT
 from feastra_nb.reporting import html
-from feastra_nb.reporting.plots import INK, PALETTE, figure_axes, style
+from feastra_nb.reporting.plots import INK, PALETTE, drawing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,8 +136,7 @@ def _feature_table(done: Materialization) -> html.Html:
 
 def draw_materialization(done: Materialization, ax: Axes | None = None) -> Axes:
     """Draw when the events happened, and what became of them: written, stored already, expired, older than the retention."""
-    axes = figure_axes(ax)
-    with style():
+    with drawing(ax) as axes:
         axes.set_title(_title(done))
         axes.set_ylabel("rows")
         axes.set_xlabel("event time, UTC")

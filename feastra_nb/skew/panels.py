@@ -246,6 +246,7 @@ def _draw_lag(report: SkewReport, panel: Panel, axes: Axes) -> None:
     lag = lag_us / length
     low, high = min(0.0, float(lag.min())), max(0.0, float(lag.max()))
     axes.hist(lag, bins=np.linspace(low, high, BINS + 1).tolist(), color=BAD, alpha=0.75)
+    axes.set_ylim(top=axes.get_ylim()[1] * 1.25)  # room for the words
     axes.axvline(0, color=ink(), linewidth=1)
     matching = panel.count.compared - panel.count.different
     axes.annotate(
