@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from feastra_nb.materialization.run import Materialization
     from feastra_nb.online_store import FeastraOnlineStore
     from feastra_nb.pruning import Pruned
+    from feastra_nb.reporting.listing import Listing
     from feastra_nb.retrieval.entities import EntityRows
     from feastra_nb.retrieval.request import FeatureRefs
     from feastra_nb.skew.report import SkewReport
     from feastra_nb.skew.timeline import Timeline
-    from feastra_nb.status import Status
+    from feastra_nb.status import LastSkew, Status
     from feastra_nb.times import Instant
 
 
@@ -223,6 +224,7 @@ class Workspace:
         self.project = self.stores.project
         self.keyspace = self.stores.keyspace
         self._forked = ForkedRegistry(feature_store)
+        self._skews: dict[str, LastSkew] = {}
         # A run that was killed leaves its view "materializing", which Feast alone does not serve; what was written stands.
         with calling_feast("reading the registry"):
             feature_store.registry.serve_features_while_materializing = True
@@ -559,10 +561,12 @@ class Workspace:
         self._check()
         from feastra_nb.skew import pairing
 
-        return pairing.skew(
+        report = pairing.skew(
             self.stores, view_or_features, spine=spine, served=served, known_at=known_at, only=features,
             tolerance=tolerance, sample=sample, progress=progress,
         )  # fmt: skip
+        self._note_skew(report)
+        return report
 
     def explain(self, feature: str, entity: EntityRows, *, as_of: Instant | None = None) -> Timeline:
         """Show one value's life in both stores: events, runs, what the point-in-time join picks, what was served, and why.
@@ -730,14 +734,14 @@ class Workspace:
 
         return query(self.stores, statement, parameters, limit)
 
-    def views(self, search: str | None = None) -> pd.DataFrame:
+    def views(self, search: str | None = None) -> Listing:
         """Return the feature views: entities, features, ttl, retention, last materialization; ``search`` filters by text."""
         self._check()
         from feastra_nb import status
 
         return status.views(self.stores, search)
 
-    def freshness(self) -> pd.DataFrame:
+    def freshness(self) -> Listing:
         """Return for each view how far its online data lie behind now."""
         self._check()
         from feastra_nb import status
@@ -751,7 +755,7 @@ class Workspace:
 
         return status.status(self.stores)
 
-    def runs(self, view: str | None = None) -> pd.DataFrame:
+    def runs(self, view: str | None = None) -> Listing:
         """Return the journal: every run that wrote into the views, newest first."""
         self._check()
         from feastra_nb import status
@@ -841,6 +845,37 @@ class Workspace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _note_skew(self, report: SkewReport) -> None:
+        """Keep what a comparison found, for the workspace's own page."""
+        from feastra_nb.status import LastSkew
+        from feastra_nb.times import utc_now
+
+        for view, (compared, differing) in report.by_view.items():
+            is_ok = not differing and view not in report.proofs.shifts
+            self._skews[view] = LastSkew(utc_now(), compared, differing, is_ok)
+
+    def _repr_mimebundle_(self, **_kinds: object) -> dict[str, str]:
+        """Return the workspace's own page: its views, how they do, and what one would call next."""
+        if self._closed:
+            return {"text/plain": repr(self)}
+        from feastra_nb.reporting import html
+        from feastra_nb.status import home
+
+        try:
+            text, page = home(self.stores, self._where, self._skews)
+        except Exception as error:  # noqa: BLE001 - a cluster that does not answer is no reason to show nothing
+            why = f"{type(error).__name__}: {error}"
+            page = html.page("Feature store", html.lead(self._where), html.note(html.status(why, "bad")), text=why)
+            text = f"{self._where}\n{why}"
+        return {"text/plain": text, "text/html": str(page)}
+
+    @property
+    def _where(self) -> str:
+        where = short(self.target) if self.target is not None else f"the repository {str(self.directory)!r}"
+        return f"Project {self.project} on {where}, keyspace {self.keyspace}" + (
+            ", read only" if self.read_only else ""
+        )
 
     def __repr__(self) -> str:
         where = short(self.target) if self.target is not None else f"repo {str(self.directory)!r}"

@@ -306,7 +306,7 @@ def test_a_report_of_values_of_another_type_is_shown_and_saved(ws, logged, tmp_p
     assert len(report.summary) == len(report.distances) == 1
     for suffix in (".html", ".json", ".parquet", ".png"):
         assert report.save(tmp_path / f"report{suffix}").stat().st_size
-    for kind in ("causes", "lag"):
+    for kind in ("features", "distributions", "lag"):
         report.plot(kind=kind)
     with pytest.raises(ConfigurationError, match="holds no numbers"):
         report.plot(kind="scatter")

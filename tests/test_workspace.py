@@ -1,5 +1,6 @@
 """The workspace around its stores: views, runs, status, latency, save, connecting and what goes wrong."""
 
+import re
 import socket
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from offline_changes import append
 
 import feastra_nb as fnb
 from feastra_nb.connection import cluster
@@ -56,6 +58,70 @@ def test_freshness_says_how_far_behind(filled, events):
     fresh = filled.freshness()
     assert fresh["materialized_until"].iloc[0] == events["event_timestamp"].max()
     assert pd.Timedelta("59min") < fresh["behind"].iloc[0] < pd.Timedelta("70min")
+
+
+def shown(ws):
+    made = ws._repr_mimebundle_()
+    return made["text/plain"], made["text/html"]
+
+
+def test_a_workspace_shows_its_views_and_what_to_call_next(ws, events, now):
+    text, page = shown(ws)
+    assert "There is no feature view yet" in text
+    assert 'ws.materialize(df, "my_view"' in text
+    ws.materialize(events, "drivers", keys=["driver"], progress=False)
+    text, page = shown(ws)
+    assert "✓ up to date" in page
+    assert text.splitlines()[-1] == '  ws.skew("drivers")'
+    assert "not yet" in text
+    ws.skew("drivers")
+    assert shown(ws)[0].splitlines()[-1] == '  ws.latency("drivers")'
+    append(ws, "drivers", lambda df: df.tail(1).assign(event_timestamp=now - pd.Timedelta("5min"), trips=99))
+    text, page = shown(ws)
+    assert "behind offline" in page
+    assert text.splitlines()[-1] == '  ws.materialize("drivers")'
+    assert "1 of 12 differ" in shown_after_skew(ws)
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def shown_after_skew(ws):
+    ws.skew("drivers")
+    return shown(ws)[1]
+
+
+def test_a_workspace_shows_a_run_that_failed_first_of_all(ws, now):
+    frame = pd.DataFrame({"k": np.arange(5_000), "event_timestamp": now, "v": 1.0})
+
+    def stop(_rows):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ws.materialize(frame, "view", keys=["k"], progress=stop)
+    text, page = shown(ws)
+    assert "✕ last run interrupted" in page
+    assert text.splitlines()[-1] == '  ws.runs("view")'
+
+
+def test_a_closed_workspace_and_one_without_its_cluster_are_shown_all_the_same(ws, monkeypatch):
+    monkeypatch.setattr(type(ws.stores.feast), "list_all_feature_views", lambda _self: 1 / 0)
+    text, page = shown(ws)
+    assert "ZeroDivisionError" in text
+    assert ws.project in page
+    ws.close()
+    assert ws._repr_mimebundle_() == {"text/plain": repr(ws)}
+
+
+def test_listings_are_frames_in_code_and_words_for_people(filled):
+    for listing in (filled.views(), filled.freshness(), filled.runs(), filled.runs("drivers")):
+        assert isinstance(listing, pd.DataFrame)
+        assert type(listing[["view"]]) is pd.DataFrame
+        assert max(map(len, repr(listing).splitlines())) <= 100
+        assert listing._repr_html_().startswith('<div class="fnb">')
+    assert re.search("ago|just now", repr(filled.runs()))
+    assert "✓ done" in filled.runs()._repr_html_()
+    assert re.search(r"up to date|59 min|1 h", repr(filled.freshness()))
+    assert repr(filled.views("nothing like it")) == "Feature views: none"
+    assert "view" not in repr(filled.runs("drivers")).splitlines()[0]
 
 
 def test_status_names_nodes_and_where_it_is(filled, tmp_path):
@@ -256,6 +322,7 @@ def test_an_astra_bundle_that_is_not_there_is_a_clear_error(tmp_path):
 def test_nothing_but_the_target_is_called(node, project, tmp_path):
     """No telemetry: any socket to elsewhere would raise."""
     script = f"""
+import re
 import socket
 connect, lookup = socket.socket.connect, socket.getaddrinfo
 def only_the_target(self, address):

@@ -196,17 +196,17 @@ def note(*parts: object) -> Html:
     return Html(f'<p class="fnb-note">{joined(*parts)}</p>')
 
 
-def card(head: object, *parts: object, code: str = "") -> Html:
+def card(head: object, *parts: object, code: str = "", tone: Tone = "bad") -> Html:
     """Return a finding by itself: what it is, what is known of it, and a line of code to copy.
 
     Examples
     --------
-    >>> print(card("stale", "older", code='f("a")'))
-    <div class="fnb-card"><div class="fnb-head">stale</div><div>older</div><pre class="fnb-code">f(&quot;a&quot;)</pre></div>
+    >>> print(card("stale", "old", code='f("a")'))
+    <div class="fnb-card fnb-bad"><div class="fnb-head">stale</div><div>old</div><pre class="fnb-code">f(&quot;a&quot;)</pre></div>
     """
     lines = "".join(f"<div>{escaped(part)}</div>" for part in parts if part)
     below = f'<pre class="fnb-code">{escaped(code)}</pre>' if code else ""
-    return Html(f'<div class="fnb-card"><div class="fnb-head">{escaped(head)}</div>{lines}{below}</div>')
+    return Html(f'<div class="fnb-card fnb-{tone}"><div class="fnb-head">{escaped(head)}</div>{lines}{below}</div>')
 
 
 def bar(share: float, *, low: float, high: float, words: object) -> Html:

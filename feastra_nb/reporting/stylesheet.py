@@ -42,8 +42,7 @@ background:none;max-width:40em;white-space:nowrap}
 .fnb .fnb-facts{display:grid;grid-template-columns:max-content auto;gap:.15em 1.2em;margin:.3em 0}
 .fnb .fnb-facts dt,.fnb .fnb-facts dd{float:none;width:auto;margin:0}
 .fnb .fnb-facts dt{color:var(--fnb-soft);font-weight:400}
-.fnb .fnb-card{border-left:3px solid var(--fnb-bad);padding:.15em 0 .15em .8em;margin:.7em 0;max-width:62em;overflow-wrap:anywhere}
-.fnb .fnb-card.fnb-fine{border-color:var(--fnb-ok)}
+.fnb .fnb-card{border-left:3px solid var(--fnb-tone);padding:.15em 0 .15em .8em;margin:.7em 0;max-width:62em;overflow-wrap:anywhere}
 .fnb .fnb-head{font-weight:600}
 .fnb pre.fnb-code{margin:.3em 0 0;padding:.3em .6em;background:color-mix(in srgb,var(--fnb-line) 35%,transparent);color:inherit;
 font-family:var(--jp-code-font-family,ui-monospace,monospace);font-size:.95em;white-space:pre-wrap;user-select:all}

@@ -117,6 +117,15 @@ class SkewReport(Report):
         return {f"{view}:{name}": count for (view, name), count in self.feature_counts.items()}
 
     @property
+    def by_view(self) -> Mapping[str, tuple[int, int]]:
+        """By view, how many cells were compared and how many of them differ."""
+        views: dict[str, tuple[int, int]] = {}
+        for (view, _feature), count in self.feature_counts.items():
+            compared, differing = views.get(view, (0, 0))
+            views[view] = (compared + count.compared, differing + count.different)
+        return views
+
+    @property
     def compared(self) -> int:
         """Cells that could be compared."""
         return sum(count.compared for count in self.feature_counts.values())
@@ -256,7 +265,8 @@ class SkewReport(Report):
         import pandas as pd
 
         names = list(frame.columns[: frame.columns.get_loc("as_of")])
-        rows: list[dict[Any, Any]] = frame[names].to_dict("records")
+        # A view without an entity has no keys, and pandas then no records.
+        rows: list[dict[Any, Any]] = frame[names].to_dict("records") if names else [{}] * len(frame)
         # The key of another view has no value here.
         keys: Any = [{name: value for name, value in row.items() if not pd.isna(value)} for row in rows]
         words = [", ".join(f"{name} {value}" for name, value in key.items()) or "the view" for key in keys]
