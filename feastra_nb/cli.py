@@ -302,7 +302,9 @@ COMMANDS: Mapping[str, Command] = {
 
 def _parser(commands: Mapping[str, Command]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="feastra", description="A Feast feature store on Apache Cassandra or Astra DB, from a notebook."
+        prog="feastra",
+        description="A Feast feature store on Apache Cassandra or Astra DB, from a notebook.",
+        epilog="feastra COMMAND --help says more, with an example. To begin with: feastra demo",
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     for name, command in commands.items():

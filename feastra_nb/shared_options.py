@@ -38,9 +38,11 @@ SHARED: Mapping[str, Option] = {
     option.names[0].lstrip("-"): option
     for option in (
         # comparing
-        Option(("--spine",), "{frame} with the join keys and event_timestamp: compare as of each row", "FRAME"),
-        Option(("--served",), "{frame} with the same and the values that were logged: compare these", "FRAME"),
-        Option(("--known-at",), "with --spine: count online only what had arrived by then", "as_of"),
+        Option(("--spine",), "compare as of each row: {frame} with the join keys and event_timestamp", "FRAME"),
+        Option(
+            ("--served",), "compare values that were logged: {frame} with them, join keys and event_timestamp", "FRAME"
+        ),
+        Option(("--known-at",), "count online only what had arrived by then, with --spine", "as_of"),
         Option(("--sample",), "compare at most this many entities, or rows of the frame (all)", "N", int),
         # measuring
         Option(("--entities",), "{frame} with the join keys (sampled from the store)", "FRAME"),

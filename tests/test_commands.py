@@ -8,6 +8,7 @@ from importlib import metadata
 
 import pandas as pd
 import pytest
+from cells import run_cell
 from offline_changes import go_wrong
 
 from feastra_nb import cli
@@ -177,3 +178,16 @@ def test_help_ends_with_an_example_that_is_taken(name, capsys):
     program, *words = COMMANDS[name].example.split()
     assert program == "feastra"
     assert _parser(COMMANDS).parse_args(words).command == name
+
+
+@pytest.mark.parametrize("name", ["views", "materialize", "online", "historical", "skew", "explain", "latency"])
+def test_the_example_of_a_magics_help_runs(shell, filled, now, name):
+    own = pd.DataFrame(
+        {"tailnum": ["N14228"] * 2, "event_timestamp": [now - pd.Timedelta("1h"), now], "mean_delay": [1.0, 2.0]}
+    )
+    shell.push(
+        {"fs": filled, "df": own, "spine": own[["tailnum", "event_timestamp"]], "flights": own.assign(time_hour=now)}
+    )
+    filled.materialize(own, "plane_stats", keys=["tailnum"], progress=False)
+    example = MAGICS[name].example.replace("--seconds 30", "--seconds 0.2 --batch 1")
+    run_cell(shell, example)

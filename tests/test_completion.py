@@ -8,8 +8,25 @@ from cells import run_cell
 from IPython.core.completer import provisionalcompleter
 from jupyter_client.manager import start_new_kernel
 
-from feastra_nb.notebook.completion import KINDS
+from feastra_nb.notebook.completion import KINDS, Word
+from feastra_nb.notebook.options import cql_parser
 from feastra_nb.notebook.subcommands import COMMANDS
+
+
+def shown(text):
+    """Return a description as it stands beside a word: in one line, whatever the front end does at spaces and hyphens."""
+    return Word("", "", text).beside
+
+
+def described(parser):
+    """Return what is shown beside each option."""
+    about = {name: action.help for name, action in parser.options().items()}
+    return {name: shown(text) for name, text in (about | {"--help": "show all options and an example"}).items()}
+
+
+ABOUT = {
+    about for name, command in COMMANDS.items() for about in (shown(command.summary), *described(command.parser(name)).values())
+} | set(described(cql_parser()).values())  # fmt: skip
 
 
 @pytest.fixture
@@ -26,7 +43,7 @@ def tab(shell, filled):
         with provisionalcompleter():
             found = list(shell.Completer.completions(text, len(text)))
         (replaced,) = {text[one.start : one.end] for one in found} or {""}
-        return [one.text for one in found if one.type in KINDS], replaced
+        return [one.text for one in found if one.type in {*KINDS, *ABOUT}], replaced
 
     return press
 
@@ -61,6 +78,30 @@ def test_a_front_end_is_told_what_each_word_is(shell, tab):
         kinds = {one.text: one.type for one in shell.Completer.completions(text, len(text))}
     assert kinds["drivers"] == "view"
     assert kinds["drivers:trips"] == "feature"
+
+
+def beside(shell, text):
+    with provisionalcompleter():
+        return {one.text: one.type for one in shell.Completer.completions(text, len(text))}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_described_beside_it(shell, tab, name):
+    options = described(COMMANDS[name].parser(name))
+    assert beside(shell, f"%feastra {name} -") == options
+    assert all(options.values())
+
+
+def test_subcommands_and_targets_are_described_beside_them(shell, tab):
+    offered = beside(shell, "%feastra ")
+    assert {name: offered[name] for name in offered if name != "--help"} == {
+        name: shown(command.summary) for name, command in COMMANDS.items() if " " not in name
+    }
+    assert beside(shell, "%feastra connect as") == {"astra": shown(COMMANDS["connect astra"].summary)}
+
+
+def test_what_stands_beside_a_word_is_one_short_line():
+    assert [about for about in ABOUT if len(about) > 60 or {" ", "-", "\n"} & set(about)] == []
 
 
 def test_options_that_stand_already_are_not_offered_again(tab):
@@ -113,7 +154,7 @@ def test_elsewhere_python_completes_as_ever(tab, text):
 def test_without_a_workspace_tab_says_nothing_and_raises_nothing(shell):
     with provisionalcompleter():
         found = list(shell.Completer.completions("%feastra skew dri", 17))
-    assert [one.text for one in found if one.type in KINDS] == []
+    assert [one.text for one in found if one.type in {*KINDS, *ABOUT}] == []
 
 
 def test_a_registry_out_of_reach_is_no_error_at_tab(shell, tab, filled, monkeypatch):

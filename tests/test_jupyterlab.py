@@ -46,7 +46,7 @@ CELLS = (
 )
 PASSWORD = "a-password-that-nobody-may-see"  # noqa: S105 - of no use to anybody
 RED = "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='application/vnd.jupyter.stderr']"
-NARROW, SHORT, MARGIN = 720, 280, 8  # of pictures, in CSS pixels: beyond there would be nothing new
+NARROW, WIDE, SHORT, MARGIN = 720, 900, 280, 8  # of pictures, in CSS pixels: beyond there would be nothing new
 STOPS = 5
 LEAST_CONTRAST = 4.5  # of text, by WCAG's level AA
 STATUSES = """
@@ -253,6 +253,16 @@ def test_tab_completes_subcommands_views_and_features(reconnected, pictures):
     cell = new_cell(page, "%feastra ")
     assert tab(page)[:4] == ["connect", "status", "views", "materialize"]
     page.keyboard.press("Escape")
+    page.keyboard.type("skew plane_stats --")
+    words = tab(page)
+    beside = page.locator(".jp-Completer-typeExtended").all_inner_texts()
+    assert beside[words.index("--sample")].startswith("compare")
+    top, list_of_words = cell.bounding_box(), page.locator(".jp-Completer").bounding_box()
+    height = list_of_words["y"] + list_of_words["height"] + MARGIN - top["y"]
+    page.screenshot(path=pictures / "notebook_options.png", clip={**top, "width": WIDE, "height": height})
+    page.keyboard.press("Escape")
+    for _letter in "skew plane_stats --":
+        page.keyboard.press("Backspace")
     page.keyboard.type("online pl")
     words = tab(page)
     assert words[0] == "plane_stats"

@@ -16,7 +16,7 @@ from feastra_nb import workspace as workspace_module
 from feastra_nb.errors import ConfigurationError, UnknownName
 from feastra_nb.notebook.arguments import fill_words, split_words
 from feastra_nb.notebook.magics import load_ipython_extension, unload_ipython_extension
-from feastra_nb.notebook.subcommands import COMMANDS
+from feastra_nb.notebook.subcommands import COMMANDS, find_command
 from feastra_nb.workspace import Workspace
 
 LIGHT = """
@@ -494,7 +494,16 @@ def test_help_lists_every_subcommand(shell, capsys, line):
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_subcommand_has_help_even_where_arguments_are_missing(shell, capsys, name):
     assert run(shell, f"%feastra {name} --help") is None
-    assert f"usage: %feastra {name} " in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert f"usage: %feastra {name} " in shown
+    example = COMMANDS[name].example
+    assert shown.endswith("example:\n  " + example.replace("\n", "\n  ") + "\n")
+    line, _end, cell = example.partition("\n")
+    magic, *words = split_words(line)
+    assert magic == ("%%feastra" if cell else "%feastra")
+    assert find_command(words)[0] == name
+    COMMANDS[name].parser(name).parse(find_command(words)[1])
+    assert COMMANDS[name].takes_cell or not cell
 
 
 # --- what is wrong ---------------------------------------------------------------------------------------------------

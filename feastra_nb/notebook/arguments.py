@@ -155,11 +155,20 @@ class LineParser(argparse.ArgumentParser):
         The command, such as ``%feastra views``.
     description
         What it does.
+    example
+        Lines that somebody would type; the help ends with them.
     """
 
-    def __init__(self, prog: str, description: str) -> None:
+    def __init__(self, prog: str, description: str, *, example: str = "") -> None:
+        lines = example.replace("\n", "\n  ")
         super().__init__(
-            prog, description=description, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS
+            prog,
+            description=description,
+            epilog=f"example:\n  {lines}" if example else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,  # an example is typed as it stands
+            add_help=False,
+            allow_abbrev=False,
+            argument_default=argparse.SUPPRESS,
         )
 
     def options(self) -> dict[str, argparse.Action]:

@@ -24,18 +24,28 @@ _LINE = re.compile(r"^\s*(?:[\w.\[\]'\"]+\s*=\s*)?%feastra\s(.*)$")
 _CELL = re.compile(r"^%%feastra\s(.*)$")
 _CQL = re.compile(r"^(?:%%cql\s|\s*(?:[\w.]+\s*=\s*)?%cql\s)(.*)$")
 _BODY_WORD = re.compile(r"[\w.]*$")
-_HELP = "--help"
-# What a front end calls the words, beside them.
+_HELP, _ABOUT_HELP = "--help", "show all options and an example"
+_LONGEST_ABOUT = 60  # characters that fit beside a word
+_UNBROKEN = str.maketrans({" ": "\N{NO-BREAK SPACE}", "-": "\N{NON-BREAKING HYPHEN}"})
+# What a front end shows beside the words; beside subcommands and options it shows what they are for.
 SUBCOMMAND, OPTION, VALUE, VIEW, FEATURE, FRAME, COLUMN, WORKSPACE = KINDS = (
     "subcommand", "option", "value", "view", "feature", "frame", "column", "workspace",
 )  # fmt: skip
 
 
 class Word(NamedTuple):
-    """What can stand at the cursor, and which of `KINDS` it is."""
+    """What can stand at the cursor, which of `KINDS` it is, and what it is for, where that is known."""
 
     text: str
     kind: str
+    about: str = ""
+
+    @property
+    def beside(self) -> str:
+        """What a front end shows beside it: the one text for which IPython's protocol has room, in one line."""
+        about = self.about if len(self.about) <= _LONGEST_ABOUT else f"{self.about[: _LONGEST_ABOUT - 1]}…"
+        # JupyterLab would break it at each space and hyphen, and lays the lines over the next word's.
+        return about.translate(_UNBROKEN) or self.kind
 
 
 def _all(kind: str, texts: Iterable[str]) -> list[Word]:
@@ -68,7 +78,7 @@ class Completion:
         except Exception:  # noqa: BLE001 - a wrong line, a registry out of reach: Tab is not a place for an error
             fragment, found = "", ()
         words = [
-            SimpleCompletion(text=word.text, type=word.kind)
+            SimpleCompletion(text=word.text, type=word.beside)
             for word in dict.fromkeys(found)
             if word.text.startswith(fragment)
         ]
@@ -90,20 +100,28 @@ class Completion:
 
     def _in_line(self, words: Sequence[str], fragment: str) -> Iterable[Word]:
         if not words:
-            return [*_all(SUBCOMMAND, (name for name in COMMANDS if " " not in name)), Word(_HELP, OPTION)]
+            named = (Word(name, SUBCOMMAND, command.summary) for name, command in COMMANDS.items() if " " not in name)
+            return [*named, Word(_HELP, OPTION, _ABOUT_HELP)]
         name, rest = words[0], words[1:]
-        targets = [name_of_two.split()[1] for name_of_two in COMMANDS if name_of_two.startswith(f"{name} ")]
-        if rest and rest[0] in targets:
+        targets = [
+            Word(full_name.split()[1], SUBCOMMAND, command.summary)
+            for full_name, command in COMMANDS.items()
+            if full_name.startswith(f"{name} ")
+        ]
+        if rest and rest[0] in {target.text for target in targets}:
             name, rest, targets = f"{name} {rest[0]}", rest[1:], []
         if name not in COMMANDS:
             return ()
         offered = self._of_parser(COMMANDS[name].parser(name), rest, fragment)
-        return [*_all(VALUE, targets if not rest else ()), *offered]
+        return [*(targets if not rest else ()), *offered]
 
     def _of_parser(self, parser: LineParser, words: Sequence[str], fragment: str) -> Iterable[Word]:
         """Return options, or the values that the option before the cursor, or the next place in the line, takes."""
         takes_value = {name: action for name, action in parser.options().items() if action.nargs != 0}
-        unused = _all(OPTION, [*(name for name in parser.options() if name not in words), _HELP])
+        unused = [
+            Word(name, OPTION, action.help or "") for name, action in parser.options().items() if name not in words
+        ]
+        unused.append(Word(_HELP, OPTION, _ABOUT_HELP))
         if fragment.startswith("-"):
             return unused
         if words and words[-1] in takes_value:

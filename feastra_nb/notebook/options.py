@@ -13,6 +13,7 @@ from feastra_nb.shared_options import LATENCY_OPTIONS, add_shared
 VIEW, FEATURES, FEATURE = "VIEW", "VIEW_OR_FEATURE", "VIEW:FEATURE"
 FRAME, FRAME_OR_DICT, FRAME_OR_VIEW, WORKSPACE = "FRAME", "FRAME_OR_DICT", "FRAME_OR_VIEW", "WORKSPACE"
 ALL = "all"  # rows, of a limit
+CQL_EXAMPLE = "%%cql --limit 20\nSELECT * FROM plane_stats"
 
 
 def of_any_connect(parser: LineParser) -> None:
@@ -116,7 +117,9 @@ def of_latency(parser: LineParser) -> None:
 
 def cql_parser() -> LineParser:
     """Return the parser of the line of ``%%cql``."""
-    parser = LineParser("%%cql", "Run the CQL statement of the cell; a view's name stands for its table.")
+    parser = LineParser(
+        "%%cql", "Run the CQL statement of the cell; a view's name stands for its table.", example=CQL_EXAMPLE
+    )
     parser.add_argument("--limit", type=row_limit, metavar=f"N|{ALL}", help="the most rows to fetch (1000)")
     parser.add_output()
     return parser

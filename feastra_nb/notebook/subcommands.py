@@ -52,17 +52,21 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Subcommand:
-    """A subcommand: what it is for, what it does, its options, whether it shows progress, and whether a cell belongs to it."""
+    """A subcommand: what it is for, what it does, its options, and what somebody would type.
+
+    ``has_progress`` says whether it shows progress, ``takes_cell`` whether a cell may belong to it.
+    """
 
     summary: str
     run: Callable[[Line], object]
     add_options: Callable[[LineParser], None]
+    example: str
     has_progress: bool = False
     takes_cell: bool = False
 
     def parser(self, name: str) -> LineParser:
         """Return the parser of its line."""
-        parser = LineParser(f"{MAGIC} {name}", f"{self.summary[0].upper()}{self.summary[1:]}.")
+        parser = LineParser(f"{MAGIC} {name}", f"{self.summary[0].upper()}{self.summary[1:]}.", example=self.example)
         self.add_options(parser)
         parser.add_output()
         return parser
@@ -87,7 +91,8 @@ def help_text() -> str:
     lines += [f"  {name:<14} {command.summary}" for name, command in COMMANDS.items()]
     lines += [
         "",
-        f"{MAGIC} SUBCOMMAND --help lists its options. All take -o NAME (assign the result) and -q (show nothing).",
+        f"{MAGIC} SUBCOMMAND --help lists its options and shows an example. All take -o NAME (assign the result)",
+        "and -q (show nothing).",
         f"%{MAGIC} historical makes the entity frame by the SQL in its cell; %%cql runs the CQL in its cell.",
         "{name} in the line stands for the value of a variable. A result is returned: x = %feastra views.",
     ]
@@ -239,34 +244,69 @@ COMMANDS: Mapping[str, Subcommand] = {
         "connect to what environment or profile name, else show a form",
         connect,
         options.of_connect,
+        "%feastra connect --workspace ws",
     ),
     "connect local": Subcommand(
-        "connect to a Cassandra on this machine, started if need be", connect_local, options.of_any_connect
+        "connect to a Cassandra on this machine, started if need be",
+        connect_local,
+        options.of_any_connect,
+        "%feastra connect local --retain 30d",
     ),
-    "connect hosts": Subcommand("connect to a cluster by its contact points", connect_hosts, options.of_connect_hosts),
-    "connect astra": Subcommand("connect to Astra DB, by name or bundle", connect_astra, options.of_connect_astra),
-    "status": Subcommand("show where the workspace is connected, and how its cluster does", status, options.none),
-    "views": Subcommand("list the feature views", views, options.of_views),
+    "connect hosts": Subcommand(
+        "connect to a cluster by its contact points",
+        connect_hosts,
+        options.of_connect_hosts,
+        "%feastra connect hosts 10.0.0.1 10.0.0.2 --username me --keyspace features --project demo",
+    ),
+    "connect astra": Subcommand(
+        "connect to Astra DB, by name or bundle",
+        connect_astra,
+        options.of_connect_astra,
+        "%feastra connect astra my-db --keyspace features --project demo",
+    ),
+    "status": Subcommand(
+        "show where the workspace is connected, and how its cluster does", status, options.none, "%feastra status"
+    ),
+    "views": Subcommand("list the feature views", views, options.of_views, "%feastra views plane"),
     "materialize": Subcommand(
         "write a DataFrame, or a registered view, into the online store",
         materialize,
         options.of_materialize,
+        "%feastra materialize df plane_stats --keys tailnum --ttl 30d",
         has_progress=True,
     ),
-    "online": Subcommand("read features online, now or as of an instant", online, options.of_online),
+    "online": Subcommand(
+        "read features online, now or as of an instant",
+        online,
+        options.of_online,
+        '%feastra online plane_stats:mean_delay --entities {"tailnum": ["N14228"]} -o served',
+    ),
     "historical": Subcommand(
-        "join features to entities and instants, as they were then", historical, options.of_historical, takes_cell=True
+        "join features to entities and instants, as they were then",
+        historical,
+        options.of_historical,
+        "%%feastra historical plane_stats -o training\n"
+        "SELECT tailnum, time_hour AS event_timestamp FROM flights LIMIT 100",
+        takes_cell=True,
     ),
     "skew": Subcommand(
         "compare online with point-in-time offline, each difference with its cause",
         skew,
         options.of_skew,
+        "%feastra skew plane_stats --spine spine -o report",
         has_progress=True,
     ),
     "explain": Subcommand(
-        "show one value's life: what was stored, picked and served, and why", explain, options.of_explain
+        "show one value's life: what was stored, picked and served, and why",
+        explain,
+        options.of_explain,
+        '%feastra explain plane_stats:mean_delay {"tailnum": "N14228"}',
     ),
     "latency": Subcommand(
-        "measure how long online reads take from here", latency, options.of_latency, has_progress=True
+        "measure how long online reads take from here",
+        latency,
+        options.of_latency,
+        "%feastra latency plane_stats --rate 200 --seconds 30",
+        has_progress=True,
     ),
 }
