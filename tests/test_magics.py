@@ -375,7 +375,9 @@ def test_a_limit_is_a_number_or_all(shell, ws, limit):
 def test_cql_has_help(shell, capsys):
     run(shell, "%cql --help")
     run(shell, "%%cql -h\n\n")
-    assert capsys.readouterr().out.count("--limit N|all") == 4
+    shown = capsys.readouterr().out
+    assert shown.count("--limit N|all") == 4
+    assert shown.endswith("example:\n  %%cql --limit 20\n  SELECT * FROM plane_stats\n")
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

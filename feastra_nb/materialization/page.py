@@ -9,7 +9,7 @@ import numpy as np
 from feastra_nb.materialization.event_times import OUTCOMES
 from feastra_nb.materialization.profile import MIDNIGHT
 from feastra_nb.reporting import html
-from feastra_nb.reporting.plots import INK, PALETTE, drawing
+from feastra_nb.reporting.plots import PALETTE, date_axis, drawing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 SHOWN_FEATURES = 30  # of the text: with the lines around them less than a screen
 LINE_LENGTH = 100  # characters
 _LONGEST_NAME, _LONGEST_TYPE = 28, 16
-# What online answers come from is blue and its pale kin; what is not there any more stands out.
-_COLORS = dict(zip(OUTCOMES, (PALETTE[0], INK, PALETTE[1], PALETTE[4]), strict=True))
+# What the online store holds is blue and green, what was left out orange and brown.
+_COLORS = dict(zip(OUTCOMES, (PALETTE[0], PALETTE[2], PALETTE[1], PALETTE[4]), strict=True))
 _ROOM_ABOVE = 1.35  # of the highest bin, for the legend's two lines
 
 
@@ -160,7 +160,7 @@ def _title(done: Materialization) -> str:
 
 
 def _draw_counts(axes: Axes, events: EventTimes) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+    from matplotlib.dates import date2num
 
     edges = np.asarray(date2num(list(events.edges)))
     below = np.zeros(len(edges) - 1)
@@ -170,9 +170,7 @@ def _draw_counts(axes: Axes, events: EventTimes) -> None:
                 below + counts, edges, baseline=below, fill=True, color=_COLORS[name], label=f"{counts.sum():,} {name}"
             )
             below = below + counts
-    locator = AutoDateLocator(tz="UTC")
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz="UTC"))
+    date_axis(axes)
     axes.set_ylabel(
         f"rows {'an' if events.width == 'hour' else 'a' if events.width[0].isalpha() else 'in'} {events.width}"
     )
