@@ -267,3 +267,13 @@ def test_spans_shrink_where_events_are_dense():
 )
 def test_only_what_a_stopped_run_wrote_for_good_is_left_out(runs, covered):
     assert spans.resumable(runs, generation=1, terms="t", lookback_us=10) == covered
+
+
+def test_dates_as_event_times_are_warned_of_once_a_run(registered, month):
+    days = month.assign(event_timestamp=month["event_timestamp"].dt.date)
+    ws = registered(days)
+    with pytest.warns(UserWarning, match="view 'v', event_timestamp: a day counts from its midnight UTC") as caught:
+        done = ws.materialize("v", start="2020-01-01T00:00Z", progress=False)
+    assert len([warning for warning in caught if "midnight" in str(warning.message)]) == 1
+    assert done.events.are_days
+    assert done.rows == stored_rows(ws)

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from feast.value_type import ValueType
 
 _SHOWN_ROWS = 5  # offending rows that are named
-_WHOLE_DAYS = (
-    "{name}: a day counts from its midnight UTC, so a day's row leaks into labels of that day; if it is known only when the "
-    'day is over: df["{name}"] = pd.to_datetime(df["{name}"], utc=True) + pd.Timedelta(days=1)'
-)
+_LEAK = "a day counts from its midnight UTC, so a day's row leaks into labels of that day; if it is known only when the day is over"
+
+
+def warn_of_dates(view: str, name: str) -> None:
+    """Warn of dates as event times in the source of a registered view."""
+    warn_user(f"view {view!r}, {name}: {_LEAK}, let the source hold the day after, as a timestamp")
 
 
 def warn_of_times(naive: Sequence[str], days: str | None) -> None:
@@ -37,7 +39,9 @@ def warn_of_times(naive: Sequence[str], days: str | None) -> None:
         The event time's column, where all its values are days; None where they are not.
     """
     said = [f"{', '.join(naive)}: timestamps without a time zone are taken for UTC"] if naive else []
-    said += [_WHOLE_DAYS.format(name=days)] if days is not None else []
+    if days is not None:
+        column = f'df["{days}"]'
+        said.append(f"{days}: {_LEAK}: {column} = pd.to_datetime({column}, utc=True) + pd.Timedelta(days=1)")
     if said:
         warn_user("; ".join(said))
 

@@ -84,7 +84,7 @@ def materialize_view(
                     plan.write_spans(gap, extent, report)
             if before:
                 plan.write_latest(before, report)
-    writing.warn_of_losses()
+    writing.warn_of_meaning()
     skipped = [span for span in covered if window and span[1] >= window[0] and span[0] <= window[1]]
     return writing.result(skipped)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from feast.value_type import ValueType
 
 from feastra_nb import codec
@@ -20,6 +21,7 @@ from feastra_nb.adapter.objects import key_fields, with_constant_key
 from feastra_nb.codec.columns import epoch_us
 from feastra_nb.codec.conversion import lost, why_lost
 from feastra_nb.materialization.event_times import EXPIRED, STORED, SUPERSEDED, WRITTEN, EventCounter, EventTimes
+from feastra_nb.materialization.frame_warnings import warn_of_dates
 from feastra_nb.materialization.profile import FeatureProfile, Profiler
 from feastra_nb.reporting.progress import Progress, acknowledged_rows
 from feastra_nb.reporting.report import Report
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
     import pandas as pd
-    import pyarrow as pa
     from feast import FeatureView
     from matplotlib.axes import Axes
 
@@ -245,11 +246,13 @@ class Writing:
         stored = self.entry.value_types
         self._profiler = Profiler({field.name: str(field.dtype) for field in view.features if field.name in stored})
         self._lost: Counter[str] = Counter()
+        self._has_dates = False
 
     def encoded(self, table: pa.Table) -> Rows:
         """Return a table's rows of the log; refuse what cannot be stored."""
         rows = encode(self.entry, self._view, table)
         self._profiler.add(table)
+        self._has_dates |= pa.types.is_date(table.schema.field(self._view.batch_source.timestamp_field).type)
         for slot in self.entry.slots:
             if not slot.dropped:
                 changed = int(lost(table.column(slot.name), ValueType[slot.value_type]).sum())
@@ -295,8 +298,10 @@ class Writing:
         result = writer.write_parts(self._opened.db, self.entry, fresh, before=before, on_acknowledged=acknowledged)
         self._counts.retries += result.retries
 
-    def warn_of_losses(self) -> None:
-        """Warn of values that serving gives back as others, by feature."""
+    def warn_of_meaning(self) -> None:
+        """Warn of what the offline store's rows mean otherwise than they look: days for instants, values that serving cuts."""
+        if self._has_dates:
+            warn_of_dates(self._view.name, self._view.batch_source.timestamp_field)
         for name, count in self._lost.items():
             if count:
                 why = why_lost(ValueType[self.entry.value_types[name]])
