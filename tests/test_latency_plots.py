@@ -115,15 +115,15 @@ def test_every_axis_is_labelled_with_its_unit(reports):
 
 def test_response_stands_beside_service_in_one_colour(reports):
     ax = reports["open"].plot(plots.detached_axes())
-    assert words(ax)["legend"] == ["response", "service"]
-    response, service = ax.get_legend().get_lines()
+    assert sorted(words(ax)["texts"]) == ["response", "service"]
+    response, service = (line for line in ax.get_lines() if line.get_label() in ("response", "service"))
     assert response.get_color() == service.get_color()
     assert response.get_linestyle() != service.get_linestyle()
 
 
 def test_the_timeline_says_how_long_the_stall_was(reports):
     ax = reports["open"].plot(plots.detached_axes(), kind="timeline")
-    assert words(ax)["texts"] == ["no answer for 1 s"]
+    assert "no answer for 1 s" in words(ax)["texts"]
     assert [round(patch.get_x()) for patch in ax.patches] == [4]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import subprocess
 import sys
 import threading
@@ -357,7 +358,7 @@ def test_the_plot_shows_what_the_report_says(report):
     assert report.plot(ax) is ax
     assert "service time only (closed loop)" in ax.get_title(loc="left")
     assert ax.get_ylabel() == "latency (ms)"
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["batch 10", "batch 1"]
+    assert [text.get_text() for text in ax.texts] == ["batch 1", "batch 10"]  # from below, at the lines' ends
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0 %", "50 %", "90 %", "99 %", "99.9 %"]
     assert max(line.get_xdata().max() for line in ax.get_lines()) == pytest.approx(1_000)
 
@@ -599,3 +600,45 @@ def test_a_report_survives_pickling(report):
     pd.testing.assert_frame_equal(again.percentiles, report.percentiles)
     assert again._repr_html_() == report._repr_html_()
     assert pickle.loads(pickle.dumps(report.compare(report))).frame.shape == report.compare(report).frame.shape
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        (0, "Nothing was answered."),
+        (10, "Too few samples (10) for a median; for a p50 measure"),
+        (200, "Half under 2 ms, 9 of 10 under 2; for a p99 measure "),
+        (2_000, "Half under 2 ms, 9 of 10 under 2, 99 of 100 under 2."),
+    ],
+)
+def test_a_report_begins_with_a_sentence_that_says_how_long_to_measure_for_more(samples, expected):
+    recording = Recording()
+    for place in range(samples):
+        recording.add(2 * MS, at_ns=place * 5 * MS)
+    report = summarize([run(recording)], {})
+    assert report.sentence.startswith(expected)
+    assert repr(report).splitlines()[0].startswith(expected[:40])
+    assert html_lead(report) == report.sentence
+
+
+def html_lead(report):
+    return re.search(r'<p class="fnb-lead">(.*?)</p>', report._repr_html_())[1]
+
+
+def test_percentiles_that_no_row_has_have_no_column(report):
+    short = summarize([run(recorded([MS] * 200))], {})
+    assert not {"p99_ms", "p999_ms"} & set(short.shown.columns)
+    assert "p99.9" not in repr(short)
+    assert {"p99_ms", "p999_ms"} <= set(report.shown.columns)
+
+
+def test_a_comparison_says_how_many_times_faster():
+    slow, fast = (summarize([run(recorded([ms * MS] * 2_000))], {}) for ms in (5, 2))
+    compared = slow.compare(fast, names=("Feast", "the driver"))
+    assert (
+        compared.sentence
+        == "the driver beside Feast: 2.5 × faster at the median (2 against 5 ms), 2.5 × faster at the p99."
+    )
+    assert compared.shown["median"].tolist() == ["2.5 × faster"]
+    assert "2.5 × slower" in repr(fast.compare(slow))
+    assert "as fast" in slow.compare(slow, names=("a", "b")).sentence

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from feastra_nb.latency import sentences
 from feastra_nb.latency.tables import PERCENTILES
 from feastra_nb.reporting.report import Report
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from feastra_nb.latency.report import LatencyReport
 
+TEXT_WIDTH = 100  # characters of a line
 COMPARED = (*PERCENTILES, "max_ms")
 ALIGNED = ["batch", "kind"]  # what has to be the same for two rows to be compared
 DESCRIBED = ["target", "consistency"]  # likewise, where both reports have the same several of them
@@ -52,16 +55,25 @@ class LatencyComparison(Report):
         """The columns that fit a screen: median and p99 of both, and their ratio."""
         first, second = self.names
         labels = {
-            "p50_ms_1": f"p50 {first}", "p50_ms_2": f"p50 {second}", "p50_ratio": "ratio",
-            "p99_ms_1": f"p99 {first}", "p99_ms_2": f"p99 {second}", "p99_ratio": "ratio of p99",
+            "p50_ms_1": f"p50 {first}", "p50_ms_2": f"p50 {second}", "p50_ratio": "median",
+            "p99_ms_1": f"p99 {first}", "p99_ms_2": f"p99 {second}", "p99_ratio": "p99",
         }  # fmt: skip
         several = [name for name in DESCRIBED if _differ(self.frame, name)]
         told = [f"{name}_{place}" for name in several for place in (1, 2)]
-        return self.frame[[*ALIGNED, *told, *labels]].rename(columns=labels)
+        words = {name: self.frame[name].map(sentences.times_faster) for name in ("p50_ratio", "p99_ratio")}
+        shown = self.frame.assign(**words)[[*ALIGNED, *told, *labels]]
+        if self.frame["p99_ratio"].isna().all():
+            shown = shown.drop(columns=["p99_ms_1", "p99_ms_2", "p99_ratio"])
+        return shown.rename(columns=labels)
+
+    @property
+    def sentence(self) -> str:
+        """How many times faster or slower the second is."""
+        return sentences.comparison(self.frame, self.names)
 
     def __repr__(self) -> str:
         rows = self.shown.to_string(index=False, na_rep="-", float_format="{:,.3f}".format, max_rows=30)
-        return f"Latency (ms): {self.names[0]} and {self.names[1]}\n{rows}"
+        return f"{textwrap.fill(self.sentence, TEXT_WIDTH)}\nLatency (ms): {self.names[0]} and {self.names[1]}\n{rows}"
 
     def _page(self) -> str:
         from feastra_nb.latency.page import comparison_page

@@ -29,7 +29,8 @@ DESCRIBED = ("target", "consistency")  # columns, of a comparison two of each
 def report_page(report: LatencyReport) -> str:
     """Return a latency report as a page: table, incidents, curves, timeline, what the time consists of."""
     shown, caption = _told_once(report.shown)
-    parts: list[object] = [html.table(shown, labels=HEADERS, units=UNITS, formats=WHOLE, caption=caption)]
+    parts: list[object] = [html.lead(report.sentence)]
+    parts.append(html.table(shown, labels=HEADERS, units=UNITS, formats=WHOLE, caption=caption))
     parts += [html.note(html.status(word, "warn"), " ", text) for word, text in report.incidents]
     parts += [html.note(" ".join(report.caveats))]
     if not report.percentiles.empty:
@@ -51,7 +52,8 @@ def comparison_page(comparison: LatencyComparison) -> str:
     """Return a comparison as a page: table with ratios, and the curves of both."""
     shown, caption = _told_once(comparison.shown)
     units = {str(name): "ms" for name in shown.columns if str(name).startswith(("p50 ", "p99 "))}
-    parts: list[object] = [html.table(shown, units=units, formats=WHOLE, caption=caption)]
+    parts: list[object] = [html.lead(comparison.sentence)]
+    parts.append(html.table(shown, units=units, formats=WHOLE, caption=caption))
     if not comparison.both.percentiles.empty:
         parts.append(plots.picture(comparison.plot, alt=_alt(comparison.both.frame)))
     parts.append(html.section("Measured on", html.facts(comparison.both.environment), is_open=False))

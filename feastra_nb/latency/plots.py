@@ -16,6 +16,7 @@ from feastra_nb.reporting.plots import (
     color,
     drawing,
     ink,
+    label_ends,
     nines,
     percentile_axis,
     value_axis,
@@ -36,6 +37,7 @@ LINE_STYLES = ("-", (0, (6, 2)), ":")  # for more settings than colours
 SERVICE_STYLE = (0, (3, 1.5))  # of a service time beside its response time
 SLOT_S = SLOT_MS / 1_000
 LABELLED_STALLS = 3  # the longest; with more the words would lie upon each other
+LABELLED_LINES, SHORT_LABEL = 6, 28  # lines, and characters of a name, that are named at their ends
 LONG_LABEL = 36  # characters: beside the axes it would take more than half of the width
 FAINTEST = 0.25  # opacity of a heatmap's field of one request: to be seen on white and on black
 
@@ -156,7 +158,7 @@ def _mark_stalls(ax: Axes, report: LatencyReport, keys: Sequence[Key]) -> None:
             f"no answer for {seconds:.2g} s",
             (at_s if is_right else at_s + seconds, 0.97), xycoords=("data", "axes fraction"),
             xytext=(-4 if is_right else 4, 0), textcoords="offset points",
-            ha="right" if is_right else "left", va="top", color=BAD,
+            ha="right" if is_right else "left", va="top", color=ink(),
         )  # fmt: skip
 
 
@@ -216,7 +218,11 @@ def _label(names: Sequence[str], key: Mapping[str, object]) -> str:
 
 
 def _legend(ax: Axes, names: Sequence[str], lines: Sequence[Line2D]) -> None:
-    if names:
+    """Name each line at its end; many of them, or long names, in a legend."""
+    labels = [str(line.get_label()) for line in lines]
+    if names and len(lines) <= LABELLED_LINES and max(map(len, labels)) <= SHORT_LABEL:
+        label_ends(ax, lines)
+    elif names:
         # Beside the axes, or below them, where it hides no curve.
         is_long = any(len(str(line.get_label())) > LONG_LABEL for line in lines)
         ax.legend(handles=lines, loc="upper left", bbox_to_anchor=(0.0, -0.2) if is_long else (1.0, 1.0))

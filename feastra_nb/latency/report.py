@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from feastra_nb.errors import ConfigurationError, close_names
-from feastra_nb.latency import comparison, objectives, tables
+from feastra_nb.latency import comparison, objectives, sentences, tables
 from feastra_nb.latency.environment import environment
 from feastra_nb.latency.histogram import FEWEST_BEYOND
 from feastra_nb.latency.tables import PERCENTILES, Key, Measured
@@ -63,9 +63,10 @@ class LatencyReport(Report):
     >>> for position in range(100):
     ...     recording.add(2_000_000, at_ns=position * 2_000_000)
     >>> print(summarize([Measured("feast", 10, "LOCAL_QUORUM", "service", recording)], {"python": "3.11"}))
+    Half under 2 ms, 9 of 10 under 2; for a p99 measure 3 s (seconds=3).
     Latency (ms)
-    target  batch  consistency    kind   n  errors reached   p50   p90  p99  p99.9   max
-     feast     10 LOCAL_QUORUM service 100       0   500.0 2.000 2.000    -      - 2.000
+    target  batch  consistency    kind   n  errors reached   p50   p90   max
+     feast     10 LOCAL_QUORUM service 100       0   500.0 2.000 2.000 2.000
     Closed loop, service time only: how fast one call is, not what a fixed rate of requests would see.
     A percentile is shown where at least 10 samples lie beyond it.
     python: 3.11
@@ -235,7 +236,8 @@ class LatencyReport(Report):
         table = shown.to_string(index=False, na_rep="-", float_format="{:,.3f}".format, formatters=rates, max_rows=30)
         incidents = [f"{word}: {text}" for word, text in self.incidents]
         about = ", ".join(f"{name}: {value}" for name, value in self.environment.items())
-        return "\n".join(["Latency (ms)", table, *incidents, *self.caveats, *textwrap.wrap(about, TEXT_WIDTH)])
+        said = [*textwrap.wrap(self.sentence, TEXT_WIDTH), "Latency (ms)", table]
+        return "\n".join([*said, *incidents, *self.caveats, *textwrap.wrap(about, TEXT_WIDTH)])
 
     def _page(self) -> str:
         from feastra_nb.latency.page import report_page
@@ -243,9 +245,15 @@ class LatencyReport(Report):
         return report_page(self)
 
     @property
+    def sentence(self) -> str:
+        """What half, nine of ten and 99 of 100 requests took, and how long to measure for a percentile that is missing."""
+        return sentences.sentence(self.frame, self.recordings)
+
+    @property
     def shown(self) -> pd.DataFrame:
-        """The columns worth showing: a closed loop asks for no rate."""
-        return self.frame.drop(columns="asked_rate") if self.frame["asked_rate"].isna().all() else self.frame
+        """The columns worth showing: a closed loop asks for no rate, and a short run has no p99.9."""
+        empty = [name for name in ("asked_rate", *PERCENTILES) if self.frame[name].isna().all()]
+        return self.frame.drop(columns=empty)
 
     @property
     def caveats(self) -> list[str]:

@@ -35,9 +35,10 @@ from PIL import Image
 from feastra_nb.reporting import html
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
     Color = tuple[float, float, float]
 
@@ -56,6 +57,7 @@ OK, WARN, BAD, UNKNOWN = "#2a9461", "#c07806", "#dc4f4a", INK
 PALE_BAD, DEEP_BAD = "#efb3b0", "#9c1f1b"  # of fields that words stand in
 DARK_PAGE = "#111111"  # JupyterLab's
 GAMMA = 2.2  # of a screen: from a colour's parts to its luminance
+LABEL_POINTS = 13.0  # between names of lines
 LIGHT = 0.179  # luminance above which black words have more contrast than white ones
 
 STYLE: Mapping[str, Any] = {
@@ -366,6 +368,35 @@ def nines(percentile: float) -> float:
     [1.0, 2.0, 10.0, 100.0, 1000.0]
     """
     return 100.0 / (100.0 - percentile)
+
+
+def label_ends(ax: Axes, lines: Sequence[Line2D]) -> None:
+    """Name lines at their ends instead of in a legend; names that would lie upon each other are moved apart.
+
+    Parameters
+    ----------
+    ax
+        The Axes, whose limits and scales are final.
+    lines
+        What to name, by its label.
+    """
+    figure: Any = ax.figure
+    figure.draw_without_rendering()  # where the ends are is known once the layout is
+    points = 72 / figure.dpi
+    ends: list[tuple[float, float, float, Line2D]] = []
+    for line in lines:
+        x, y = np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata(), dtype=float)
+        if len(x):
+            ends.append((float(ax.transData.transform((x[-1], y[-1]))[1]) * points, float(x[-1]), float(y[-1]), line))
+    lowest = -np.inf
+    for height, x_end, y_end, line in sorted(ends, key=lambda end: end[0]):
+        lowest = max(height, lowest + LABEL_POINTS)
+        ax.annotate(
+            str(line.get_label()), (x_end, y_end), xytext=(12, lowest - height), textcoords="offset points", va="center",
+            ha="left", fontsize=9, color=ink(), annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": line.get_color(), "linewidth": 1.2, "shrinkA": 1, "shrinkB": 0,
+                "linestyle": line.get_linestyle()},
+        )  # fmt: skip
 
 
 def percentile_axis(ax: Axes, *, highest: float) -> None:
