@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from feastra_nb import warehouse
 from feastra_nb.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -279,3 +280,58 @@ def _read(name: str) -> pd.DataFrame:
     if spec is None or spec.origin is None:
         raise ConfigurationError(f"the package {PACKAGE} is not installed", hint=f"pip install {PACKAGE}")
     return pd.read_csv(Path(spec.origin).parent / "data" / name)
+
+
+# --- faults ------------------------------------------------------------------------------------------------------------
+
+
+def fly_again(
+    ws: Any, planes: int | Sequence[str] = 40, *, minutes_late: float = 7.0, view: str = "plane_stats"
+) -> None:
+    """Let aircraft fly once more overnight: the offline data learn of it, the online store does not.
+
+    Parameters
+    ----------
+    ws
+        A workspace that holds the view `plane_stats`, or some of its columns.
+    planes
+        Which aircraft, or how many: those with the most flights.
+    minutes_late
+        By how much each mean delay grows.
+    """
+    now = pd.Timestamp.now("UTC").floor("us")
+
+    def fly(row: pd.DataFrame) -> pd.DataFrame:
+        changed = {"flights": row["flights"] + 1, "mean_delay": row["mean_delay"] + minutes_late}
+        return row.assign(**{EVENT: now, **{name: value for name, value in changed.items() if name in row}})
+
+    _append(ws, view, planes, fly, now)
+
+
+def correct_delays(
+    ws: Any, planes: int | Sequence[str] = 25, *, minutes: float = -3.0, view: str = "plane_stats"
+) -> None:
+    """Let the mean delay of aircraft be corrected afterwards, in the offline data only.
+
+    Parameters
+    ----------
+    ws
+        A workspace that holds the view `plane_stats`.
+    planes
+        Which aircraft, or how many: those with the most flights.
+    minutes
+        By how much each is corrected.
+    """
+    now = pd.Timestamp.now("UTC").floor("us")
+    _append(ws, view, planes, lambda row: row.assign(mean_delay=row["mean_delay"] + minutes), now)
+
+
+def _append(
+    ws: Any, view: str, planes: int | Sequence[str], what: Callable[[pd.DataFrame], pd.DataFrame], now: pd.Timestamp
+) -> None:
+    def append(stored: pd.DataFrame) -> pd.DataFrame:
+        newest = warehouse.newest(stored, "tailnum")
+        some = newest.nlargest(planes, "flights") if isinstance(planes, int) else newest[newest["tailnum"].isin(planes)]
+        return pd.concat([stored, what(some).assign(**{warehouse.CREATED: now})])
+
+    warehouse.change(ws, view, append)

@@ -14,19 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from feastra_nb import flights
 from feastra_nb.connection.cluster import quoted
 from feastra_nb.connection.targets import Local
-from feastra_nb.materialization import offline_file
-from feastra_nb.materialization.frames import CREATED
 from feastra_nb.workspace import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from feastra_nb.flights import FlightViews
     from feastra_nb.skew.report import SkewReport
@@ -143,9 +139,8 @@ def _find_skew(ws: Workspace, planes: Sequence[str], picture: Path) -> None:
         clean = ws.skew(VIEW)
     _line(f"as it is: {clean.sentence}", took.seconds)
     now = datetime.now(tz=timezone.utc)
-    path = offline_file.path_of(ws.directory, VIEW)
-    append_newer_events(path, planes[:STALE], now)
-    append_corrections(path, planes[STALE : STALE + CORRECTED], now)
+    flights.fly_again(ws, planes[:STALE])
+    flights.correct_delays(ws, planes[STALE : STALE + CORRECTED])
     _line(f"now {STALE} aircraft get a newer flight, and {CORRECTED} a corrected delay, in the offline data only")
     with _timed() as took:
         report = ws.skew(VIEW)
@@ -214,55 +209,6 @@ def _busiest(stats: pd.DataFrame, count: int) -> list[str]:
     flying = newest[newest[flights.EVENT] > stats[flights.EVENT].max() - flights.WEEK]
     busiest = flying.sort_values(["flights", "tailnum"], ascending=[False, True])
     return [str(tailnum) for tailnum in busiest["tailnum"].head(count)]
-
-
-# --- faults ----------------------------------------------------------------------------------------------------------
-
-
-def append_newer_events(path: Path, planes: Sequence[str], now: datetime) -> None:
-    """Plant staleness: a newer event of some aircraft reaches the offline data and never the online store.
-
-    Parameters
-    ----------
-    path
-        The view's parquet.
-    planes
-        The aircraft.
-    now
-        The new event's time, less a minute, and its created time.
-    """
-
-    def fly_again(newest: pd.DataFrame) -> pd.DataFrame:
-        later, count, delay = now - timedelta(minutes=1), newest["flights"] + 1, newest["mean_delay"] + 7
-        flown: pd.DataFrame = newest.assign(event_timestamp=later, flights=count, mean_delay=delay)
-        return flown
-
-    _append_like_newest(path, planes, fly_again, now)
-
-
-def append_corrections(path: Path, planes: Sequence[str], now: datetime) -> None:
-    """Plant corrections: the delay of some aircraft's newest event is put right later, offline only.
-
-    Parameters
-    ----------
-    path
-        The view's parquet.
-    planes
-        The aircraft.
-    now
-        The corrections' created time.
-    """
-    _append_like_newest(path, planes, lambda newest: newest.assign(mean_delay=newest["mean_delay"] - 3), now)
-
-
-def _append_like_newest(
-    path: Path, planes: Sequence[str], change: Callable[[pd.DataFrame], pd.DataFrame], now: datetime
-) -> None:
-    stored = pq.read_table(path)
-    newest = stored.to_pandas().sort_values([flights.EVENT, CREATED]).drop_duplicates("tailnum", keep="last")
-    changed = change(newest[newest["tailnum"].isin(planes)]).assign(**{CREATED: now})
-    rows = pa.Table.from_pandas(changed, schema=stored.schema, preserve_index=False)
-    offline_file.replace(path, pa.concat_tables([stored, rows]))
 
 
 # --- output ----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ is null or absent as shares: each panel says by itself what is wrong.
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,7 @@ SHOWN_POINTS = 4_000  # of a panel: more are a blot
 SHOWN_PAIRS = 6  # of texts
 PANEL_INCHES = (4.6, 3.3)
 COLUMNS = 2
+TITLE_LENGTH = 44  # characters of a line: a panel is no wider
 BINS = 24
 HOUR_US = 3_600_000_000
 _UNITS = (("days", 24 * HOUR_US), ("hours", HOUR_US), ("minutes", HOUR_US // 60), ("seconds", HOUR_US // 3600))
@@ -113,9 +115,8 @@ def draw_distributions(report: SkewReport, ax: Axes | None, feature: str | None)
 def _draw_named(draw: Callable[..., None], report: SkewReport, names: Sequence[tuple[str, str]], axes: Axes) -> None:
     draw(report, panel_of(report, *names[0]), axes)
     if len(names) > 1:
-        axes.set_title(
-            axes.get_title("left").replace(names[0][1], listed([name for _view, name in names], 2), 1), loc="left"
-        )
+        together = listed([name for _view, name in names], 2)
+        _title(axes, axes.get_title("left").replace("\n", " ").replace(names[0][1], together, 1))
 
 
 def _alike(report: SkewReport, wanted: Sequence[tuple[str, str]]) -> list[list[tuple[str, str]]]:
@@ -148,6 +149,10 @@ def _draw_all(report: SkewReport, ax: Axes | None, panels: Sequence[Callable[[Ax
             more = f"… and {len(panels) - len(some):,} more features differ: report.plot(feature=…)"
             grid[0].figure.supxlabel(more, fontsize=9, color=ink())
     return grid[0]
+
+
+def _title(axes: Axes, text: str) -> None:
+    axes.set_title(textwrap.fill(text, TITLE_LENGTH), fontsize=10)
 
 
 def draw_words(axes: Axes, words: str) -> None:
@@ -201,7 +206,7 @@ def _joined(columns: Sequence[pa.Array]) -> pa.Array:
 
 
 def _draw_panel(report: SkewReport, panel: Panel, axes: Axes) -> None:
-    axes.set_title(panel.title, fontsize=10)
+    _title(axes, panel.title)
     for causes, draw in ((_ON_CLOCK, _draw_clock), (_ABSENT, _draw_shares), (_IN_TIME, _draw_lag)):
         if panel.cause in causes:
             draw(report, panel, axes)
@@ -283,7 +288,7 @@ def _draw_view_shift(report: SkewReport, view: str, axes: Axes) -> None:
     for chunk in report.cells.of_view(view):
         online, offline = (numbers(chunk.rows, cells.TIMES[place]) for place in (0, 3))
         gaps.append((online - offline)[(online != NO_US) & (offline != NO_US)])
-    axes.set_title(f"{view}: event times, {shift.rows:,} rows of {shift.entities:,} entities", fontsize=10)
+    _title(axes, f"{view}: event times, {shift.rows:,} rows of {shift.entities:,} entities")
     label = f"{report.side} event − offline event (hours)"
     _draw_hours(axes, np.concatenate(gaps), label, mark_us=shift.shift_us)
 

@@ -161,7 +161,7 @@ def _draw_predictions(impact: Impact, axes: Axes) -> None:
     if impact.decision is not None:
         for line in (axes.axhline, axes.axvline):
             line(impact.decision, color=ink(), linewidth=1, linestyle=":")
-    axes.set_title(impact.directions.replace("; ", "\n"), fontsize=10)
+    axes.set_title(impact.directions.replace("; ", "\n").replace(" (", "\n("), fontsize=10)
     axes.set_xlabel("prediction from training values")
     axes.set_ylabel("prediction from served values")
     axes.legend(loc="best", fontsize=8.5, markerscale=1.6)

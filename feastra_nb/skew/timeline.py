@@ -115,7 +115,8 @@ class Timeline(Report):
         at = f"{self.feature}{of} at {cell['as_of']:%Y-%m-%d %H:%M:%S} UTC"
         text = f"{at}: {online}, {offline}: {cell['verdict']}"
         if cell["cause"]:
-            text += f", {cell['cause']}: {ADVICE[cell['cause']]}"
+            advice = _ALONE if cell["cause"] == "unexplained" else ADVICE[cell["cause"]]
+            text += f", {cell['cause']}: {advice}"
         return f"{text} ({cell['note']})." if cell["note"] else f"{text}."
 
     def plot(self, ax: Axes | None = None) -> Axes:
@@ -150,6 +151,7 @@ class Timeline(Report):
         return timeline_page(self)
 
 
+_ALONE = "one value alone proves no cause; ws.skew looks for a factor, a difference or a shift in the whole column"
 SHOWN_ROWS = 25  # of a timeline, on one screen
 TEXT_WIDTH = 100  # characters of a line
 
