@@ -109,7 +109,8 @@ def flights() -> pd.DataFrame:
     # time_hour is the hour of the local schedule in UTC already, so no hour of the clock change is ambiguous.
     scheduled = _utc(raw["time_hour"]) + pd.to_timedelta(raw["minute"], unit="min")
     frame = raw[["tailnum", "carrier", "origin", "dest", "dep_delay", "arr_delay", "distance"]].assign(
-        **{EVENT: scheduled, "departed": scheduled + pd.to_timedelta(raw["dep_delay"], unit="min")}
+        # As whole minutes: of floats with NaN among them pandas rounds whatever lies in memory, and sometimes warns.
+        **{EVENT: scheduled, "departed": scheduled + pd.to_timedelta(raw["dep_delay"].astype("Int64"), unit="min")}
     )
     return _in_time(frame)
 

@@ -92,7 +92,7 @@ def test_a_served_log_is_called_logged():
 def test_features_whose_whole_rows_are_absent_share_a_panel_and_no_more_than_six_are_drawn():
     figure = skew_cells.report().plot().figure
     assert len(figure.axes) == 6
-    assert figure.get_supxlabel() == "… and 3 more features differ: report.plot(feature=…)"
+    assert figure.get_supxlabel() == "… and 3 more: report.plot(feature=…)"
     plt.close(figure)
 
 

@@ -87,46 +87,48 @@ class Panel:
         """Which rows differ for the cause."""
         return self.codes == CODES[self.cause]
 
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Features of a view that differ for one cause, of which one panel is drawn; counts are those of the first."""
+
+    view: str
+    features: tuple[str, ...]
+    cause: str
+    cells: int
+    compared: int
+
     @property
     def title(self) -> str:
         """What the panel shows, in a line."""
-        cells_of = self.count.causes[self.cause].cells
-        return f"{self.feature}: {self.cause.replace('_', ' ')}, {cells_of:,} of {self.count.compared:,}"
+        return f"{listed(self.features, 2)}: {self.cause.replace('_', ' ')}, {self.cells:,} of {self.compared:,}"
 
 
 def draw_features(report: SkewReport, ax: Axes | None, feature: str | None) -> Axes:
-    """Draw a panel for each feature that differs, those with the highest rate first; onto a given Axes the first one."""
-    wanted = _alike(report, _wanted(report, feature))
+    """Draw a panel for each cause of each feature that differs, the most frequent first; onto a given Axes the first one."""
+    groups = _groups(report, feature)
     shifts = [
-        view for view in report.proofs.shifts if feature is None and not any(names[0][0] == view for names in wanted)
+        view for view in report.proofs.shifts if feature is None and not any(group.view == view for group in groups)
     ]
     panels: list[Callable[[Axes], None]] = [partial(_draw_view_shift, report, view) for view in shifts]
-    panels += [partial(_draw_named, _draw_panel, report, names) for names in wanted]
+    panels += [partial(_draw_group, report, group) for group in groups]
     return _draw_all(report, ax, panels, "nothing differs")
 
 
 def draw_distributions(report: SkewReport, ax: Axes | None, feature: str | None) -> Axes:
     """Draw the values of both sides over each other, a panel for each feature that differs."""
-    wanted = _wanted(report, feature)
-    panels: list[Callable[[Axes], None]] = [partial(_draw_named, _draw_both, report, [name]) for name in wanted]
+    names = list(dict.fromkeys((group.view, name) for group in _groups(report, feature) for name in group.features))
+    panels: list[Callable[[Axes], None]] = [partial(_draw_values, report, name) for name in names]
     return _draw_all(report, ax, panels, "nothing differs")
 
 
-def _draw_named(draw: Callable[..., None], report: SkewReport, names: Sequence[tuple[str, str]], axes: Axes) -> None:
-    draw(report, panel_of(report, *names[0]), axes)
-    if len(names) > 1:
-        together = listed([name for _view, name in names], 2)
-        _title(axes, axes.get_title("left").replace("\n", " ").replace(names[0][1], together, 1))
+def _draw_group(report: SkewReport, group: Group, axes: Axes) -> None:
+    _draw_panel(report, panel_of(report, group.view, group.features[0], group.cause), axes)
+    _title(axes, group.title)
 
 
-def _alike(report: SkewReport, wanted: Sequence[tuple[str, str]]) -> list[list[tuple[str, str]]]:
-    """Return the features that differ, together where one picture says the same of all: whole rows that were not there."""
-    groups: dict[tuple[str, ...], list[tuple[str, str]]] = {}
-    for view, feature in wanted:
-        cause = report.feature_counts[view, feature].ranked[0][0]
-        is_of_rows = cause in _IN_TIME or cause in ("event_time_shift", "not_materialized", "dropped_offline")
-        groups.setdefault((view, cause) if is_of_rows else (view, cause, feature), []).append((view, feature))
-    return list(groups.values())
+def _draw_values(report: SkewReport, name: tuple[str, str], axes: Axes) -> None:
+    _draw_both(report, panel_of(report, *name), axes)
 
 
 def _draw_all(report: SkewReport, ax: Axes | None, panels: Sequence[Callable[[Axes], None]], nothing: str) -> Axes:
@@ -146,7 +148,7 @@ def _draw_all(report: SkewReport, ax: Axes | None, panels: Sequence[Callable[[Ax
         for axes, draw in zip(grid, some, strict=True):
             draw(axes)
         if len(panels) > len(some):
-            more = f"… and {len(panels) - len(some):,} more features differ: report.plot(feature=…)"
+            more = f"… and {len(panels) - len(some):,} more: report.plot(feature=…)"
             grid[0].figure.supxlabel(more, fontsize=9, color=ink())
     return grid[0]
 
@@ -162,23 +164,33 @@ def draw_words(axes: Axes, words: str) -> None:
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=ink())
 
 
-def _wanted(report: SkewReport, feature: str | None) -> list[tuple[str, str]]:
+def _groups(report: SkewReport, feature: str | None) -> list[Group]:
+    """Return what differs by cause; features together where one picture says the same of all: whole rows that were not there."""
     counts = report.feature_counts
-    if feature is not None:
-        return [name for name in [report.known(feature)] if counts[name].different]
-    differing = [name for name, count in counts.items() if count.different]
-    return sorted(differing, key=lambda name: -counts[name].different / counts[name].compared)
+    names = list(counts) if feature is None else [report.known(feature)]
+    found: dict[tuple[str, ...], list[str]] = {}
+    for view, name in names:
+        for cause, _cells in counts[view, name].ranked:
+            is_of_rows = cause in _IN_TIME or cause in ("event_time_shift", "not_materialized", "dropped_offline")
+            found.setdefault((view, cause) if is_of_rows else (view, cause, name), []).append(name)
+    groups = []
+    for (view, cause, *_name), touched in found.items():
+        features = sorted(touched, key=lambda name: -counts[view, name].causes[cause].cells)
+        first = counts[view, features[0]]
+        groups.append(Group(view, tuple(features), cause, first.causes[cause].cells, first.compared))
+    return sorted(groups, key=lambda group: -group.cells / group.compared)
 
 
-def panel_of(report: SkewReport, view: str, feature: str) -> Panel:
-    """Return some rows of a feature, of each chunk those that differ first."""
+def panel_of(report: SkewReport, view: str, feature: str, cause: str | None = None) -> Panel:
+    """Return some rows of a feature, of each chunk those that differ first: for one cause, or for any."""
     count = report.feature_counts[view, feature]
     parts: list[tuple[Any, ...]] = []
     chunks = list(report.cells.of_view(view))
     for chunk in chunks:
         codes = np.zeros(chunk.rows.num_rows, dtype=np.int8)
         codes[numbers(chunk.bad, cells.AT)] = report.proofs.cause_codes(chunk, feature)
-        known = np.flatnonzero(chunk.verdicts(feature) != UNKNOWN)
+        of_cause = codes >= 0 if cause is None else (codes == 0) | (codes == CODES[cause])
+        known = np.flatnonzero((chunk.verdicts(feature) != UNKNOWN) & of_cause)
         differ, match = known[codes[known] != 0], known[codes[known] == 0]
         each = max(1, SHOWN_POINTS // len(chunks))
         some = np.concatenate([differ[_evenly(len(differ), each)], match[_evenly(len(match), each)]])
@@ -189,8 +201,8 @@ def panel_of(report: SkewReport, view: str, feature: str) -> Panel:
         parts.append((*values, codes[some], *(numbers(chunk.rows, cells.TIMES[place])[some] for place in (0, 3))))
     online, offline = (_joined([part[side] for part in parts]) for side in (0, 1))
     rest = [np.concatenate([part[place] for part in parts]) for place in (2, 3, 4)]
-    cause = count.ranked[0][0] if count.causes else MATCHES
-    return Panel(view, feature, cause, count, online, offline, *rest)
+    main = count.ranked[0][0] if count.causes else MATCHES
+    return Panel(view, feature, cause or main, count, online, offline, *rest)
 
 
 def _evenly(count: int, most: int) -> Int64s:
@@ -206,7 +218,6 @@ def _joined(columns: Sequence[pa.Array]) -> pa.Array:
 
 
 def _draw_panel(report: SkewReport, panel: Panel, axes: Axes) -> None:
-    _title(axes, panel.title)
     for causes, draw in ((_ON_CLOCK, _draw_clock), (_ABSENT, _draw_shares), (_IN_TIME, _draw_lag)):
         if panel.cause in causes:
             draw(report, panel, axes)
