@@ -123,6 +123,19 @@ def test_what_differs_because_of_shifted_event_times_is_no_lack_of_materializing
     assert set(report.different["shift"]) == {shift}
 
 
+def test_one_value_explained_under_shifted_event_times_is_not_advised_to_be_materialized(stored, planes):
+    path, shift = path_of(stored.directory, "plane_stats"), pd.Timedelta("2h")
+    rewrite(path, lambda frame: frame.assign(event_timestamp=frame["event_timestamp"] - shift))
+    last = planes.groupby("tailnum").tail(1).iloc[0]
+    told = stored.explain(
+        "plane_stats:mean_delay", {"tailnum": last["tailnum"]}, as_of=last["event_timestamp"] - shift / 2
+    )
+    assert told.cell["cause"] == "stale"
+    assert told.shift == shift
+    assert "materialize the view up to it" not in told.sentence
+    assert "2 h apart, with the same values" in told.sentence
+
+
 @pytest.mark.parametrize("lag", ["1h", "30min"])
 def test_an_offline_store_that_only_lags_behind_has_no_shift(ws, planes, now, lag):
     names = sorted(planes["tailnum"].unique())

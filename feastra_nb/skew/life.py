@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 OFFLINE, ONLINE, RUN = "offline event", "online row", "materialized"
 
 
+LEAST_EVENTS = 3  # of which a shift is told
+LONGEST = pd.Timedelta(hours=14)  # of a shift: time zones differ by no more
+
+
 @dataclass(frozen=True, slots=True)
 class Version:
     """What one side holds of an event.
@@ -70,6 +74,29 @@ def same(first: Any, second: Any) -> bool:
 def is_null(value: Any) -> bool:
     """Return whether a value is none."""
     return value is None or bool(pd.api.types.is_scalar(value) and pd.isna(value))
+
+
+def common_shift(offline: Sequence[Version], online: Sequence[Version]) -> pd.Timedelta | None:
+    """Return the one shift under which every online event is offline with its value; None where events are equal, or few.
+
+    Examples
+    --------
+    >>> def life(hours): return [Version(pd.Timestamp(h * 3600, unit="s"), h // 24, 1, pd.NaT, "") for h in hours]
+    >>> [common_shift(life((0, 24, 48)), [Version(v.event + pd.Timedelta("2h"), v.value, 1, pd.NaT, "") for v in life(hours)])
+    ...     for hours in ((0, 24, 48), (0, 24))]
+    [Timedelta('0 days 02:00:00'), None]
+    """
+    known = {version.event: version.value for version in offline}
+    if len(online) < LEAST_EVENTS or any(version.event in known for version in online):
+        return None
+    gaps = {online[-1].event - event for event in known}
+    fitting = [
+        gap
+        for gap in gaps
+        if abs(gap) <= LONGEST
+        and all(each.event - gap in known and same(known[each.event - gap], each.value) for each in online)
+    ]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def happened(timeline: Timeline) -> pd.DataFrame:

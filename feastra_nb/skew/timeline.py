@@ -14,6 +14,7 @@ import pyarrow as pa
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.materialization.frames import TIMESTAMP_US
 from feastra_nb.reporting.report import Report
+from feastra_nb.reporting.words import span
 from feastra_nb.retrieval.entities import entity_table, shown_keys
 from feastra_nb.retrieval.lookup import PRESENT, Found
 from feastra_nb.retrieval.request import requested, ttl_us
@@ -23,7 +24,7 @@ from feastra_nb.skew.chunks import Questions, whole_entities
 from feastra_nb.skew.diagnosis import shown
 from feastra_nb.skew.events import NO_US
 from feastra_nb.skew.frame import cells_frame
-from feastra_nb.skew.life import OFFLINE, ONLINE, RUN, equal_events, happened
+from feastra_nb.skew.life import OFFLINE, ONLINE, RUN, common_shift, equal_events, happened, versions_of
 from feastra_nb.skew.offline_side import OfflineRows
 from feastra_nb.skew.online_side import AnyStoreNow, OursAsOf, OursNow
 from feastra_nb.skew.pairing import covers_of
@@ -83,6 +84,11 @@ class Timeline(Report):
         """The events of which there is something to say, newest first: ``event, offline, online, what happened``."""
         return happened(self)
 
+    @cached_property
+    def shift(self) -> pd.Timedelta | None:
+        """By how much the online events lie later than the offline ones with the same values; None where they do not."""
+        return common_shift(versions_of(self.frame, OFFLINE), versions_of(self.frame, ONLINE))
+
     @property
     def others(self) -> str:
         """What is left out of `happened`, in words; empty for nothing."""
@@ -116,7 +122,13 @@ class Timeline(Report):
         text = f"{at}: {online}, {offline}: {cell['verdict']}"
         if cell["cause"]:
             advice = _ALONE if cell["cause"] == "unexplained" else ADVICE[cell["cause"]]
-            text += f", {cell['cause']}: {advice}"
+            text += f", {cell['cause']}: {advice}" if self.shift is None else ""
+        if self.shift is not None:
+            way = "later" if self.shift > self.shift * 0 else "earlier"
+            text += (
+                f"; but all its online events are offline {span(abs(self.shift))} apart, with the same values: ws.skew says "
+                f"whether the times of the whole view are shifted (online {way}); to materialize would carry that over"
+            )
         return f"{text} ({cell['note']})." if cell["note"] else f"{text}."
 
     def plot(self, ax: Axes | None = None) -> Axes:
