@@ -221,7 +221,7 @@ def test_several_callers_share_the_requests():
         with lock:
             together[0] -= 1
 
-    recording = closed_loop(call, seconds=0.4, warmup_s=0.02, concurrency=4)
+    recording = closed_loop(call, seconds=0.4, warmup_s=0.1, concurrency=4)
     assert most[0] == 4
     assert sorted(seen) == list(range(len(seen)))
     assert 20 < recording.n < len(seen)

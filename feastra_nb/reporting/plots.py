@@ -391,11 +391,13 @@ def label_ends(ax: Axes, lines: Sequence[Line2D]) -> None:
     lowest = -np.inf
     for height, x_end, y_end, line in sorted(ends, key=lambda end: end[0]):
         lowest = max(height, lowest + LABEL_POINTS)
+        # Beside the axes, where no other line passes.
+        y_label = float(ax.transData.inverted().transform((0.0, lowest / points))[1])
         ax.annotate(
-            str(line.get_label()), (x_end, y_end), xytext=(12, lowest - height), textcoords="offset points", va="center",
+            str(line.get_label()), (x_end, y_end), xytext=(1.02, y_label), textcoords=ax.get_yaxis_transform(), va="center",
             ha="left", fontsize=9, color=ink(), annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": line.get_color(), "linewidth": 1.2, "shrinkA": 1, "shrinkB": 0,
-                "linestyle": line.get_linestyle()},
+            arrowprops={"arrowstyle": "-", "color": line.get_color(), "linewidth": 1.0, "shrinkA": 1, "shrinkB": 0,
+                "linestyle": "-" if x_end >= ax.get_xlim()[1] else ":"},
         )  # fmt: skip
 
 

@@ -104,13 +104,15 @@ def _distances(report: SkewReport) -> html.Html:
 
 def _evidence(report: SkewReport) -> html.Html:
     """Return cells that differ, entity by entity, what proves their cause first; what all have in common is said once."""
-    worst = report.worst(SHOWN_CELLS)
-    names = list(worst.columns)
+    # Of each cause some entities with all of their features, rather than one feature of many entities.
+    some = report.worst(SHOWN_CELLS * len(_differing(report)))
+    names = list(some.columns)
     keys = names[: names.index("as_of")]
+    in_order = some.sort_values([*keys, "as_of"], kind="stable")
+    worst = in_order[in_order.groupby("cause").cumcount() < -(-SHOWN_CELLS // some["cause"].nunique())]
     same = [name for name in ("as_of", "view") if worst[name].nunique() == 1]
     caption = f"as of {worst['as_of'].iloc[0]:%Y-%m-%d %H:%M:%S} UTC" if "as_of" in same else ""
     table = worst.assign(proof=[_proof(row, report.side) for row in worst.to_dict("records")])
-    table = table.sort_values([*keys, "as_of"], kind="stable")
     wanted = [*keys, "as_of", "view", "cause", "proof", "feature", "online", "offline"]
     kept = [name for name in dict.fromkeys(wanted) if name not in same]
     labels = {name: name.replace("_", " ") for name in kept if name not in keys} | {"online": report.side}
