@@ -244,7 +244,8 @@ def png(plot: Callable[[None], Axes], *, dark: bool = False) -> bytes:
     """
     with style():
         figure = _figure(plot)
-        return _dark_bytes(figure, facecolor=DARK_PAGE) if dark else _bytes(figure, facecolor="white")
+        light = _bytes(figure, facecolor="white")
+        return _dark_bytes(figure, facecolor=DARK_PAGE) if dark else light
 
 
 def picture(plot: Callable[[None], Axes], *, alt: str) -> html.Html:
@@ -300,9 +301,12 @@ def _bytes(figure: Figure, facecolor: str = "none") -> bytes:
 def _dark_bytes(figure: Figure, facecolor: str = "none") -> bytes:
     """Return a figure that was drawn once already in the ink of dark pages; afterwards it is as it was."""
     changed = _inked(figure)
+    layout = figure.get_layout_engine()
     try:
+        figure.set_layout_engine("none")  # all is in its place already
         return _bytes(figure, facecolor)
     finally:
+        figure.set_layout_engine(layout)
         for restore in reversed(changed):
             restore()
 
