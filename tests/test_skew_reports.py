@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from offline_changes import append, change_offline
 
-from feastra_nb.errors import ConfigurationError, UnknownName
+from feastra_nb.errors import ConfigurationError, InvalidFrame, UnknownName
 from feastra_nb.skew import budget, impact
 from feastra_nb.skew.report import SkewReport
 
@@ -320,3 +320,11 @@ def test_progress_counts_the_rows_compared(filled):
     seen = []
     assert isinstance(filled.skew("drivers", progress=seen.append), SkewReport)
     assert sum(seen) == 3
+
+
+def test_event_times_of_a_log_that_cannot_be_read_are_a_clear_error(filled):
+    log = pd.DataFrame(
+        {"driver": [1], "event_timestamp": [pd.Timestamp.now(tz="UTC")], "trips": [3], "trips__ts": ["noon"]}
+    )
+    with pytest.raises(InvalidFrame, match="trips__ts"):
+        filled.skew("drivers:trips", served=log)
