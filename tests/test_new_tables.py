@@ -95,6 +95,7 @@ def test_a_view_that_another_process_dropped_is_told_of_at_once(filled, open_wor
     ("message", "waits"),
     [
         ("Operation failed - received 1 responses and 1 failures: INCOMPATIBLE_SCHEMA from /127.0.0.1:9042", True),
+        ("Operation failed - received 1 responses and 1 failures: UNKNOWN from /127.0.0.1:9042", True),
         (
             "Operation failed - received 1 responses and 1 failures: READ_TOO_MANY_TOMBSTONES from /127.0.0.1:9042",
             False,

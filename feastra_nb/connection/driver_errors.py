@@ -204,9 +204,13 @@ def is_unknown_table(error: BaseException) -> bool:
         answers = _answer(each) if isinstance(each, NoHostAvailable) else each
         if isinstance(answers, (InvalidRequest, ServerError)) and _names_no_table(str(answers)):
             return True
-        if isinstance(answers, CoordinationFailure) and "INCOMPATIBLE_SCHEMA" in str(answers):
+        # A replica that is just making the table answers with one of these, by how far it has come.
+        if isinstance(answers, CoordinationFailure) and any(why in str(answers) for why in _NOT_YET):
             return True
     return False
+
+
+_NOT_YET = ("INCOMPATIBLE_SCHEMA", "failures: UNKNOWN from")
 
 
 def _names_no_table(text: str) -> bool:
