@@ -38,7 +38,7 @@ check: env ## lint, types, and that imports go down the house
 bench: env ## all benchmarks, beside Feast's own stores; they assert nothing about time
 	$(BIN)/python -m benchmarks.run
 
-bench-quick: env ## the same in two to three minutes: fewer entities, fewer rounds
+bench-quick: env ## the same in three to four minutes: fewer entities, fewer rounds
 	$(BIN)/python -m benchmarks.run --size quick
 
 docs: env ## build the documentation site into site/; a warning is an error

@@ -14,6 +14,8 @@ import psutil
 
 from benchmarks import data, peers
 from benchmarks.data import Columns, Table
+from benchmarks.ready import BARE, BarePeer
+from benchmarks.wire_peer import WIRE, WireConnection, WirePeer
 from feastra_nb.connection import local
 from feastra_nb.connection.driver_errors import quiet_driver_log
 
@@ -51,6 +53,10 @@ class Size:
         Rows materialized by the process whose memory is looked at.
     imports
         Processes started to see how long an import takes.
+    threads
+        Numbers of threads that read at once.
+    threads_s
+        Seconds of each turn of theirs.
     """
 
     rounds: int
@@ -64,24 +70,28 @@ class Size:
     growth: tuple[int, ...]
     peak_rows: int
     imports: int
+    threads: tuple[int, ...]
+    threads_s: float
 
 
 SIZES = {
     "full": Size(
-        5, 100_000, {10: 60_000, 50: 25_000, 200: 10_000}, 10_000, {1: 1_000, 10: 1_000, 100: 250, 1_000: 50},
+        5, 100_000, {10: 200_000, 50: 80_000, 200: 30_000}, 10_000, {1: 2_000, 10: 1_000, 100: 250, 1_000: 50},
         10_000, (1_000, 24), (1_000, 3_000, 10_000, 30_000), (10_000, 30_000, 100_000, 300_000, 1_000_000), 10_000_000, 10,
+        (1, 8, 16, 32), 2.0,
     ),
     "quick": Size(
-        3, 20_000, {10: 15_000, 50: 6_000, 200: 3_000}, 1_500, {1: 300, 10: 120, 100: 30, 1_000: 6},
-        10_000, (100, 24), (1_000,), (), 100_000, 3,
+        3, 20_000, {10: 30_000, 50: 12_000, 200: 6_000}, 1_500, {1: 600, 10: 120, 100: 30, 1_000: 6},
+        10_000, (100, 24), (1_000,), (), 100_000, 3, (1, 8, 16, 32), 0.3,
     ),
     "tiny": Size(
-        1, 0, {10: 50, 50: 20, 200: 10}, 20, {1: 2, 10: 2, 100: 2, 1_000: 2}, 100, (3, 4), (20,), (50,), 100, 1,
+        1, 0, {10: 50, 50: 20, 200: 10}, 20, {1: 2, 10: 2, 100: 2, 1_000: 2}, 100, (3, 4), (20,), (50,), 100, 1, (1, 16), 0.02,
     ),
 }  # fmt: skip
 # A slow peer's share of the entities: throughput is compared, and waiting ten times as long would not change it.
-SHARES = {peers.OURS: 1.0, peers.BARE: 1.0, peers.REDIS: 0.25, peers.SQLITE: 0.1, peers.CASSANDRA: 0.02}
+SHARES = {peers.OURS: 1.0, BARE: 1.0, WIRE: 1.0, peers.REDIS: 0.1, peers.SQLITE: 0.04, peers.CASSANDRA: 0.008}
 LEAST_ENTITIES = 5
+KEYSPACES = ("ours", "feast", "bare", "wire")
 
 
 class Bench(contextlib.ExitStack):
@@ -163,6 +173,7 @@ class Bench(contextlib.ExitStack):
         """Return a view that holds all rows of a table, written when it is first asked for."""
         if (peer.name, view) not in self._filled:
             peer.add([(view, table)])
+            peer.prepare(view)
             peer.materialize(view)
             self._filled.add((peer.name, view))
         return view
@@ -187,20 +198,20 @@ class Bench(contextlib.ExitStack):
         )  # fmt: skip
         self.callback(cluster.shutdown)
         session = cluster.connect()
-        for kind in ("ours", "feast", "bare"):
+        for kind in KEYSPACES:
             replication = "{'class': 'SimpleStrategy', 'replication_factor': 1}"
             session.execute(f"CREATE KEYSPACE {self.keyspace}_{kind} WITH replication = {replication}", timeout=60)
         return session
 
     def _login(self) -> dict[str, str]:
-        """Return what Feast's own store and the bare driver log in with; nothing where the node is of former times."""
+        """Return what Feast's own store, the bare driver and the wire log in with; nothing where the node is of former times."""
         if self.node.username is None or self.node.password is None:
             return {}
         return {"username": self.node.username, "password": self.node.password.reveal()}
 
     def _drop_keyspaces(self) -> None:
         if self._node_name is not None:
-            for kind in ("ours", "feast", "bare"):
+            for kind in KEYSPACES:
                 self.session.execute(f"DROP KEYSPACE {self.keyspace}_{kind}", timeout=60)
 
     def _open(self, name: str) -> Peer:
@@ -214,7 +225,9 @@ class Bench(contextlib.ExitStack):
         of_feast = partial(peers.feast_peer, folder=self.folder)
         return {
             peers.OURS: lambda: peers.OurPeer(self.node, self.folder, f"{self.keyspace}_ours"),
-            peers.BARE: lambda: peers.BarePeer(self.session, f"{self.keyspace}_bare"),
+            peers.OURS_BY_DRIVER: lambda: peers.our_peer_by_driver(self.node, self.folder, f"{self.keyspace}_ours"),
+            BARE: lambda: BarePeer(self.session, f"{self.keyspace}_bare"),
+            WIRE: lambda: WirePeer(self.session, f"{self.keyspace}_wire", self._wire),
             peers.CASSANDRA: lambda: of_feast(peers.CASSANDRA, online_store={"type": "cassandra", **address}),
             peers.SQLITE: lambda: of_feast(
                 peers.SQLITE, online_store={"type": "sqlite", "path": str(self.folder / "online.db")}
@@ -224,12 +237,15 @@ class Bench(contextlib.ExitStack):
             ),
         }
 
+    def _wire(self) -> WireConnection:
+        return WireConnection(self.node.hosts[0], self.node.port, self._login())
+
     def _redis(self) -> str:
         return f"127.0.0.1:{self.enter_context(peers.redis_server(self.folder))}"
 
     def _warm_server(self) -> None:
         entities = self.size.server_warm_entities
-        bare = self.peer(peers.BARE)
+        bare = self.peer(BARE)
         if not entities or bare is None:
             return
         table = self.table(Columns(10), entities)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks import importing, pacing, reading, skewing, writing
+from benchmarks import concurrency, importing, pacing, reading, serving, skewing, writing
 from benchmarks.data import Columns
 
 if TYPE_CHECKING:
@@ -30,9 +30,17 @@ def _materialize(features: int) -> Case:
 
 
 def _read(entities: int) -> Case:
-    noun = "entity" if entities == 1 else "entities"
-    title = f"get_online_features, {entities:,} {noun}, one view of 10 features"
+    title = f"get_online_features, {_counted(entities)}, one view of 10 features"
     return Case(title, partial(reading.read, entities=entities))
+
+
+def _bare(entities: int) -> Case:
+    title = f"bare reads of {_counted(entities)}, one view of 10 features: bytes to columns"
+    return Case(title, partial(reading.bare, entities=entities))
+
+
+def _counted(entities: int) -> str:
+    return "1 entity" if entities == 1 else f"{entities:,} entities"
 
 
 CASES: dict[str, Case] = {
@@ -43,7 +51,11 @@ CASES: dict[str, Case] = {
     ),
     **{f"read-{entities}": _read(entities) for entities in (1, 10, 100, 1_000)},
     "five-views": Case("get_online_features, 1 entity: one view, and five views of 10 features", reading.five_views),
-    "online": Case("ws.online, many keys into a DataFrame", reading.online),
+    **{f"bare-{entities}": _bare(entities) for entities in (1, 100)},
+    "threads-bare": Case("bare reads of 1 entity, bytes to columns, by threads of one process", concurrency.bare),
+    "threads-features": Case("get_online_features, 1 entity, by threads of one process", concurrency.features),
+    "serve": Case("feast serve over HTTP, one view of 10 features", serving.serve),
+    "online": Case("ws.online, many keys and one into a DataFrame", reading.online),
     "as-of": Case("ws.online, now and as of an instant, entities with a history", reading.as_of),
     "skew-cells": Case("comparing cells that are equal, in memory", skewing.equal),
     "skew": Case("ws.skew, end to end: now, and as of ten instants of each entity", skewing.skew),

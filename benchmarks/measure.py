@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import statistics
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +119,41 @@ def _timed_ms(call: Callable[[Any], object], argument: Any) -> float:
     return (time.perf_counter() - began_s) * 1e3
 
 
+@dataclass(frozen=True)
+class Turn:
+    """What some threads did in a turn: the milliseconds of each of their calls, and the seconds it all took."""
+
+    taken_ms: list[float]
+    wall_s: float
+
+
+def together(calls: Sequence[Callable[[Any], object]], arguments: Sequence[Any], seconds: float) -> Turn:
+    """Let threads call for some seconds, each what is its own, one argument after another; a first call is not timed."""
+    barrier = threading.Barrier(len(calls))
+
+    def work(place: int) -> tuple[float, float, list[float]]:
+        call, own = calls[place], itertools.cycle(arguments[place:] + arguments[:place])
+        try:
+            call(next(own))
+            barrier.wait()
+        except BaseException:
+            barrier.abort()
+            raise
+        began_s = now_s = time.perf_counter()
+        end_s, taken_ms = began_s + seconds, []
+        while now_s < end_s:
+            call(next(own))
+            before_s, now_s = now_s, time.perf_counter()
+            taken_ms.append((now_s - before_s) * 1e3)
+        return began_s, now_s, taken_ms
+
+    gc.collect()
+    with ThreadPoolExecutor(len(calls)) as pool:
+        turns = [future.result() for future in [pool.submit(work, place) for place in range(len(calls))]]
+    wall_s = max(ended_s for _began_s, ended_s, _taken in turns) - min(began_s for began_s, _ended, _taken in turns)
+    return Turn([ms for _began, _ended, taken_ms in turns for ms in taken_ms], wall_s)
+
+
 def throughput(peer: str, spans: Sequence[Span], count: int, what: str, work: Mapping[str, Any]) -> list[Figure]:
     """Return what so many entities (or keys) a round come to: their rate, and the processor time of each."""
     per_item_us = 1e6 / count
@@ -126,6 +164,13 @@ def throughput(peer: str, spans: Sequence[Span], count: int, what: str, work: Ma
     if any(one.server_s for one in spans):
         figures.append(Figure(peer, "cassandra_cpu_us", tuple(one.server_s * per_item_us for one in spans), work))
     return figures
+
+
+def turns(peer: str, taken: Sequence[Turn], work: Mapping[str, Any]) -> list[Figure]:
+    """Return what threads came to: calls a second of all of them, and their latency."""
+    latencies = latency(peer, [turn.taken_ms for turn in taken], work)
+    rates = tuple(len(turn.taken_ms) / turn.wall_s for turn in taken)
+    return [Figure(peer, "requests_per_s", rates, latencies[0].work), *latencies]
 
 
 def latency(peer: str, rounds_ms: Sequence[Sequence[float]], work: Mapping[str, Any]) -> list[Figure]:

@@ -1,17 +1,21 @@
-"""Who is measured: our store, Feast's own on Cassandra, SQLite and Redis, and the bare driver with ready bytes."""
+"""Who is measured: our store, and Feast's own on Cassandra, SQLite and Redis; `ready` and `wire_peer` have the others."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import shutil
 import socket
 import subprocess
-import threading
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+import yaml
+
 from benchmarks import data
+from benchmarks.ready import BARE, ready_keys
+from benchmarks.wire_peer import WIRE
 from feastra_nb.adapter.feast_calls import quiet_feast
 
 if TYPE_CHECKING:
@@ -23,13 +27,10 @@ if TYPE_CHECKING:
     from benchmarks.data import Table
     from feastra_nb.connection.local import LocalCassandra
 
-OURS, CASSANDRA, SQLITE, REDIS, BARE = "feastra_nb", "feast cassandra", "feast sqlite", "feast redis", "bare driver"
-EVERYONE = (OURS, BARE, REDIS, SQLITE, CASSANDRA)
-ON_CASSANDRA = (OURS, CASSANDRA, BARE)
-BATCH_ROWS, BATCH_BYTES = 10, 5 * 1024  # at most, of one unlogged batch: more, and Cassandra warns
-ROW_OVERHEAD_BYTES = 64
-WINDOW = 64  # batches in flight
-IN_KEYS = 20  # keys of one IN, which is Astra's limit
+OURS, CASSANDRA, SQLITE, REDIS = "feastra_nb", "feast cassandra", "feast sqlite", "feast redis"
+OURS_BY_DRIVER = f"{OURS}, direct off"
+EVERYONE = (OURS, WIRE, BARE, REDIS, SQLITE, CASSANDRA)
+ON_CASSANDRA = (OURS, CASSANDRA, BARE, WIRE)
 
 
 class NotHereError(Exception):
@@ -44,6 +45,9 @@ class Peer(Protocol):
     def add(self, views: Sequence[tuple[str, Table]]) -> None:
         """Make tables for views; outside the clock."""
 
+    def prepare(self, view: str) -> None:
+        """Make ready what the next `materialize` is given; outside the clock."""
+
     def materialize(self, view: str) -> None:
         """Write all events of a view's file."""
 
@@ -55,21 +59,32 @@ class Peer(Protocol):
 
 
 class FeastPeer:
-    """Plain Feast, whatever its online store."""
+    """Plain Feast, whatever its online store.
 
-    def __init__(self, name: str, store: FeatureStore) -> None:
+    Parameters
+    ----------
+    options
+        What its ``feature_store.yaml`` says.
+    """
+
+    def __init__(self, name: str, store: FeatureStore, options: dict[str, Any]) -> None:
         self.name = name
         self.store = store
+        self._options = options
 
     def add(self, views: Sequence[tuple[str, Table]]) -> None:
         """Apply the views."""
         with quiet_feast():
             self.store.apply([data.entity(), *(data.feature_view(name, table) for name, table in views)])
 
+    def prepare(self, view: str) -> None:
+        """Do nothing: Feast reads the file."""
+
     def materialize(self, view: str) -> None:
         """Run `FeatureStore.materialize`."""
         start, end = data.interval()
-        with quiet_feast(), contextlib.redirect_stderr(io.StringIO()):  # no bars
+        nowhere = io.StringIO()  # for bars and sentences
+        with quiet_feast(), contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
             self.store.materialize(start, end, [view])
 
     def reader(self, views: Sequence[str], table: Table) -> Callable[[Sequence[int]], object]:
@@ -77,6 +92,11 @@ class FeastPeer:
         features = [f"{view}:{name}" for view in views for name in table.columns.names]
         several = len(views) > 1
         return lambda keys: self.store.get_online_features(features, {data.KEY: keys}, full_feature_names=several)
+
+    def save(self, folder: Path) -> None:
+        """Write a Feast repository that another process can open."""
+        folder.mkdir()
+        (folder / "feature_store.yaml").write_text(yaml.safe_dump(self._options))
 
     def close(self) -> None:
         """Disconnect from Cassandra: Feast's store has no close of its own."""
@@ -86,134 +106,85 @@ class FeastPeer:
 
 
 class OurPeer(FeastPeer):
-    """A workspace of ours, used through Feast like the others, and with `ws.online` beside."""
+    """A workspace of ours, used through Feast like the others, with `ws.online` and bare reads beside.
 
-    def __init__(self, node: LocalCassandra, folder: Path, keyspace: str) -> None:
+    Parameters
+    ----------
+    project
+        Its Feast project, and the name of its folder.
+    options
+        More of `fnb.Hosts`.
+    """
+
+    def __init__(
+        self,
+        node: LocalCassandra,
+        folder: Path,
+        keyspace: str,
+        *,
+        name: str = OURS,
+        project: str = "ours",
+        **options: Any,
+    ) -> None:
         import feastra_nb as fnb
 
-        target = fnb.Hosts(list(node.hosts), port=node.port)
+        target = fnb.Hosts(list(node.hosts), port=node.port, **options)
         self.keyspace = keyspace
-        self.ws = fnb.connect(target, project="ours", keyspace=keyspace, directory=folder / "ours")
-        super().__init__(OURS, self.ws.feast)
+        self.ws = fnb.connect(target, project=project, keyspace=keyspace, directory=folder / project)
+        super().__init__(name, self.ws.feast, {})
+
+    def bare_reader(self, view: str, table: Table) -> Callable[[Sequence[int]], object]:
+        """Return a reader of the newest rows into columns, as the store reads them for Feast: its keys are ready bytes."""
+        from feastra_nb.storage.reader import read_newest, serving_bounds
+
+        opened = self.ws.stores.online
+        entry = opened.entry(self.ws.view(view))
+        bounds = serving_bounds(time.time_ns() // 1000, None)
+        ready = ready_keys(table)
+        return lambda keys: read_newest(opened.db, entry, [ready[key] for key in dict.fromkeys(keys)], bounds)
+
+    def save(self, folder: Path) -> None:
+        """Write a Feast repository that another process can open."""
+        self.ws.save(folder)
 
     def close(self) -> None:
         """Disconnect."""
         self.ws.close()
 
 
-class BarePeer:
-    """The driver alone: bytes that are ready before the clock starts, in a table like ours, and nothing decoded."""
-
-    name = BARE
-
-    def __init__(self, session: Any, keyspace: str) -> None:
-        self.session = session
-        self.keyspace = keyspace
-        self._rows: dict[str, list[tuple[Any, ...]]] = {}
-
-    def add(self, views: Sequence[tuple[str, Table]]) -> None:
-        """Create the tables and encode their rows."""
-        from feastra_nb.storage.catalog import _LOG_TABLE  # the same table is the point
-
-        for view, table in views:
-            self.session.execute(f"CREATE TABLE {self.keyspace}.{view} {_LOG_TABLE}", timeout=60)
-            self._rows[view] = encoded(table)
-
-    def materialize(self, view: str) -> None:
-        """Send batches, so many in flight at most, and wait for all of them."""
-        columns = "(entity_key, event_us, created_us, arrived_us, features)"
-        insert = self.session.prepare(f"INSERT INTO {self.keyspace}.{view} {columns} VALUES (?, ?, ?, ?, ?)")
-        room = threading.Semaphore(WINDOW)
-        errors: list[Exception] = []
-
-        def failed(error: Exception) -> None:
-            errors.append(error)
-            room.release()
-
-        for batch in _batches(insert, self._rows[view]):
-            room.acquire()
-            self.session.execute_async(batch).add_callbacks(lambda _rows: room.release(), failed)
-        for _ in range(WINDOW):
-            room.acquire()
-        if errors:
-            raise errors[0]
-
-    def reader(self, views: Sequence[str], table: Table) -> Callable[[Sequence[int]], object]:  # noqa: ARG002 - it reads all
-        """Return a reader of the newest row of each key: one statement for one, groups of an IN for more."""
-        statements = [self._selects(view) for view in views]
-        ready = {number: row[0] for number, row in enumerate(self._rows[views[0]])}
-        session, always = self.session, (-(2**63), 2**63 - 1)
-
-        def read(keys: Sequence[int]) -> object:
-            blobs = [ready[key] for key in dict.fromkeys(keys)]
-            if len(blobs) == 1:
-                asked = [(of_one, blobs[0]) for of_one, _of_many in statements]
-            else:
-                groups = [blobs[start : start + IN_KEYS] for start in range(0, len(blobs), IN_KEYS)]
-                asked = [(of_many, group) for _of_one, of_many in statements for group in groups]
-            futures = [session.execute_async(statement, (some, *always)) for statement, some in asked]
-            return [list(future.result()) for future in futures]
-
-        return read
-
-    def _selects(self, view: str) -> tuple[Any, Any]:
-        bounds = "event_us >= ? AND event_us <= ?"
-        select = f"SELECT entity_key, event_us, created_us, arrived_us, features FROM {self.keyspace}.{view} WHERE"
-        of_one = self.session.prepare(f"{select} entity_key = ? AND {bounds} LIMIT 1")
-        return of_one, self.session.prepare(f"{select} entity_key IN ? AND {bounds} PER PARTITION LIMIT 1")
-
-    def close(self) -> None:
-        """Leave the session to the run, which has it from the start."""
-
-
-def encoded(table: Table) -> list[tuple[Any, ...]]:
-    """Return a table's rows as they are stored, in the order of the file."""
-    import pyarrow.parquet as pq
-    from feast import ValueType
-
-    from feastra_nb.codec import encode_entity_keys, encode_payloads
-
-    kinds = {"f": ValueType.DOUBLE, "s": ValueType.STRING, "i": ValueType.INT64, "b": ValueType.BOOL}
-    names = table.columns.names
-    arrow = pq.read_table(table.path)
-    payloads = encode_payloads([arrow.column(name) for name in names], [kinds[name[0]] for name in names], table.rows)
-    keys = encode_entity_keys([data.KEY], [ValueType.INT64], [arrow.column(data.KEY)])
-    event_us = arrow.column(data.TIME).cast("int64").to_pylist()
-    arrived_us = time.time_ns() // 1000
-    return [
-        (key, event, 0, arrived_us, payload)
-        for key, event, payload in zip(keys.to_pylist(), event_us, payloads.to_pylist(), strict=True)
-    ]
-
-
-def _batches(insert: Any, rows: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
-    from cassandra.query import BatchStatement, BatchType
-
-    size = max(1, min(BATCH_ROWS, BATCH_BYTES // (len(rows[0][0]) + len(rows[0][4]) + ROW_OVERHEAD_BYTES)))
-    for start in range(0, len(rows), size):
-        batch = BatchStatement(BatchType.UNLOGGED)
-        for row in rows[start : start + size]:
-            batch.add(insert, row)
-        yield batch
-
-
 # --- opening ---------------------------------------------------------------------------------------------------------
+
+
+def our_peer_by_driver(node: LocalCassandra, folder: Path, keyspace: str) -> OurPeer:
+    """Return a workspace of ours that reads and writes through the driver alone.
+
+    Raises
+    ------
+    NotHereError
+        This version of the package has no other way.
+    """
+    import feastra_nb as fnb
+
+    if "direct" not in {parameter.name for parameter in dataclasses.fields(fnb.Hosts)}:
+        raise NotHereError("no parameter direct= of fnb.Hosts in this version")
+    return OurPeer(node, folder, keyspace, name=OURS_BY_DRIVER, project="ours_by_driver", direct=False)
 
 
 def feast_peer(name: str, *, folder: Path, online_store: dict[str, Any]) -> FeastPeer:
     """Return a Feast store with an online store of Feast's own and its default engine."""
     from feast import FeatureStore, RepoConfig
 
-    config = RepoConfig(
-        project=name.replace(" ", "_"),
-        provider="local",
-        registry=str(folder / f"{name.replace(' ', '_')}.db"),
-        online_store=online_store,
-        offline_store={"type": "duckdb"},
-        entity_key_serialization_version=3,
-    )
+    project = name.replace(" ", "_")
+    options = {
+        "project": project,
+        "provider": "local",
+        "registry": str(folder / f"{project}.db"),
+        "online_store": online_store,
+        "offline_store": {"type": "duckdb"},
+        "entity_key_serialization_version": 3,
+    }
     with quiet_feast():
-        return FeastPeer(name, FeatureStore(config=config))
+        return FeastPeer(name, FeatureStore(config=RepoConfig(**options)), options)
 
 
 @contextlib.contextmanager
@@ -232,7 +203,7 @@ def redis_server(folder: Path) -> Iterator[int]:
         import redis
     except ImportError:
         raise NotHereError("no Python package redis (feast[redis])") from None
-    port = _free_port()
+    port = free_port()
     options = {"port": port, "bind": "127.0.0.1", "dir": folder, "save": "", "appendonly": "no"}
     command = [program, *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - found above
@@ -257,7 +228,8 @@ def _wait_for(answer: Callable[[], object], refused: type[Exception]) -> None:
             return
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+def free_port() -> int:
+    """Return a port of loopback that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

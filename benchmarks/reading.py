@@ -9,6 +9,8 @@ import numpy as np
 
 from benchmarks import measure, peers
 from benchmarks.data import KEY, Columns
+from benchmarks.ready import BARE
+from benchmarks.wire_peer import WIRE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +22,7 @@ COLUMNS = Columns(10)
 BLOCK_CALLS = 5  # calls of one peer before it is the next one's turn
 WARM_CALLS, WARM_SHARE = 20, 0.25  # calls that nobody times: at most so many, and that share of the timed ones
 FIVE = 5
+ONLINE_SHARE = 0.5  # of the calls of `read`, for one key
 PAST_BATCHES = (1, 100)
 PAST_SHARE = 0.2  # of the calls of `read`
 PAST_AGE = timedelta(hours=3, minutes=30)  # as of then: three events later than it must be passed over
@@ -38,35 +41,47 @@ def five_views(bench: Bench) -> list[Figure]:
     """Read one entity from five views at once, and from one, by turns."""
     table = bench.table(COLUMNS, bench.size.read_entities)
     calls: dict[str, Callable[[Any], object]] = {}
-    for peer in bench.present((peers.OURS, peers.BARE, peers.REDIS)):
+    for peer in bench.present((peers.OURS, WIRE, BARE, peers.REDIS)):
         views = [bench.filled(peer, name, table) for name in ("reads", *(f"reads{n}" for n in range(1, FIVE)))]
         calls[f"{peer.name}, one view"] = peer.reader(views[:1], table)
         calls[f"{peer.name}, five views"] = peer.reader(views, table)
     return latencies(bench, calls, random_keys(table.entities, 1, bench.size.calls[1]), {"entities": 1})
 
 
+def bare(bench: Bench, *, entities: int) -> list[Figure]:
+    """Read rows from bytes to columns, as our store does for Feast; beside it the wire and the driver, which decode nothing."""
+    table = bench.table(COLUMNS, bench.size.read_entities)
+    ours = bench.ours()
+    calls = {ours.name: ours.bare_reader(bench.filled(ours, "reads", table), table)}
+    calls |= {
+        peer.name: peer.reader([bench.filled(peer, "reads", table)], table) for peer in bench.present((WIRE, BARE))
+    }
+    arguments = random_keys(table.entities, entities, bench.size.calls[entities])
+    return latencies(bench, calls, arguments, {"entities": entities, "features": 10})
+
+
 def online(bench: Bench) -> list[Figure]:
-    """Read thousands of keys into a DataFrame by `ws.online`; beside it the bare driver, which decodes nothing."""
-    keys = bench.size.online_keys
-    table = bench.table(COLUMNS, keys)
-    ours, bare = bench.ours(), bench.peer(peers.BARE)
+    """Read thousands of keys, and one, into a DataFrame by `ws.online`; beside it the wire and the driver, bytes only."""
+    table = bench.table(COLUMNS, bench.size.online_keys)
+    ours = bench.ours()
     view = bench.filled(ours, "many", table)
     features = [f"{view}:{name}" for name in table.columns.names]
-    entities = {KEY: np.random.default_rng(5).permutation(keys).tolist()}
-    works = {ours.name: lambda: ours.ws.online(features, entities)}
-    if bare is not None:
-        read_bare = bare.reader([bench.filled(bare, "many", table)], table)
-        works[bare.name] = lambda: read_bare(entities[KEY])
+    reads: dict[str, Callable[[Any], object]] = {ours.name: lambda keys: ours.ws.online(features, {KEY: keys})}
+    reads |= {
+        peer.name: peer.reader([bench.filled(peer, "many", table)], table) for peer in bench.present((WIRE, BARE))
+    }
+    every = np.random.default_rng(5).permutation(table.entities).tolist()
     timed = {}
-    for name, work in works.items():
-        work()
-        timed[name] = lambda _number, work=work: measure.span(work, bench.server)
+    for name, work in reads.items():
+        work(every)
+        timed[name] = lambda _number, work=work: measure.span(lambda: work(every), bench.server)
+    work = {"keys": len(every), "features": 10}
     spans = measure.alternate(timed, bench.size.rounds)
-    return [
-        figure
-        for name, taken in spans.items()
-        for figure in measure.throughput(name, taken, keys, "keys", {"keys": keys, "features": 10})
+    figures = [
+        figure for name, taken in spans.items() for figure in measure.throughput(name, taken, len(every), "keys", work)
     ]
+    count = max(bench.size.rounds, int(bench.size.calls[1] * ONLINE_SHARE))
+    return figures + latencies(bench, reads, random_keys(table.entities, 1, count), {"keys": 1, "features": 10})
 
 
 def as_of(bench: Bench) -> list[Figure]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,9 @@ def measure_cases(bench: Bench, names: Sequence[str]) -> dict[str, list[Figure]]
     found = {}
     for name in names:
         print(f"{name} …", file=sys.stderr, flush=True)
+        began_s = time.monotonic()
         found[name] = CASES[name].run(bench)
+        print(f"{name}: {time.monotonic() - began_s:.0f} s", file=sys.stderr, flush=True)
         print(report.case_text(f"\n{name}: {CASES[name].title}", found[name]), flush=True)
     return found
 

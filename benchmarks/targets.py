@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.peers import BARE, CASSANDRA, OURS, REDIS, SQLITE
+from benchmarks.peers import CASSANDRA, OURS, OURS_BY_DRIVER, REDIS, SQLITE
+from benchmarks.ready import BARE
+from benchmarks.wire_peer import WIRE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from benchmarks.measure import Figure
 
-RATE, P50 = "entities_per_s", "p50_ms"
-ONE_VIEW, FIVE_VIEWS = f"{OURS}, one view", f"{OURS}, five views"
+RATE, REQUESTS, P50, P99 = "entities_per_s", "requests_per_s", "p50_ms", "p99_ms"
+ONE_VIEW, FIVE_VIEWS, REDIS_FIVE_VIEWS = f"{OURS}, one view", f"{OURS}, five views", f"{REDIS}, five views"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Target:
         What the number is in, where it is no ratio.
     of
         The work that the bounds are meant for, by name and number; less was not measured.
+    only
+        Likewise, and no other number is looked at.
     """
 
     text: str
@@ -43,6 +47,7 @@ class Target:
     peer: str = OURS
     unit: str = ""
     of: tuple[str, int] | None = None
+    only: tuple[str, int] | None = None
 
     @property
     def upwards(self) -> bool:
@@ -55,6 +60,9 @@ class Target:
         if self.of is not None:
             name, least = self.of
             figures = [one for one in figures if one.work.get(name, 0) >= least]
+        if self.only is not None:
+            name, number = self.only
+            figures = [one for one in figures if one.work.get(name) == number]
         medians = {one.peer: _typical(one) for one in figures}
         if self.peer not in medians or (self.over is not None and self.over not in medians):
             return None
@@ -70,54 +78,63 @@ def _typical(figure: Figure) -> float:
     return figure.low if figure.metric.endswith("_s") and not figure.metric.endswith("_per_s") else figure.median
 
 
+def _read(
+    entities: int, over: str, at_least: float, aim: float, *, metric: str = P50, text: str = "read {}, p50"
+) -> Target:
+    noun = "1 entity" if entities == 1 else f"{entities:,} entities"
+    return Target(f"{text.format(noun)}, over {NAMES[over]}", f"read-{entities}", metric, at_least, aim, over)
+
+
+def _materialize(features: int | str, over: str, at_least: float, aim: float) -> Target:
+    text = f"materialize, {features} features, over {NAMES[over]}"
+    return Target(text, f"materialize-{features}", RATE, at_least, aim, over)
+
+
+NAMES = {
+    CASSANDRA: "Feast's Cassandra store", REDIS: "Feast on Redis", SQLITE: "Feast on SQLite", WIRE: "the wire",
+    BARE: "the bare driver",
+}  # fmt: skip
+AT_16_THREADS = ("threads", 16)
 TARGETS = (
-    Target("materialize, 10 features, over Feast's Cassandra store", "materialize-10", RATE, 40, 60, CASSANDRA),
-    Target("  or: over the bare driver", "materialize-10", RATE, 0.85, 0.85, BARE),
-    *(
-        Target(f"materialize, {n} features, over Feast's Cassandra store", f"materialize-{n}", RATE, 80, 150, CASSANDRA)
-        for n in (50, 200)
-    ),
-    Target("materialize, 10 features, over Feast into Redis", "materialize-10", RATE, 1.5, 3, REDIS),
-    Target("materialize, 10 features, over Feast into SQLite", "materialize-10", RATE, 1.5, 3, SQLITE),
-    *(
-        Target(f"materialize, {n}, over the bare driver with ready bytes", f"materialize-{n}", RATE, 0.75, 0.9, BARE)
-        for n in ("10", "50", "200", "mixed")
-    ),
-    Target("read 1 entity, against Feast's Cassandra store", "read-1", P50, 0.35, 0.25, CASSANDRA),
-    Target("read 100 entities, against Feast's Cassandra store", "read-100", P50, 0.35, 0.2, CASSANDRA),
-    Target("read 1 entity, against Feast on Redis", "read-1", P50, 3.5, 2.5, REDIS),
-    Target("read 100 entities, against Feast on Redis", "read-100", P50, 2.5, 1.5, REDIS),
-    Target("five views, 1 entity, against one view", "five-views", P50, 1.5, 1.2, ONE_VIEW, FIVE_VIEWS),
+    _read(1, CASSANDRA, 0.5, 0.4),
+    _read(1, REDIS, 1.7, 1.4),
+    _read(1, REDIS, 1.2, 0.7, metric=P99, text="read {}, p99"),
+    _read(10, REDIS, 1.4, 1.0),
+    _read(100, CASSANDRA, 0.1, 0.07),
+    _read(100, REDIS, 0.8, 0.5),
+    _read(1_000, REDIS, 0.4, 0.25),
+    Target("five views, 1 entity, over one view", "five-views", P50, 1.7, 1.3, ONE_VIEW, FIVE_VIEWS),
+    Target("five views, 1 entity, over Redis's five", "five-views", P50, 1.1, 0.7, REDIS_FIVE_VIEWS, FIVE_VIEWS),
+    Target("bare read of 1 entity, over the wire", "bare-1", P50, 1.35, 1.2, WIRE),
+    Target("bare read of 100 entities, over the wire", "bare-100", P50, 1.5, 1.3, WIRE),
+    Target("16 threads: bare reads, over the driver's", "threads-bare", REQUESTS, 2.2, 3, BARE, only=AT_16_THREADS),
     Target(
-        "ws.online, 10,000 keys of 10 features",
-        "online",
-        "keys_per_s",
-        15_000,
-        40_000,
-        unit="keys/s",
-        of=("keys", 10_000),
+        "16 threads: get_online_features, over direct off", "threads-features", REQUESTS, 1.25, 1.6, OURS_BY_DRIVER,
+        only=AT_16_THREADS,
     ),
+    _materialize(10, CASSANDRA, 130, 180),
+    _materialize(10, REDIS, 4.5, 6),
+    _materialize(10, SQLITE, 1.5, 3),
+    _materialize(10, WIRE, 0.7, 0.85),
+    _materialize(50, WIRE, 0.6, 0.8),
+    _materialize(200, WIRE, 0.6, 0.8),
+    _materialize(50, CASSANDRA, 80, 150),
+    _materialize(200, CASSANDRA, 80, 150),
+    _materialize("mixed", BARE, 0.75, 0.9),
     Target(
-        "peak memory, materializing 10,000,000 rows",
-        "peak-memory",
-        "peak_mb",
-        1_200,
-        600,
-        unit="MB",
-        of=("rows", 10**7),
+        "ws.online, 10,000 keys of 10 features", "online", "keys_per_s", 90_000, 150_000, unit="keys/s", of=("keys", 10_000)
+    ),
+    Target("ws.online, 1 entity, p50", "online", P50, 1.5, 1.0, unit="ms"),
+    Target(
+        "peak memory, materializing 10,000,000 rows", "peak-memory", "peak_mb", 700, 500, unit="MB", of=("rows", 10**7)
     ),
     Target(
-        "skew: cells that are equal, compared in memory",
-        "skew-cells",
-        "cells_per_s",
-        1_000_000,
-        10_000_000,
-        peer="doubles",
-        unit="cells/s",
+        "skew: cells that are equal, compared in memory", "skew-cells", "cells_per_s", 1_000_000, 10_000_000,
+        peer="doubles", unit="cells/s",
     ),
     Target("import feastra_nb", "import", "import_s", 0.1, 0.05, unit="s"),
     Target("%load_ext feastra_nb", "import", "load_ext_s", 0.3, 0.15, unit="s"),
-)
+)  # fmt: skip
 
 
 def reached(found: Mapping[str, Sequence[Figure]]) -> Iterator[dict[str, Any]]:

@@ -40,10 +40,16 @@ def materialize(bench: Bench, *, columns: Columns, features: int) -> list[Figure
 def _filling(bench: Bench, peer: Peer, columns: Columns, entities: int) -> Callable[[int], Span]:
     """Return what fills the view of a round, after a smaller run that nobody times."""
     warm = bench.new_views(peer, bench.table(columns, int(entities * WARM_SHARE) + 1), 1)[0]
+    peer.prepare(warm)
     peer.materialize(warm)
     views = bench.new_views(peer, bench.table(columns, entities), bench.size.rounds)
     server = bench.server if peer.name in peers.ON_CASSANDRA else ()
-    return lambda number: measure.span(lambda: peer.materialize(views[number]), server)
+
+    def fill(number: int) -> Span:
+        peer.prepare(views[number])
+        return measure.span(lambda: peer.materialize(views[number]), server)
+
+    return fill
 
 
 def growth(bench: Bench) -> list[Figure]:

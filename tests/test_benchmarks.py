@@ -1,16 +1,23 @@
 """The benchmarks run from end to end, at a size that measures nothing."""
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from nodes import KEYSPACE
+
+from benchmarks import cql_frames
+from benchmarks.wire_peer import WireConnection, WireError
 
 ROOT = Path(__file__).parents[1]
 CASES = {
     "materialize-10", "materialize-50", "materialize-200", "materialize-mixed", "read-1", "read-10", "read-100", "read-1000",
-    "five-views", "online", "as-of", "skew-cells", "skew", "pacing", "import", "peak-memory", "growth",
+    "five-views", "bare-1", "bare-100", "threads-bare", "threads-features", "serve",
+    "online", "as-of", "skew-cells", "skew", "pacing", "import", "peak-memory", "growth",
 }  # fmt: skip
 
 
@@ -45,11 +52,23 @@ def test_a_figure_says_who_what_and_how_much(result):
 
 
 def test_peers_stand_beside_ours_unless_the_machine_lacks_them(result):
-    for name in ("materialize-10", "read-100"):
+    everyone = {"feastra_nb", "wire", "bare driver", "feast sqlite", "feast cassandra", "feast redis"}
+    without_feast = {"feastra_nb", "wire", "bare driver"}
+    beside = {
+        "materialize-10": everyone, "read-100": everyone, "bare-100": without_feast, "threads-bare": without_feast,
+        "online": without_feast, "serve": {"feastra_nb", "feast redis"},
+        "threads-features": {"feastra_nb", "feastra_nb, direct off", "feast redis"},
+    }  # fmt: skip
+    for name, peers in beside.items():
         there = {figure["peer"] for figure in result["cases"][name]["figures"]}
-        everyone = {"feastra_nb", "bare driver", "feast sqlite", "feast cassandra", "feast redis"}
-        assert there == everyone - set(result["left_out"])
-        assert set(result["left_out"]) <= {"feast redis"}
+        assert there == peers - set(result["left_out"])
+    assert set(result["left_out"]) <= {"feast redis", "feastra_nb, direct off"}
+
+
+def test_threads_are_measured_by_their_number(result):
+    figures = result["cases"]["threads-bare"]["figures"]
+    assert {figure["work"]["threads"] for figure in figures} == {1, 16}
+    assert {figure["metric"] for figure in figures} == {"requests_per_s", "p50_ms", "p99_ms"}
 
 
 def test_machine_and_versions_are_named(result):
@@ -61,7 +80,9 @@ def test_machine_and_versions_are_named(result):
 
 def test_targets_stand_beside_what_was_measured(out, result):
     assert {row["verdict"] for row in result["targets"]} <= {"missed", "met", "aim reached"}
-    assert len(result["targets"]) >= 15  # all but those that need Redis or millions of rows
+    texts = {row["target"] for row in result["targets"]}
+    assert {"bare read of 1 entity, over the wire", "16 threads: bare reads, over the driver's"} <= texts
+    assert len(texts) >= 17  # all but those that need Redis, direct off or millions of rows
     assert "materialize, 10 features, over Feast's Cassandra store" in (out / "printed.txt").read_text()
 
 
@@ -76,3 +97,44 @@ def test_an_unknown_case_is_refused_by_name():
     assert done.returncode == 2
     assert "read-2" in done.stderr
     assert "read-1" in done.stderr
+
+
+# --- the wire -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wire(node):
+    """A connection of the wire to the node."""
+    with contextlib.closing(connected(node)) as connection:
+        yield connection
+
+
+def connected(node, **login):
+    login = {"username": node.username, "password": node.password.reveal()} | login
+    return WireConnection(node.hosts[0], node.port, login)
+
+
+def test_the_wire_writes_and_reads_what_the_driver_sees(ws, wire):
+    table = f"{KEYSPACE}.wire_{os.getpid()}"
+    ws.session.execute(f"CREATE TABLE {table} (k blob PRIMARY KEY, v blob)")
+    rows = {f"key {n}".encode(): bytes(10 * n) for n in range(300)}
+    values = [(cql_frames.value(key), cql_frames.value(content)) for key, content in rows.items()]
+    insert = wire.prepare(f"INSERT INTO {table} (k, v) VALUES (?, ?)")
+    wire.exchange([cql_frames.batch(insert, [row], stream) for stream, row in enumerate(values)], 64)
+    assert dict(ws.session.execute(f"SELECT k, v FROM {table}")) == rows
+
+    select = wire.prepare(f"SELECT k, v FROM {table} WHERE k = ?")
+    received = b"".join(
+        wire.exchange([cql_frames.execute(select, [key], stream) for stream, (key, _content) in enumerate(values)], 16)
+    )
+    assert all(received.count(key + content) == 1 for key, content in values)
+
+
+def test_an_error_on_the_wire_is_raised(wire):
+    with pytest.raises(WireError, match=r"error 0x2200: .*nowhere"):
+        wire.prepare("SELECT k FROM nowhere.nothing")
+
+
+def test_the_wire_needs_the_login(node):
+    with pytest.raises(WireError, match="error 0x0100"):
+        connected(node, password="another")  # noqa: S106 - a wrong one
