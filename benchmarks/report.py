@@ -95,8 +95,17 @@ def work_text(work: Mapping[str, Any]) -> str:
     --------
     >>> work_text({"entities": 1000, "features": 10})
     '1,000 entities, 10 features'
+    >>> work_text({"threads": 16, "entities": 1})
+    '16 threads, 1 entity'
     """
-    return ", ".join(f"{value:,} {name}" if isinstance(value, int) else str(value) for name, value in work.items())
+    return ", ".join(
+        f"{value:,} {name if value != 1 else _singular(name)}" if isinstance(value, int) else str(value)
+        for name, value in work.items()
+    )
+
+
+def _singular(noun: str) -> str:
+    return f"{noun[:-3]}y" if noun.endswith("ies") else noun.removesuffix("s")
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> str:
