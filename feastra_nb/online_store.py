@@ -205,8 +205,7 @@ class FeastraOnlineStore(OnlineStore):
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
         """Return the newest row of each entity that the view's ttl still allows, or ``(None, None)``."""
         keys = [key_bytes(key) for key in entity_keys]
-        read = many_views.begin_read(self.open(config), table, keys, requested_features)
-        return read.features(read.result())
+        return many_views.read_view(self.open(config), table, keys, requested_features)
 
     def read_views(self, config: RepoConfig, grouped_refs: Any, entities: Any, response: Any, **how: bool) -> None:
         """Fill a response with all views of a request; see `adapter.many_views`."""
@@ -261,8 +260,7 @@ class FeastraOnlineStore(OnlineStore):
     ) -> list[tuple[datetime | None, dict[str, Value] | None]]:
         """As `online_read`; no thread waits for the answer."""
         keys = [key_bytes(key) for key in entity_keys]
-        read = await many_views.begin_read_async(await self._awaited(config), table, keys, requested_features)
-        return read.features(await read.result_async())
+        return await many_views.read_view_async(await self._awaited(config), table, keys, requested_features)
 
     async def read_views_async(
         self, config: RepoConfig, grouped_refs: Any, entities: Any, response: Any, **how: bool

@@ -63,6 +63,14 @@ def pytest_report_header():
     return "a Cassandra of its own for the tests: started when the first test needs it"
 
 
+@pytest.fixture(autouse=True)
+def _figures_are_closed():
+    """Close what a test drew: pyplot keeps figures, and warns of many in whatever test comes next."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
 @pytest.fixture(scope="session")
 def node():
     """A running Cassandra that only the tests use."""

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from astra_stand_in.database import CLIENT_ID, CLIENT_SECRET, KEYSPACE
 from astra_stand_in.devops import TOKEN
+from ways import driver_requests
 
 import feastra_nb as fnb
 from feastra_nb.connection.astra import bundle
@@ -37,6 +38,18 @@ def test_a_token_and_a_name_are_enough(astra, open_astra, frame, monkeypatch, re
     assert ws.skew("view").ok
     assert ws.session.cluster.metadata.all_hosts()[0].endpoint.__class__.__name__ == "SniEndPoint"
     assert not [one for one in recwarn if "PROTOCOL_TLS" in str(one.message)]
+
+
+def test_reads_and_writes_take_the_short_way_through_the_bundles_proxy(astra, open_astra, frame):
+    ws = open_astra(fnb.Astra("features", TOKEN))
+    ws.materialize(frame, "view", keys=["k"], progress=False)
+    with driver_requests(ws) as sent:
+        ws.materialize(
+            frame.assign(v=4.5, event_timestamp=frame.event_timestamp + pd.Timedelta("1s")), "view", progress=False
+        )
+        assert ws.online("view", {"k": [2, 1]})["v"].tolist() == [4.5, 4.5]
+        assert ws.feast.get_online_features(["view:v"], {"k": [3]}).to_dict()["v"] == [4.5]
+    assert sent == []
 
 
 def test_the_bundle_is_kept_for_the_user_alone_and_not_fetched_again(astra, open_astra):

@@ -9,6 +9,7 @@ import pytest
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType, utils
 from feast.infra.compute_engines.local.compute import LocalComputeEngine
 from feast.infra.online_stores.online_store import OnlineStore
+from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Int64
 
 import feastra_nb
@@ -75,8 +76,12 @@ def test_a_sources_columns_are_known_or_nothing_is_materialized(view):
     assert feast_private.renamed_columns(pa.table({"column": [1]}), {"column": "trips"}).column_names == ["trips"]
 
 
-def test_entities_of_a_request_are_distinct_or_responses_are_filled_wrongly():
-    assert list(inspect.signature(utils._get_unique_entities).parameters)[:2] == ["table", "join_key_values"]
+def test_a_views_own_join_keys_are_found_or_responses_are_filled_wrongly(view):
+    drivers, _entity = view
+    given = {"id": [Value(int64_val=1)], "other": [Value(int64_val=2)]}
+    assert feast_private.entity_values(drivers, given, {"driver": "id"}) == {"id": [Value(int64_val=1)]}
+    with pytest.raises(KeyError, match="Missing join key values"):
+        feast_private.entity_values(drivers, {}, {"driver": "id"})
 
 
 def test_the_hooks_of_an_online_store_are_called_so_or_views_are_read_one_after_another():

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feastra_nb.adapter.feast_rows import ViewRequest, _features, key_bytes, keys_of
-from feastra_nb.adapter.response import fill, split
+from feastra_nb.adapter.response import answered, fill, split
 from feastra_nb.errors import CatalogConflict
 from feastra_nb.storage.reader import _blobs
 
@@ -46,18 +46,24 @@ def test_a_response_is_what_feast_would_have_made_of_the_same_rows(stored, rando
         current_version_number=3,
         projection=SimpleNamespace(name="view", name_alias="alias", name_to_use=lambda: "alias"),
     )
-    answers = [
-        None if row is None else (row[0], split(RepeatedValue(val=row[1]).SerializeToString())) for row in stored
-    ]
     length = len(stored) * 2
     places = random.sample(range(length), length)
     indexes = [sorted(places[2 * number : 2 * number + 2]) for number in range(len(stored))]
+    keys = [b""] * length
+    for number, destinations in enumerate(indexes):
+        for place in destinations:
+            keys[place] = bytes([number])
+    answers = [
+        (bytes([number]), row[0], RepeatedValue(val=row[1]).SerializeToString())
+        for number, row in enumerate(stored)
+        if row is not None
+    ]
 
     ours, theirs = GetOnlineFeaturesResponse(), GetOnlineFeaturesResponse()
-    wanted = ViewRequest(table, NAMES, [], indexes, length)
-    fill(ours, wanted, answers, positions, full_feature_names=full, version_metadata=versions)
+    wanted = ViewRequest(table, NAMES, keys)
+    fill(ours, wanted, answered(answers, keys), positions, full_feature_names=full, version_metadata=versions)
     asked = list(zip(NAMES, positions, strict=True))
-    as_feast = [(None, None) if answer is None else _features(answer, asked) for answer in answers]
+    as_feast = [(None, None) if row is None else _features(*row, asked) for row in stored]
     _populate_response_from_feature_data(NAMES, as_feast, indexes, theirs, full, table, length, versions)
 
     assert ours == theirs
@@ -71,8 +77,8 @@ def test_a_payload_of_something_else_is_refused(payload):
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5))
 def test_keys_of_one_integer_are_those_of_feast(numbers):
-    entities = [{"id": Value(int64_val=number)} for number in numbers]
-    assert keys_of(entities) == [key_bytes(EntityKey(join_keys=["id"], entity_values=one.values())) for one in entities]
+    values = [Value(int64_val=number) for number in numbers]
+    assert keys_of({"id": values}) == [key_bytes(EntityKey(join_keys=["id"], entity_values=[one])) for one in values]
 
 
 @pytest.mark.parametrize(
@@ -82,12 +88,11 @@ def test_keys_of_one_integer_are_those_of_feast(numbers):
         [{"id": Value(int32_val=7)}],
         [{"b": Value(int64_val=1), "a": Value(string_val="x")}],
         [{"id": Value(int64_val=1)}, {"id": Value(int32_val=1)}],
-        [{}],
     ],
 )
 def test_other_keys_are_those_of_feast(entities):
     expected = [key_bytes(EntityKey(join_keys=one.keys(), entity_values=one.values())) for one in entities]
-    assert keys_of(entities) == expected
+    assert keys_of({name: [one[name] for one in entities] for name in entities[0]}) == expected
 
 
 def test_a_list_of_blobs_is_bound_as_the_driver_binds_it():

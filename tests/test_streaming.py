@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feastra_nb.errors import RequestFailed
-from feastra_nb.storage import reader, rows
+from feastra_nb.storage import asking, reader, rows
 from feastra_nb.storage.catalog import ViewEntry
 
 WINDOW, CHUNK = 4, 64  # requests in flight, rows
@@ -60,7 +60,7 @@ class Session:
         self.kept, self._fails = [], fails
         self.cluster = SimpleNamespace(metadata=SimpleNamespace(token_map=None, all_hosts=list))
 
-    def send(self, keys, profile, paging_state=None):  # noqa: ARG002 - the database's signature
+    def send(self, keys, profile, paging_state=None, timeout_s=None):  # noqa: ARG002 - the database's signature
         if paging_state is not None:
             rest = SimpleNamespace(current_rows=paging_state, paging_state=None)
             return SimpleNamespace(result=lambda: rest)
@@ -71,7 +71,7 @@ class Session:
 @pytest.fixture
 def database(monkeypatch):
     """Return a database over a fake session, whose requests are the lists of their keys."""
-    monkeypatch.setattr(reader, "bound", lambda _prepared, values, _key: values[0])
+    monkeypatch.setattr(asking.Query, "statement", lambda query: query.wire_values[0])
     monkeypatch.setattr(reader, "_blobs", list)
     monkeypatch.setattr(rows, "CHUNK_ROWS", CHUNK)
     monkeypatch.setattr(Row, "most", 0)
@@ -79,6 +79,7 @@ def database(monkeypatch):
     return lambda session: SimpleNamespace(
         session=session,
         send=session.send,
+        exchange=lambda _profile: None,
         read_window=WINDOW,
         keyspace="ks",
         prepare=lambda _cql, _profile: prepared,
@@ -132,7 +133,7 @@ def test_ctrl_c_midway_ends_a_read(database, read, monkeypatch):
             raise KeyboardInterrupt
         return iter([])
 
-    monkeypatch.setattr(reader, "pages", interrupted)
+    monkeypatch.setattr(asking, "pages", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read(database(session), ENTRY, KEYS, reader.Bounds(0, 100))
     assert len(session.kept) <= 5 + WINDOW

@@ -15,6 +15,21 @@ from feastra_nb.storage.batches import Batch
 WINDOW = 16
 
 
+class Rows(Batch):
+    """Three rows, whose statement is nothing but a number."""
+
+    def __init__(self, number):
+        super().__init__(0.0, b"", (0, 0, 0), b"", b"", None)
+        self.number = number
+
+    def stamp(self):
+        """Have no rows to give an arrival to."""
+
+    def statement(self):
+        """Return what the fake session takes."""
+        return self.number
+
+
 class Session:
     """Answers each request when the next one is sent; fails those whose number it was given."""
 
@@ -47,6 +62,7 @@ def database(session):
     return SimpleNamespace(
         session=session,
         write_window=WINDOW,
+        exchange=lambda _profile: None,
         send=lambda statement, profile: session.execute_async(statement, execution_profile=profile),
         shortage=lambda _profile: None,
     )
@@ -61,7 +77,7 @@ def sending(monkeypatch):
         under_test = window.WriteWindow(database(session), None)
         session.limit = lambda: under_test._limit
         for number in range(batches):
-            under_test.send(Batch(0.0, number, 3))
+            under_test.send(Rows(number))
         session.limit = lambda: 1  # answer what is left
         for answer in session.open:
             answer()
@@ -134,7 +150,7 @@ def interrupted():
         session.limit = lambda: WINDOW
         with contextlib.suppress(KeyboardInterrupt):
             for number in range(batches):
-                under_test.send(Batch(0.0, number, 3))
+                under_test.send(Rows(number))
             pytest.fail("no interrupt came")
         return under_test
 

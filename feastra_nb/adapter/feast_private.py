@@ -74,11 +74,20 @@ def resolved(registry: Any, project: str, refs: Any) -> tuple[list[str], list[An
     return names, grouped, on_demand_grouped
 
 
-def unique_entities(table: Any, join_key_values: Any, join_keys: Mapping[str, str]) -> tuple[Any, Any, int]:
-    """Return the distinct entities of a request, the places of each in it, and its length, as Feast fills a response."""
-    from feast.utils import _get_unique_entities
+def entity_values(table: Any, join_key_values: Any, join_keys: Mapping[str, str]) -> dict[str, list[Any]]:
+    """Return a request's values of a view's own join keys, as Feast's `_get_unique_entities` begins with.
 
-    return _get_unique_entities(table, join_key_values, join_keys)
+    Raises
+    ------
+    KeyError
+        None is given; Feast's own error.
+    """
+    from feast import utils
+
+    values: dict[str, list[Any]] = utils._get_table_entity_values(table, dict(join_keys), join_key_values)  # noqa: SLF001
+    if not any(values.values()):
+        utils._get_unique_entities(table, join_key_values, dict(join_keys))  # noqa: SLF001 - it raises
+    return values
 
 
 def column_names(view: Any, entities: Sequence[Any]) -> tuple[list[str], list[str], str, str | None]:

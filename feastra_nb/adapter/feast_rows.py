@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,10 @@ from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
+from google.protobuf.message import DecodeError
 
-from feastra_nb.adapter.feast_private import unique_entities
-from feastra_nb.adapter.response import split
+from feastra_nb.adapter.feast_private import entity_values
+from feastra_nb.adapter.response import not_a_payload
 from feastra_nb.codec.columns import ordered
 from feastra_nb.storage.rows import Rows
 from feastra_nb.times import instant, us
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from feast import FeatureView
 
-    from feastra_nb.adapter.response import Answers
     from feastra_nb.storage.catalog import ViewEntry
     from feastra_nb.storage.reader import NewestRead
 
     FeastRow = tuple[EntityKey, dict[str, Value], datetime, datetime | None]
+    StoredValues = tuple[int, Sequence[Value]]  # event time in microseconds, values by position
     FeastAnswer = tuple[datetime | None, dict[str, Value] | None]
 
 
@@ -44,16 +44,16 @@ def key_bytes(key: EntityKey) -> bytes:
     return serialize_entity_key(key if key.join_keys else _DUMMY_KEY, 3)
 
 
-def keys_of(entities: Sequence[Mapping[str, Value]]) -> list[bytes]:
-    """Return the entity keys of values by join key, as `key_bytes` does; all have the same join keys."""
-    names = list(entities[0]) if entities else []
-    kinds = {entity[name].WhichOneof("val") for entity in entities for name in names}
-    if len(names) != 1 or kinds != {"int64_val"}:
-        return [key_bytes(EntityKey(join_keys=entity.keys(), entity_values=entity.values())) for entity in entities]
+def keys_of(columns: Mapping[str, Sequence[Value]]) -> list[bytes]:
+    """Return the entity keys of columns by join key, as `key_bytes` does."""
+    names = list(columns)
+    if len(names) != 1 or {value.WhichOneof("val") for value in columns[names[0]]} != {"int64_val"}:
+        rows = zip(*columns.values(), strict=False)
+        return [key_bytes(EntityKey(join_keys=names, entity_values=values)) for values in rows]
     # By far the most frequent key, without a protobuf for each: all but its last eight bytes is the same in every one.
     (name,) = names
     begin = key_bytes(EntityKey(join_keys=names, entity_values=[Value(int64_val=0)]))[:-8]
-    return [begin + _INT64(entity[name].int64_val) for entity in entities]
+    return [begin + _INT64(value.int64_val) for value in columns[name]]
 
 
 def to_rows(
@@ -88,7 +88,7 @@ def to_rows(
 
 @dataclass(slots=True)
 class Read:
-    """One view's read under way, in Feast's terms."""
+    """One view's read, in Feast's terms."""
 
     newest: NewestRead
     blobs: Sequence[bytes]
@@ -96,44 +96,42 @@ class Read:
     entry: ViewEntry
     reload: Callable[[], ViewEntry]
 
-    def result(self) -> Answers:
-        """Wait for the answers."""
-        answers = self._answers(self.newest.result())
-        if self._is_outdated(answers):
-            self.entry = self.reload()
-        return answers
+    def is_outdated(self, widest: int) -> bool:
+        """Tell whether the widest row was written by somebody who knows of newer positions: a feature may have moved to one."""
+        return widest > len(self.entry.slots)
 
-    async def result_async(self) -> Answers:
-        """Await the answers; otherwise as `result`."""
-        answers = self._answers(await self.newest.result_async())
-        if self._is_outdated(answers):
-            self.entry = await asyncio.to_thread(self.reload)
-        return answers
+    def renew(self) -> None:
+        """Read what the catalog knows anew."""
+        self.entry = self.reload()
 
     def positions(self) -> list[int]:
         """Return where the payload has each asked feature."""
         return [self.entry.position(name) for name in self.names]
 
-    def features(self, answers: Answers) -> list[FeastAnswer]:
+    def features(self, rows: Mapping[bytes, StoredValues]) -> list[FeastAnswer]:
         """Return a row for each asked key, in order, ``(None, None)`` where there is none."""
         positions = list(zip(self.names, self.positions(), strict=True))
-        return [(None, None) if answer is None else _features(answer, positions) for answer in answers]
-
-    def _answers(self, rows: Sequence[tuple[Any, ...]]) -> Answers:
-        payloads = {key: (event_us, split(features)) for key, event_us, features in rows}
-        return [payloads.get(blob) for blob in self.blobs]
-
-    def _is_outdated(self, answers: Answers) -> bool:
-        # Written by somebody who knows of newer positions: a feature may have moved to one.
-        known = len(self.entry.slots)
-        return any(answer is not None and len(answer[1]) > known for answer in answers)
+        answers = [rows.get(blob) for blob in self.blobs]
+        return [(None, None) if answer is None else _features(*answer, positions) for answer in answers]
 
 
-def _features(answer: tuple[int, list[bytes]], positions: Sequence[tuple[str, int]]) -> FeastAnswer:
-    event_us, cells = answer
-    values = RepeatedValue.FromString(b"".join(cells)).val
+def stored_values(rows: Sequence[tuple[Any, ...]]) -> dict[bytes, StoredValues]:
+    """Return event time and values of rows, by key.
+
+    Raises
+    ------
+    CatalogConflict
+        A payload is not a ``RepeatedValue``.
+    """
+    try:
+        return {key: (event_us, RepeatedValue.FromString(payload).val) for key, event_us, payload in rows}
+    except DecodeError as error:
+        raise not_a_payload(str(error)) from error
+
+
+def _features(event_us: int, values: Sequence[Value], positions: Sequence[tuple[str, int]]) -> FeastAnswer:
     # A row written before a feature was added has no value for it: absent, not null.
-    return instant(event_us), {name: values[place] for name, place in positions if place < len(cells)}
+    return instant(event_us), {name: values[place] for name, place in positions if place < len(values)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +141,11 @@ class ViewRequest:
     table: FeatureView
     features: list[str]
     keys: list[bytes]
-    indexes: Sequence[Sequence[int]]
-    length: int
 
 
 def wanted_of(grouped_refs: Sequence[Any], join_key_values: Any, join_keys: dict[str, str]) -> list[ViewRequest]:
-    """Return what each view is asked for, with each entity once."""
-    wanted = []
-    for table, features in grouped_refs:
-        values, indexes, length = unique_entities(table, join_key_values, join_keys)
-        wanted.append(ViewRequest(table, features, keys_of(values), indexes, length))
-    return wanted
+    """Return what each view is asked for; keys may repeat."""
+    return [
+        ViewRequest(table, features, keys_of(entity_values(table, join_key_values, join_keys)))
+        for table, features in grouped_refs
+    ]

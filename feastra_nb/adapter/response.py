@@ -6,12 +6,14 @@ that the bytes of one are cut and joined to the bytes of the other, and protobuf
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+import numpy as np
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from feastra_nb.codec.wire_format import VARINT_MAX_BYTES, varint
+from feastra_nb.codec.wire_format import VARINT_MAX_BYTES, Bytes, varint
 from feastra_nb.errors import CatalogConflict
 
 if TYPE_CHECKING:
@@ -19,12 +21,13 @@ if TYPE_CHECKING:
 
     from feastra_nb.adapter.feast_rows import ViewRequest
 
-# Event time in microseconds and the values, cut as `split` cuts them, of each asked key; None where it has no row.
-Answers: TypeAlias = "Sequence[tuple[int, list[bytes]] | None]"
+    # Key, event time in microseconds and payload of a stored row.
+    Row: TypeAlias = tuple[bytes, int, bytes]
 
 _VALUE, _STATUSES, _TIMESTAMP = b"\x0a", b"\x12", b"\x1a"  # fields 1, 2 and 3 of a FeatureVector, length-delimited
 _NULL = _VALUE + b"\x00"
 _PRESENT, _NOT_FOUND = bytes([FieldStatus.PRESENT]), bytes([FieldStatus.NOT_FOUND])
+_ABSENT: tuple[bytes, list[bytes]] = (_TIMESTAMP + b"\x00", [])
 _SHORT = 0x80  # lengths below take one byte
 
 
@@ -48,13 +51,17 @@ def split(payload: bytes) -> list[bytes]:
         if size >= _SHORT:
             size, begin = _length(payload, at + 1)
         if payload[at] != _VALUE[0] or begin + size > end:
-            raise CatalogConflict(
-                f"a stored payload is not a list of values: byte {at} of {end} begins none",
-                hint="another program wrote into this table",
-            )
+            raise not_a_payload(f"byte {at} of {end} begins none")
         cells.append(payload[at : begin + size])
         at = begin + size
     return cells
+
+
+def not_a_payload(reason: str) -> CatalogConflict:
+    """Return the error for bytes that are not a ``RepeatedValue``."""
+    return CatalogConflict(
+        f"a stored payload is not a list of values: {reason}", hint="another program wrote into this table"
+    )
 
 
 def _length(payload: bytes, at: int) -> tuple[int, int]:
@@ -67,10 +74,102 @@ def _length(payload: bytes, at: int) -> tuple[int, int]:
     return len(payload), len(payload)  # cut off: longer than what is there
 
 
+class Answered(Protocol):
+    """Rows that were read, for the n keys that were asked."""
+
+    widest: int
+    """The most values that a row has."""
+    times: bytes
+    """n event timestamps, as a `FeatureVector` holds them."""
+
+    def column(self, position: int) -> tuple[bytes, bytes]:
+        """Return the n values of a position, as a `FeatureVector` holds them, and their n statuses."""
+
+
+def answered(rows: Sequence[Row], keys: Sequence[bytes]) -> Answered:
+    """Return what was read for some keys; each with a row at most, in any order, and keys may repeat."""
+    if len(rows) >= MANY and (layout := _common_layout(rows)) is not None:
+        place = {row[0]: number for number, row in enumerate(rows)}
+        which = [place.get(key, -1) for key in keys]
+        if -1 not in which:
+            return _Alike(rows, which, layout)
+    return _Different(rows, keys)
+
+
+MANY = 16  # rows from which on numpy's constant part pays
+
+
+class _Different:
+    """Cuts and joins row by row."""
+
+    def __init__(self, rows: Sequence[Row], keys: Sequence[bytes]) -> None:
+        of_key = {key: (_timestamp(event_us), split(payload)) for key, event_us, payload in rows}
+        self.widest = max((len(cells) for _time, cells in of_key.values()), default=0)
+        answers = [of_key.get(key, _ABSENT) for key in keys]
+        self.times = b"".join([time for time, _cells in answers])
+        self._cells = [cells for _time, cells in answers]
+
+    def column(self, position: int) -> tuple[bytes, bytes]:
+        there = [position < len(cells) for cells in self._cells]
+        values = [cells[position] if position < len(cells) else _NULL for cells in self._cells]
+        return b"".join(values), bytes([_PRESENT[0] if each else _NOT_FOUND[0] for each in there])
+
+
+class _Alike:
+    """Cuts columns out of rows whose values all lie at the same places, as numbers without nulls do.
+
+    Parameters
+    ----------
+    which
+        For each of the n keys the number of its row.
+    layout
+        Where each value of a row begins, and the last one ends.
+    """
+
+    def __init__(self, rows: Sequence[Row], which: Sequence[int], layout: Sequence[int]) -> None:
+        stamps = [_timestamp(row[1]) for row in rows]
+        self.times = b"".join([stamps[number] for number in which])
+        self.widest = len(layout) - 1
+        self._bytes = _matrix(rows)[np.array(which)]
+        self._layout = layout
+
+    def column(self, position: int) -> tuple[bytes, bytes]:
+        n = len(self._bytes)
+        if position >= self.widest:
+            return _NULL * n, _NOT_FOUND * n
+        return self._bytes[:, self._layout[position] : self._layout[position + 1]].tobytes(), _PRESENT * n
+
+
+def _common_layout(rows: Sequence[Row]) -> list[int] | None:
+    """Return where values begin and end in every one of these payloads; None where they differ in that."""
+    first = rows[0][2]
+    if any(len(row[2]) != len(first) for row in rows):
+        return None
+    cells = split(first)
+    ends = np.cumsum([len(cell) for cell in cells]).tolist()
+    begins = [0, *ends[:-1]]
+    # The same tags and lengths at the same places.
+    heads = [at for begin, cell in zip(begins, cells, strict=True) for at in range(begin, begin + _head_bytes(cell))]
+    of_all = _matrix(rows)[:, heads]
+    return [*begins, len(first)] if (of_all == of_all[0]).all() else None
+
+
+def _head_bytes(cell: bytes) -> int:
+    """Return how many bytes of a value are its tag and length."""
+    at = 1
+    while cell[at] >= _SHORT:
+        at += 1
+    return at + 1
+
+
+def _matrix(rows: Sequence[Row]) -> Bytes:
+    return np.frombuffer(b"".join([row[2] for row in rows]), dtype=np.uint8).reshape(len(rows), -1)
+
+
 def fill(
     response: Any,
     wanted: ViewRequest,
-    answers: Answers,
+    answers: Answered,
     positions: Sequence[int],
     *,
     full_feature_names: bool,
@@ -83,29 +182,23 @@ def fill(
     response
         A ``GetOnlineFeaturesResponse``.
     answers
-        Of each of the view's distinct entities.
+        For each of the request's keys.
     positions
         Of each asked feature.
     """
     _describe(response.metadata, wanted, full_feature_names=full_feature_names, version_metadata=version_metadata)
-    rows: list[tuple[bytes, list[bytes]]] = [(_TIMESTAMP + b"\x00", [])] * wanted.length
-    for answer, destinations in zip(answers, wanted.indexes, strict=True):
-        if answer is not None:
-            row = (_timestamp(answer[0]), answer[1])
-            for place in destinations:
-                rows[place] = row
-    times = b"".join([time for time, _cells in rows])
-    missing = 0
+    length = len(wanted.keys)
+    statuses_head = _STATUSES + varint(length)
+    present = 0
     for position in positions:
-        cells = [row[position] if position < len(row) else None for _time, row in rows]
-        statuses = b"".join([_NOT_FOUND if cell is None else _PRESENT for cell in cells])
-        values = b"".join([_NULL if cell is None else cell for cell in cells])
-        missing += cells.count(None)
-        column = b"".join([values, _STATUSES, varint(len(statuses)), statuses, times])
+        values, statuses = answers.column(position)
+        present += statuses.count(_PRESENT)
+        column = b"".join([values, statuses_head, statuses, answers.times])
         response.results.add().MergeFromString(column)
-    _count(wanted.table.name, len(positions) * wanted.length - missing, missing)
+    _count(wanted.table.name, present, len(positions) * length - present)
 
 
+@lru_cache(4096)  # rows that were written together often have one event time
 def _timestamp(event_us: int) -> bytes:
     seconds, micros = divmod(event_us, 1_000_000)
     content = Timestamp(seconds=seconds, nanos=micros * 1_000).SerializeToString()

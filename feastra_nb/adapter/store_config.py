@@ -66,6 +66,8 @@ class StoreConfig(FeastConfigBaseModel):
     replication: StrictInt | dict[str, int] | None = None
     astra: AstraConfig | None = None
     """A database by name or id, whose bundle is fetched and kept; ``password`` is the token."""
+    direct: StrictBool = True
+    """Read and write by the short way, past the driver's event loop; False sends everything through the driver."""
     adopt_registry: StrictBool = False
     """Take over views that another Feast registry has applied to the same keyspace and project."""
 
@@ -95,6 +97,7 @@ class StoreConfig(FeastConfigBaseModel):
             write_consistency=self.consistency.write,
             request_timeout_s=REQUEST_TIMEOUT_S if self.request_timeout is None else float(self.request_timeout),
             protocol_version=self.protocol_version,
+            direct=self.direct,
         )
 
     def astra_target(self) -> Astra | None:

@@ -21,6 +21,8 @@ from feastra_nb.connection.profiles import (
     has_several_nodes,
     profiles,
 )
+from feastra_nb.connection.wire.exchange import Exchange
+from feastra_nb.connection.wire.lines import lines_of
 from feastra_nb.errors import ConfigurationError
 from feastra_nb.user_warnings import warn_user
 
@@ -84,6 +86,7 @@ class Database:
         self.keyspace = keyspace
         self.read_window = READ_WINDOW
         self.write_window = WRITE_WINDOW
+        self.lines = lines_of(session, settings)
         self._prepared: dict[tuple[str, str], PreparedStatement] = {}
         self._lock = threading.Lock()
 
@@ -125,11 +128,21 @@ class Database:
         for warning in done.response_future.warnings or ():
             warn_user(f"the server warns: {warning}")
 
-    def send(self, statement: Any, profile: str, paging_state: bytes | None = None) -> Any:
+    def exchange(self, profile: str) -> Exchange | None:
+        """Return the direct way for a call's requests; None where everything has to go through the driver."""
+        if not (self.settings.direct and self.lines.is_usable()) or self.shortage(profile) is not None:
+            return None
+        return Exchange(self.lines, profile, self.keyspace)
+
+    def send(
+        self, statement: Any, profile: str, paging_state: bytes | None = None, timeout_s: float | None = None
+    ) -> Any:
         """Send a statement and return the driver's future; where too few nodes are up it waits for a short while only."""
         options: dict[str, Any] = {} if paging_state is None else {"paging_state": paging_state}
         if self.shortage(profile) is not None:
-            options["timeout"] = min(SHORT_OF_REPLICAS_TIMEOUT_S, self.settings.request_timeout_s)
+            timeout_s = min(SHORT_OF_REPLICAS_TIMEOUT_S, timeout_s or self.settings.request_timeout_s)
+        if timeout_s is not None:
+            options["timeout"] = timeout_s
         return self.session.execute_async(statement, execution_profile=profile, **options)
 
     def shortage(self, profile: str = WRITE, gone: Collection[str] = ()) -> Shortage | None:

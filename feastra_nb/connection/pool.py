@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from feastra_nb.connection.forks import renew_in_child
+from feastra_nb.connection.wire.lines import close_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +64,7 @@ class SessionPool:
                 return
             del self._users[session]
             self._open = {settings: kept for settings, kept in self._open.items() if kept is not session}
+        close_lines(session)
         session.cluster.shutdown()
 
     def close_all(self) -> None:
@@ -72,6 +74,7 @@ class SessionPool:
             self._open, self._users = {}, {}
         for session in sessions:
             with contextlib.suppress(Exception):
+                close_lines(session)
                 session.cluster.shutdown()
 
 

@@ -71,6 +71,7 @@ class ClusterSettings:
     write_consistency: str = DEFAULT_CONSISTENCY
     request_timeout_s: float = REQUEST_TIMEOUT_S
     protocol_version: int | None = None
+    direct: bool = True
 
     def __post_init__(self) -> None:
         if bool(self.hosts) == bool(self.bundle):
@@ -141,6 +142,8 @@ class Hosts:
         Replication factor per data centre (or one number), used only when the keyspace is made.
     create_keyspace
         Make the keyspace if it is not there.
+    direct
+        Read and write by the short way (see ``docs/performance.md``); False sends everything through the driver.
 
     Examples
     --------
@@ -157,6 +160,7 @@ class Hosts:
     request_timeout_s: float = REQUEST_TIMEOUT_S
     replication: int | Mapping[str, int] | None = None
     create_keyspace: bool = False
+    direct: bool = True
 
     def __post_init__(self) -> None:
         if isinstance(self.hosts, str):
@@ -192,6 +196,8 @@ class Astra:
         Make the database if there is none of that name, in ``region`` and with the keyspace, and wait.
     devops_url
         Base address of the DevOps API, where it is not the public one.
+    direct
+        Read and write by the short way (see ``docs/performance.md``); False sends everything through the driver.
 
     Examples
     --------
@@ -209,6 +215,7 @@ class Astra:
     create_keyspace: bool = False
     create_database: bool = False
     devops_url: str | None = field(default=None, repr=False)
+    direct: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "token", secret(self.token))

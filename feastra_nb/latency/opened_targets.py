@@ -66,7 +66,7 @@ def _foreign(stores: Stores, target: str, features: Any, consistency: str | None
     return FeastTarget(
         stores.feast,
         references(stores.feast, features),
-        session=None,
+        db=None,
         consistency=OWN_CONSISTENCY,
         timeout_s=OTHER_TIMEOUT_S,
     )
@@ -79,7 +79,7 @@ def _ours(stores: Stores, store: FeatureStore, target: str, features: Any, close
     return FeastTarget(
         store,
         references(store, features),
-        session=db.session,
+        db=db,
         consistency=db.settings.read_consistency,
         timeout_s=db.settings.request_timeout_s,
         on_close=close,

@@ -1,4 +1,4 @@
-"""The targets of a measurement: Feast on any online store, the bare driver, or an endpoint of `feast serve`."""
+"""The targets of a measurement: Feast on any online store, the store's own statements, or an endpoint of `feast serve`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from feastra_nb.adapter.feast_calls import translate
 from feastra_nb.errors import ConfigurationError, FeastraError, close_names
 from feastra_nb.latency.histogram import Histogram
 from feastra_nb.retrieval.entities import entity_keys
-from feastra_nb.storage.reader import NewestRead, serving_bounds
+from feastra_nb.storage.reader import NewestRead, newest_rows, serving_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
-    from cassandra.cluster import ResponseFuture, Session
+    from cassandra.cluster import ResponseFuture
     from feast import FeatureStore
 
     from feastra_nb.connection.cluster import Database
@@ -59,8 +59,8 @@ class FeastTarget:
         The feature store.
     features
         References or a feature service.
-    session
-        The driver session through which the store reads, where that is known: its share of the time is told apart.
+    db
+        Through which the store reads, where that is known: its share of the time is told apart.
     consistency, timeout_s
         What the store reads with.
     on_close
@@ -74,7 +74,7 @@ class FeastTarget:
         store: FeatureStore,
         features: Any,
         *,
-        session: Session | None,
+        db: Database | None,
         consistency: str,
         timeout_s: float,
         on_close: Callable[[], object] = lambda: None,
@@ -83,7 +83,7 @@ class FeastTarget:
         self.timeout_s = timeout_s
         self._store = store
         self._features = features
-        self._watch = None if session is None else DriverWatch(session)
+        self._watch = None if db is None else DriverWatch(db)
         self._on_close = on_close
         self._answers: deque[Any] = deque(maxlen=KEPT_ANSWERS)
 
@@ -151,12 +151,12 @@ class ServedView:
     ttl_us: int | None
 
     def read(self, db: Database, keys: Sequence[bytes], now_us: int) -> NewestRead:
-        """Send the read of some keys."""
+        """Return the read of some keys."""
         return NewestRead(db, self.entry, list(dict.fromkeys(keys)), serving_bounds(now_us, self.ttl_us))
 
 
 class DriverTarget:
-    """The store's own statements through the driver; nothing is decoded and Feast takes no part."""
+    """The store's own statements as it sends them, directly or through the driver; Feast takes no part."""
 
     name = DRIVER
 
@@ -178,8 +178,7 @@ class DriverTarget:
                 view.read(self._db, [of_view[row] for row in picked], now_us)
                 for view, of_view in zip(self._views, blobs, strict=True)
             ]
-            for view_read in reads:
-                view_read.result()
+            newest_rows(self._db, reads)
 
         return read
 
@@ -192,18 +191,19 @@ class DriverTarget:
 
 
 class DriverWatch:
-    """Takes the time that the driver needs for the requests of each calling thread, by a listener of its own.
+    """Takes the time that each calling thread's requests need, directly or through the driver, by listeners of its own.
 
     Parameters
     ----------
-    session
-        The driver's session; other users of it are not disturbed.
+    db
+        Whose requests; other users of its session are not disturbed.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, db: Database) -> None:
+        self._db = db
         self._mine = threading.local()
-        session.add_request_init_listener(self._began)
+        db.session.add_request_init_listener(self._began)
+        db.lines.listeners.append(self._exchanged)
 
     def begin(self) -> None:
         """Take the time of what this thread sends from now on."""
@@ -217,7 +217,13 @@ class DriverWatch:
 
     def close(self) -> None:
         """Listen no more."""
-        self._session.remove_request_init_listener(self._began)
+        self._db.session.remove_request_init_listener(self._began)
+        self._db.lines.listeners.remove(self._exchanged)
+
+    def _exchanged(self, began_ns: int, ended_ns: int) -> None:
+        spans = getattr(self._mine, "spans", None)
+        if spans is not None:
+            spans.append((began_ns, [ended_ns]))
 
     def _began(self, future: ResponseFuture) -> None:
         spans = getattr(self._mine, "spans", None)

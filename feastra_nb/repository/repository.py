@@ -57,7 +57,7 @@ def _only_read(target: Target) -> Target:
 def _astra_options(target: Astra, keyspace: str) -> dict[str, Any]:
     """Return how to reach a database: by the bundle that was given, or by id and region, for which one is in the cache."""
     opened = access(target, keyspace)
-    login = {"username": opened.username, "password": opened.password}
+    login = {"username": opened.username, "password": opened.password, **_way(target)}
     if opened.database_id is None:
         return {"secure_bundle_path": str(opened.bundle), **login}
     astra = {"database": opened.database_id, "region": opened.region, "devops_url": opened.devops_url}
@@ -77,7 +77,12 @@ def _hosts_options(target: Hosts) -> dict[str, Any]:
     }
     if target.local_dc:
         options["load_balancing"] = {"local_dc": target.local_dc}
+    options |= _way(target)
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _way(target: Hosts | Astra) -> dict[str, bool]:
+    return {} if target.direct else {"direct": False}
 
 
 def repo_config(

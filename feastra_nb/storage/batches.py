@@ -11,7 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from cassandra.query import BatchStatement, BatchType
 
+from feastra_nb.codec.wire_format import ByteStrings, constant, content, join
 from feastra_nb.connection.cluster import WRITE, Database, consistency_value, quoted
+from feastra_nb.connection.wire.exchange import Request
+from feastra_nb.connection.wire.frames import BATCH, EXECUTE, batch, single, statement_head, statement_values, value
 from feastra_nb.storage.replicas import replica_groups
 from feastra_nb.storage.statements import bound, insert_cql
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import numpy.typing as npt
+    from cassandra.query import PreparedStatement
 
     from feastra_nb.storage.catalog import ViewEntry
     from feastra_nb.storage.rows import Rows
@@ -29,23 +33,93 @@ if TYPE_CHECKING:
 BATCH_PARTITIONS = 10
 BATCH_BYTES = 5 * 1024
 ROW_OVERHEAD_BYTES = 64  # clustering columns, timestamps and framing of one row, as the server counts a batch
-SLICE_ROWS = 10_000  # rows whose Python objects exist at one time
+SLICE_ROWS = 10_000  # rows that are laid side by side at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How batches are sent.
+
+    Parameters
+    ----------
+    insert
+        The prepared statement of a row.
+    delete
+        That of what a row replaces; None where history is kept.
+    level
+        The consistency level's number.
+    """
+
+    insert: PreparedStatement
+    delete: PreparedStatement | None
+    level: int
 
 
 @dataclass(slots=True, order=True)
 class Batch:
-    """Rows that travel together, and when they are to be sent (again), on the monotonic clock."""
+    """Rows that travel together.
+
+    Parameters
+    ----------
+    due_s
+        When it is to be sent (again), on the monotonic clock.
+    inserts
+        The rows, as a BATCH frame holds them, with an empty arrival.
+    arrivals
+        Where each row has its arrival.
+    deletes
+        What they replace, likewise; empty where history is kept.
+    routing_key
+        The first row's key.
+    """
 
     due_s: float
-    statement: Any = field(compare=False)
-    rows: int = field(compare=False)
+    inserts: bytes = field(compare=False)
+    arrivals: Sequence[int] = field(compare=False)
+    deletes: bytes = field(compare=False)
+    routing_key: bytes = field(compare=False)
+    sending: Sending = field(compare=False)
     attempts: int = field(default=0, compare=False)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.arrivals)
+
+    def stamp(self) -> None:
+        """Give the rows their arrival: that of the first attempt, so that a retry is the same rows and `known_at` is true."""
+        if self.attempts:
+            return
+        arrived = (time.time_ns() // 1000).to_bytes(8, "big")
+        inserts = bytearray(self.inserts)
+        for at in self.arrivals:
+            inserts[at : at + 8] = arrived
+        self.inserts = bytes(inserts)
+
+    def request(self, timestamp_us: int) -> Request:
+        """Return it as the direct way sends it; known by itself."""
+        if self.rows == 1 and not self.deletes:  # servers warn of a batch over 5 KiB, and not of a row
+            return Request(self.routing_key, EXECUTE, single(self.inserts, self.sending.level, timestamp_us), self)
+        count = self.rows * (2 if self.deletes else 1)
+        body = batch(self.inserts + self.deletes, count, self.sending.level, timestamp_us)
+        return Request(self.routing_key, BATCH, body, self)
+
+    def statement(self) -> Any:
+        """Return it as the driver sends it."""
+        inserts = [bound(self.sending.insert, values, self.routing_key) for values in statement_values(self.inserts)]
+        if len(inserts) == 1 and not self.deletes:
+            return inserts[0]
+        whole = BatchStatement(BatchType.UNLOGGED, consistency_level=self.sending.level)
+        whole.is_idempotent = True
+        for insert in inserts:
+            whole.add(insert)
+        for values in statement_values(self.deletes):
+            whole.add(bound(self.sending.delete, values))
+        return whole
 
     def release(self) -> None:
         """Give up the rows: the driver's timer keeps a request for as long as it might have timed out, acknowledged or not."""
-        if isinstance(self.statement, BatchStatement):
-            self.statement.clear()
-        self.statement = None
+        self.inserts = self.deletes = b""
 
 
 class Batches:
@@ -61,58 +135,97 @@ class Batches:
 
     def __init__(self, db: Database, entry: ViewEntry) -> None:
         self._db = db
-        self._insert = db.prepare(insert_cql(db, entry), WRITE)
-        self._delete = None if entry.retention.keeps_history else db.prepare(_delete_older_cql(db, entry), WRITE)
-        self._level = consistency_value(db.settings.write_consistency)
+        insert = db.prepare(insert_cql(db, entry), WRITE)
+        delete = None if entry.retention.keeps_history else db.prepare(_delete_older_cql(db, entry), WRITE)
+        self._sending = Sending(insert, delete, consistency_value(db.settings.write_consistency))
 
     def of(self, rows: Rows, ttl_s: Int64s) -> Iterator[Batch]:
-        """Yield the batches of rows, each stamped with its arrival when it is taken."""
+        """Yield the batches of rows."""
         for start in range(0, len(rows), SLICE_ROWS):
             part = slice(start, start + SLICE_ROWS)
             yield from self._of_slice(rows.slice(start, SLICE_ROWS), ttl_s[part])
 
     def _of_slice(self, rows: Rows, ttl_s: Int64s) -> Iterator[Batch]:
         rows, ttl_s, codes = _grouped(self._db, rows, ttl_s)
-        columns = (
-            rows.entity_key.to_pylist(),
-            cells(rows.event_us, ">i8"),
-            cells(rows.created_us, ">i8"),
-            rows.features.to_pylist(),
-            cells(ttl_s, ">i4"),
-        )
+        inserts = _Statements(_insert_parts(self._sending.insert.query_id, rows, ttl_s), len(rows))
+        delete = self._sending.delete
+        deletes = None if delete is None else _Statements(_delete_parts(delete.query_id, rows), len(rows))
+        arrival = len(statement_head(self._sending.insert.query_id, INSERT_VALUES)) + 4
+        keys = rows.entity_key
         for start, stop in cuts(codes.partition, codes.replicas, row_bytes(rows)):
-            yield Batch(0.0, self._statement([column[start:stop] for column in columns]), stop - start)
-
-    def _statement(self, columns: Sequence[Sequence[bytes]]) -> Any:
-        # Stamped when it is first sent, so that `known_at` is true to the batch; a retry sends this statement again.
-        arrived = (time.time_ns() // 1000).to_bytes(8, "big")
-        inserts = [
-            bound(self._insert, [key, event, created, arrived, features, ttl])
-            for key, event, created, features, ttl in zip(*columns, strict=True)
-        ]
-        if len(inserts) == 1 and self._delete is None:
-            return inserts[0]
-        batch = BatchStatement(BatchType.UNLOGGED, consistency_level=self._level)
-        batch.is_idempotent = True
-        for insert in inserts:
-            batch.add(insert)
-        if self._delete is not None:
-            for key, event in zip(columns[0], columns[1], strict=True):
-                batch.add(bound(self._delete, [key, event]))
-        return batch
+            first, *_ = starts = inserts.starts[start:stop]
+            yield Batch(
+                0.0,
+                inserts.between(start, stop),
+                [at - first + arrival for at in starts],
+                b"" if deletes is None else deletes.between(start, stop),
+                keys[start].as_py(),
+                self._sending,
+            )
 
 
-def cells(values: Int64s, form: str) -> list[bytes]:
-    r"""Return integers as CQL has them on the wire.
+# --- rows as statements of a batch, column by column -------------------------------------------------------------------
+
+INSERT_VALUES, DELETE_VALUES = 6, 2
+
+
+class _Statements:
+    """The statements of n rows, one after another."""
+
+    def __init__(self, parts: Sequence[ByteStrings | pa.LargeBinaryArray], rows: int) -> None:
+        offsets, data = content(join(parts, rows))
+        self.starts = offsets.tolist()
+        self._data = data
+
+    def between(self, start: int, stop: int) -> bytes:
+        """Return those of some rows."""
+        return self._data[self.starts[start] : self.starts[stop]].tobytes()
+
+
+def _insert_parts(query_id: bytes, rows: Rows, ttl_s: Int64s) -> list[ByteStrings | pa.LargeBinaryArray]:
+    n = len(rows)
+    arrival = value(bytes(8))
+    return [
+        constant(statement_head(query_id, INSERT_VALUES) + arrival, n),
+        *_values(rows.entity_key),
+        _numbers(rows.event_us, ">i8"),
+        _numbers(rows.created_us, ">i8"),
+        *_values(rows.features),
+        _numbers(ttl_s, ">i4"),
+    ]
+
+
+def _delete_parts(query_id: bytes, rows: Rows) -> list[ByteStrings | pa.LargeBinaryArray]:
+    head = constant(statement_head(query_id, DELETE_VALUES), len(rows))
+    return [head, *_values(rows.entity_key), _numbers(rows.event_us, ">i8")]
+
+
+def _values(strings: pa.Array) -> list[ByteStrings | pa.LargeBinaryArray]:
+    """Return byte strings as CQL has them on the wire: each with its length before it."""
+    strings = strings.cast(pa.large_binary())
+    offsets, data = content(strings)
+    lengths = np.diff(offsets)
+    cells = ByteStrings(lengths.astype(">i4").view(np.uint8).reshape(-1, 4))
+    if len(lengths) and (lengths == lengths[0]).all():  # of one width, as numbers are: a matrix, and no join
+        return [cells, ByteStrings(data[int(offsets[0]) : int(offsets[-1])].reshape(len(lengths), -1))]
+    return [cells, strings]
+
+
+def _numbers(values: Int64s, form: str) -> ByteStrings:
+    r"""Return integers as CQL has them on the wire: each with its length before it.
 
     Examples
     --------
-    >>> cells(np.array([1, -1]), ">i4")
-    [b'\x00\x00\x00\x01', b'\xff\xff\xff\xff']
+    >>> _numbers(np.array([1, -1]), ">i4").matrix.tobytes()
+    b'\x00\x00\x00\x04\x00\x00\x00\x01\x00\x00\x00\x04\xff\xff\xff\xff'
     """
-    width = np.dtype(form).itemsize
-    cast: list[bytes] = values.astype(form).view(f"V{width}").tolist()
-    return cast
+    dtype = np.dtype([("length", ">i4"), ("value", form)])
+    cells = np.empty(len(values), dtype=dtype)
+    cells["length"], cells["value"] = np.dtype(form).itemsize, values
+    return ByteStrings(cells.view(np.uint8).reshape(len(values), dtype.itemsize))
+
+
+# --- which rows travel together ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,27 +7,23 @@ truth. A failed read raises; it is never a missing row. Answers become columns w
 from __future__ import annotations
 
 import time
-from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from feastra_nb.connection.awaiting import answer_of
 from feastra_nb.connection.cluster import READ, Database, quoted
 from feastra_nb.connection.driver_errors import map_driver_errors
-from feastra_nb.storage.pages import pages
-from feastra_nb.storage.patience import AGAIN_S, Patience
+from feastra_nb.storage.asking import Query, answered, answered_async
+from feastra_nb.storage.pages import SERVED, WHOLE, WITH_TTL
+from feastra_nb.storage.patience import Patience
 from feastra_nb.storage.replicas import replica_groups
 from feastra_nb.storage.row_selection import CLOCK_SKEW_US
 from feastra_nb.storage.rows import gathered
-from feastra_nb.storage.statements import bound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
-
-    from cassandra.cluster import ResultSet
 
     from feastra_nb.storage.catalog import ViewEntry
     from feastra_nb.storage.rows import Rows
@@ -35,8 +31,6 @@ if TYPE_CHECKING:
 IN_KEYS = 20  # Astra's limit of partition keys in one IN
 BEGINNING_US = -(2**63)
 END_US = 2**63 - 1
-SERVED = "entity_key, event_us, features"  # the columns that serving needs
-WHOLE = "entity_key, event_us, created_us, arrived_us, features"  # those of `Rows`
 TEXTS_KEPT = 4096  # CQL texts: two a view and choice of columns
 _INT, _BIGINT = Struct(">i").pack, Struct(">q").pack  # as CQL has them on the wire
 
@@ -78,7 +72,7 @@ def alive(entry: ViewEntry, bounds: Bounds) -> Bounds:
 
 
 class NewestRead:
-    """A read of the newest row of each key, under way; several views are read in parallel by starting them first.
+    """A read of the newest row of each key, ready to be sent; several are answered together by `newest_rows`.
 
     Parameters
     ----------
@@ -91,88 +85,59 @@ class NewestRead:
     def __init__(
         self, db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds, columns: str = SERVED
     ) -> None:
-        self._db = db
-        self._entry = entry
-        self._flying: deque[_Flight] = deque()
-        self._patience = Patience(db, entry)
-        with self._mapped():
-            self._requests = self._patience.until_known(lambda: _newest_requests(db, entry, keys, bounds, columns))
-            self._start()
-
-    def result(self) -> list[tuple[Any, ...]]:
-        """Wait for the answers: a tuple of the columns for each key that has a row, in no order.
-
-        Raises
-        ------
-        RequestFailed
-            Any part of the read failed.
-        """
-        rows: list[tuple[Any, ...]] = []
-        for page in self.pages():
-            rows += page
-        return rows
-
-    def pages(self) -> Iterator[list[tuple[Any, ...]]]:
-        """Yield the answers as they come, otherwise as `result`; each is valid until the next is asked for."""
-        with self._mapped():
-            while self._flying:
-                flight = self._flying.popleft()
-                answer = flight.answer(self._db, self._patience)
-                self._start()
-                yield from pages(self._db, flight.request, answer, profile=READ)
-
-    async def result_async(self) -> list[tuple[Any, ...]]:
-        """Await the answers, without a thread that waits; otherwise as `result`."""
-        rows: list[tuple[Any, ...]] = []
-        with self._mapped():
-            while self._flying:
-                flight = self._flying.popleft()
-                answer = await flight.answer_async(self._db, self._patience)
-                self._start()
-                rows += answer.current_rows
-                while (state := answer.paging_state) is not None:
-                    answer = await answer_of(self._db.send(flight.request, READ, paging_state=state))
-                    rows += answer.current_rows
-        return rows
-
-    def _mapped(self) -> AbstractContextManager[None]:
-        return map_driver_errors(f"reading view {self._entry.view}", self._db)
-
-    def _start(self) -> None:
-        while len(self._flying) < self._db.read_window:
-            request = next(self._requests, None)
-            if request is None:
-                return
-            self._flying.append(_Flight(request, self._db.send(request, READ)))
+        self.view = entry.view
+        patience = Patience(db, entry)
+        with map_driver_errors(f"reading view {self.view}", db):
+            self.queries = patience.until_known(lambda: _newest_queries(db, entry, keys, bounds, columns, patience))
 
 
-@dataclass(slots=True)
-class _Flight:
-    """A request that was sent, and the driver's future of its answer."""
+def newest_rows(db: Database, reads: Sequence[NewestRead]) -> list[list[tuple[Any, ...]]]:
+    """Send several reads at once and wait for the answers.
 
-    request: Any
-    future: Any
+    Returns
+    -------
+    list
+        For each read a tuple of its columns for each key that has a row, in no order.
 
-    def answer(self, db: Database, patience: Patience) -> ResultSet:
-        """Wait for the answer; sent again for as long as a node does not know the table."""
-        while True:
-            try:
-                return self.future.result()
-            except Exception as error:
-                if not patience.allows(error):
-                    raise
-            time.sleep(AGAIN_S)
-            self.future = db.send(self.request, READ)
+    Raises
+    ------
+    RequestFailed
+        Any part of any read failed.
+    """
+    owners, queries = _with_owners(reads)
+    rows: list[list[tuple[Any, ...]]] = [[] for _ in reads]
+    with _reading(db, reads):
+        for query, page in answered(db, queries):
+            rows[owners[query]] += page
+    return rows
 
-    async def answer_async(self, db: Database, patience: Patience) -> ResultSet:
-        """As `answer`, awaited."""
-        while True:
-            try:
-                return await answer_of(self.future)
-            except Exception as error:
-                if not await patience.allows_async(error):
-                    raise
-            self.future = db.send(self.request, READ)
+
+async def newest_rows_async(db: Database, reads: Sequence[NewestRead]) -> list[list[tuple[Any, ...]]]:
+    """As `newest_rows`, without a thread that waits."""
+    owners, queries = _with_owners(reads)
+    rows: list[list[tuple[Any, ...]]] = [[] for _ in reads]
+    with _reading(db, reads):
+        for query, page in await answered_async(db, queries):
+            rows[owners[query]] += page
+    return rows
+
+
+def _reading(db: Database, reads: Sequence[NewestRead]) -> AbstractContextManager[None]:
+    several = "s" if len(reads) > 1 else ""
+    return map_driver_errors(f"reading view{several} {', '.join(read.view for read in reads)}", db)
+
+
+def _with_owners(reads: Sequence[NewestRead]) -> tuple[dict[Query, int], Iterator[Query]]:
+    """Return the queries of all reads, made as they are taken, and the number of the read that each is of."""
+    owners: dict[Query, int] = {}
+
+    def queries() -> Iterator[Query]:
+        for number, read in enumerate(reads):
+            for query in read.queries:
+                owners[query] = number
+                yield query
+
+    return owners, queries()
 
 
 def prepare_newest(db: Database, entry: ViewEntry) -> None:
@@ -184,7 +149,9 @@ def prepare_newest(db: Database, entry: ViewEntry) -> None:
 
 def read_newest(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> Rows:
     """Return the newest row of each distinct key within the bounds, in no order."""
-    return gathered(NewestRead(db, entry, keys, bounds, WHOLE).pages())
+    read = NewestRead(db, entry, keys, bounds, WHOLE)
+    with _reading(db, [read]):
+        return gathered(page for _query, page in answered(db, read.queries))
 
 
 def no_rows() -> Rows:
@@ -194,7 +161,7 @@ def no_rows() -> Rows:
 
 def read_history(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds) -> Rows:
     """Return every row of the distinct keys within the bounds; each entity's rows together, newest first."""
-    return gathered(_slices(db, entry, _select(db, entry), keys, bounds))
+    return gathered(_slices(db, entry, WHOLE, keys, bounds))
 
 
 class RowsWithTtl(NamedTuple):
@@ -221,7 +188,7 @@ def read_history_with_ttl(db: Database, entry: ViewEntry, keys: Sequence[bytes],
     written_us: list[int] = []
 
     def without_ttl() -> Iterator[list[tuple[Any, ...]]]:
-        for page in _slices(db, entry, _select(db, entry, ", TTL(features), WRITETIME(features)"), keys, bounds):
+        for page in _slices(db, entry, WITH_TTL, keys, bounds):
             remaining_ttl_s.extend(row[-2] for row in page)
             written_us.extend(row[-1] for row in page)
             yield [row[:-2] for row in page]
@@ -230,32 +197,21 @@ def read_history_with_ttl(db: Database, entry: ViewEntry, keys: Sequence[bytes],
 
 
 def _slices(
-    db: Database, entry: ViewEntry, select: str, keys: Sequence[bytes], bounds: Bounds
+    db: Database, entry: ViewEntry, columns: str, keys: Sequence[bytes], bounds: Bounds
 ) -> Iterator[list[tuple[Any, ...]]]:
-    cql = f"{select} WHERE entity_key IN ? AND event_us >= ? AND event_us <= ?"
-    bounds = alive(entry, bounds)
+    cql = (
+        f"SELECT {columns} FROM {quoted(db.keyspace)}.{quoted(entry.table)} "
+        "WHERE entity_key IN ? AND event_us >= ? AND event_us <= ?"
+    )
     patience = Patience(db, entry)
-    flying: deque[_Flight] = deque()
-
-    def landed() -> Iterator[list[tuple[Any, ...]]]:
-        flight = flying.popleft()
-        yield from pages(db, flight.request, flight.answer(db, patience), profile=READ)
-
     with map_driver_errors(f"reading the history of view {entry.view}", db):
         patience.until_known(lambda: db.prepare(cql, READ))
-        for request in _in_requests(db, cql, keys, bounds):
-            if len(flying) >= db.read_window:
-                yield from landed()
-            flying.append(_Flight(request, db.send(request, READ)))
-        while flying:
-            yield from landed()
+        queries = _in_queries(db, cql, keys, alive(entry, bounds), columns, patience, paged=True)
+        for _query, page in answered(db, queries):
+            yield page
 
 
-# --- requests --------------------------------------------------------------------------------------------------------
-
-
-def _select(db: Database, entry: ViewEntry, more: str = "") -> str:
-    return f"SELECT {WHOLE}{more} FROM {quoted(db.keyspace)}.{quoted(entry.table)}"
+# --- queries ---------------------------------------------------------------------------------------------------------
 
 
 @lru_cache(TEXTS_KEPT)
@@ -269,17 +225,19 @@ def newest_cql(keyspace: str, table: str, columns: str) -> tuple[str, str]:
     )
 
 
-def _newest_requests(
-    db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds, columns: str
-) -> Iterator[Any]:
+def _newest_queries(
+    db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: Bounds, columns: str, patience: Patience
+) -> Iterable[Query]:
     of_one, of_many = newest_cql(db.keyspace, entry.table, columns)
     if len(keys) != 1:
-        return _in_requests(db, of_many, keys, bounds)
+        return _in_queries(db, of_many, keys, bounds, columns, patience, paged=False)
     values = [keys[0], _BIGINT(bounds.lower_us), _BIGINT(bounds.upper_us)]
-    return iter([bound(db.prepare(of_one, READ), values, keys[0])])
+    return [Query(db.prepare(of_one, READ), values, keys[0], columns, patience, paged=False)]
 
 
-def _in_requests(db: Database, cql: str, keys: Sequence[bytes], bounds: Bounds) -> Iterator[Any]:
+def _in_queries(
+    db: Database, cql: str, keys: Sequence[bytes], bounds: Bounds, columns: str, patience: Patience, *, paged: bool
+) -> Iterator[Query]:
     prepared = db.prepare(cql, READ)
     # The driver knows no routing key for IN and would ask a random node; the group's first key leads to its replicas.
     prepared.routing_key_indexes = [0]
@@ -287,7 +245,7 @@ def _in_requests(db: Database, cql: str, keys: Sequence[bytes], bounds: Bounds) 
     for group in replica_groups(db, keys):
         for start in range(0, len(group), IN_KEYS):
             some = [keys[index] for index in group[start : start + IN_KEYS]]
-            yield bound(prepared, [_blobs(some), *between], some[0])
+            yield Query(prepared, [_blobs(some), *between], some[0], columns, patience, paged=paged)
 
 
 def _blobs(blobs: Sequence[bytes]) -> bytes:

@@ -22,8 +22,8 @@ def bound(prepared: PreparedStatement, values: list[bytes], routing_key: bytes |
 
 
 def insert_cql(db: Database, entry: ViewEntry) -> str:
-    """Return how a row is written: the columns of `storage.rows.Rows`, and its time to live in seconds."""
+    """Return how a row is written: its arrival first, whose place is then the same in every row, and its time to live last."""
     return (
         f"INSERT INTO {quoted(db.keyspace)}.{quoted(entry.table)} "
-        "(entity_key, event_us, created_us, arrived_us, features) VALUES (?, ?, ?, ?, ?) USING TTL ?"
+        "(arrived_us, entity_key, event_us, created_us, features) VALUES (?, ?, ?, ?, ?) USING TTL ?"
     )

@@ -107,10 +107,10 @@ def renew(db: Database, entry: ViewEntry, rows: Rows, ttl_s: Int64s, written_us:
     """
     insert = db.prepare(f"{insert_cql(db, entry)} AND TIMESTAMP ?", WRITE)
     values = zip(
+        rows.arrived_us.tolist(),
         rows.entity_key.to_pylist(),
         rows.event_us.tolist(),
         rows.created_us.tolist(),
-        rows.arrived_us.tolist(),
         rows.features.to_pylist(),
         ttl_s.tolist(),
         (written_us + 1).tolist(),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from feastra_nb.connection.cluster import WRITE, Database
 from feastra_nb.connection.driver_errors import map_driver_errors, translate
+from feastra_nb.connection.wire import frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,8 @@ log = logging.getLogger("feastra_nb.storage")
 ATTEMPTS = 6  # sends of one batch before it is given up
 BACKOFF_S, BACKOFF_LIMIT_S = 0.05, 2.0
 LEAST_IN_FLIGHT = 4
+ROOM_SHARE = 8  # of the window, which is free before more is sent
+BOTH_WAYS_S = 0.005  # between two looks at the driver's completions, while answers are waited for on the direct way
 POLL_S = 0.05  # between two looks at what is in flight, where nothing is completed meanwhile
 SHORT_OF_REPLICAS_S = 2.0  # a node that restarts is away for longer, one whose connection broke for less
 CUT_AGAIN_S = 0.5  # failures within this time of one another have one cause, and narrow the window once
@@ -69,10 +72,11 @@ def _failed(error: BaseException, completed: _Completed, batch: Batch, flying: s
 
 
 class WriteWindow:
-    """Batches in flight. Completions come back to the sending thread through a queue.
+    """Batches in flight: each takes the direct way first, and goes through the driver where that does not lead to its end.
 
-    What is in flight is taken off by the driver's thread, which Ctrl-C does not interrupt: were it counted by the sending one,
-    Ctrl-C between taking a completion and counting it would leave one more for ever, and `settle_all` would never return.
+    The driver's completions come back to the sending thread through a queue. What is in flight there is taken off by the
+    driver's thread, which Ctrl-C does not interrupt: were it counted by the sending one, Ctrl-C between taking a completion and
+    counting it would leave one more for ever, and `settle_all` would never return.
 
     How many may be in flight is halved when the server cannot follow (overloaded, timed out), and grows back by one for each
     window of acknowledged batches, up to ``db.write_window``.
@@ -88,15 +92,27 @@ class WriteWindow:
         self._short_since_s: float | None = None
         self._completed: _Completed = queue.SimpleQueue()
         self._waiting: list[Batch] = []
-        self._flying: set[_Flight] = set()
+        self._exchange = db.exchange(WRITE)
+        self._unsent: list[Batch] = []  # for the direct way, which takes several at a time
+        self._flying: set[_Flight] = set()  # through the driver
         self._limit = db.write_window
         self._acknowledged_since = 0
         self._cut_again_s = 0.0
 
+    def __enter__(self) -> WriteWindow:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._exchange is not None:
+            self._exchange.__exit__()
+
     def send(self, batch: Batch) -> None:
         """Send a batch as soon as the window has room."""
-        while len(self._flying) >= self._limit:
-            self._settle_next(POLL_S)
+        if self._in_flight() >= self._limit:
+            # Some room at once: to wake for each answer alone would cost more than the answer.
+            room = max(self._limit // ROOM_SHARE, 1)
+            while self._in_flight() > self._limit - room:
+                self._settle_next(POLL_S)
         while not self._completed.empty():
             self._settle(self._completed.get())
         self._send_due(time.monotonic())
@@ -114,24 +130,38 @@ class WriteWindow:
     def settle_all(self) -> None:
         """Wait for what is in flight, without sending anything more and without raising."""
         self._waiting.clear()
+        self._unsent.clear()
         while self._is_open():
-            try:
-                batch, error = self._completed.get(timeout=POLL_S)
-            except queue.Empty:
-                continue
-            if error is None:
-                self._acknowledge(batch)
+            self._receive(POLL_S)
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    batch, error = self._completed.get(timeout=0 if self._on_the_wire() else POLL_S)
+                    if error is None:
+                        self._acknowledge(batch)
 
     def _is_open(self) -> bool:
-        return bool(self._flying or self._waiting or not self._completed.empty())
+        return bool(self._in_flight() or self._waiting or not self._completed.empty())
+
+    def _in_flight(self) -> int:
+        return len(self._flying) + len(self._unsent) + self._on_the_wire()
+
+    def _on_the_wire(self) -> int:
+        return self._exchange.in_flight if self._exchange is not None else 0
 
     def _start(self, batch: Batch) -> None:
+        batch.stamp()
         batch.attempts += 1
+        if self._exchange is not None and batch.attempts == 1:
+            self._unsent.append(batch)
+        else:
+            self._start_through_driver(batch)
+
+    def _start_through_driver(self, batch: Batch) -> None:
         flight = _Flight()  # of this attempt: the next one may begin before the driver's thread has taken this one off
         known = (self._completed, batch, self._flying, flight)
         try:
             self._flying.add(flight)
-            future = self._db.send(batch.statement, WRITE)
+            future = self._db.send(batch.statement(), WRITE)
             future.add_callbacks(_acknowledged, _failed, callback_args=known, errback_args=known)
         except BaseException:
             self._flying.discard(flight)
@@ -139,19 +169,44 @@ class WriteWindow:
                 raise
 
     def _send_due(self, now_s: float) -> None:
-        while self._waiting and self._waiting[0].due_s <= now_s and len(self._flying) < self._limit:
+        while self._waiting and self._waiting[0].due_s <= now_s and self._in_flight() < self._limit:
             self._start(heapq.heappop(self._waiting))
 
     def _settle_next(self, timeout_s: float) -> None:
+        """Wait for a completion, of whichever way, and take what has come."""
+        if self._unsent or self._on_the_wire():
+            # Beside batches that travel through the driver none waits long for the other way.
+            self._receive(min(timeout_s, BOTH_WAYS_S) if self._flying else timeout_s)
+            timeout_s = 0.0
         with contextlib.suppress(queue.Empty):
-            self._settle(self._completed.get(timeout=timeout_s))
+            self._settle(self._completed.get(timeout=timeout_s) if timeout_s else self._completed.get_nowait())
+
+    def _receive(self, timeout_s: float) -> None:
+        """Send what waits for the direct way, and take the answers that came there."""
+        if self._exchange is None:
+            return
+        unsent, self._unsent = self._unsent, []
+        timestamp = self._db.session.cluster.timestamp_generator
+        lost = self._exchange.send(batch.request(timestamp()) for batch in unsent) if unsent else []
+        received = self._exchange.receive(timeout_s)
+        for batch, answer in received.answers:
+            if answer.opcode == frames.RESULT and frames.is_void(answer.body):
+                self._acknowledge(batch)
+            elif answer.opcode == frames.ERROR and frames.error_code(answer.body) in frames.TRANSIENT:
+                self._retry_later(batch, f"error {frames.error_code(answer.body):#06x}")
+            else:
+                lost.append(batch)
+        if received.lost:
+            self._narrow()
+        for batch in (*lost, *received.lost):
+            self._start_through_driver(batch)
 
     def _settle(self, completion: tuple[Batch, BaseException | None]) -> None:
         batch, error = completion
         if error is None:
             self._acknowledge(batch)
         elif batch.attempts < ATTEMPTS and self._may_pass(error):
-            self._retry_later(batch, error)
+            self._retry_later(batch, type(error).__name__)
         else:
             raise translate(error, "writing", self._db) from error
 
@@ -184,11 +239,11 @@ class WriteWindow:
             self._limit, self._acknowledged_since = max(LEAST_IN_FLIGHT, self._limit // 2), 0
             self._cut_again_s = now_s + CUT_AGAIN_S
 
-    def _retry_later(self, batch: Batch, error: BaseException) -> None:
+    def _retry_later(self, batch: Batch, why: str) -> None:
         self.result.retries += 1
         self._narrow()
         delay_s = backoff_s(batch.attempts)
-        log.info("batch of %d rows again in %.2f s after %s", batch.rows, delay_s, type(error).__name__)
+        log.info("batch of %d rows again in %.2f s after %s", batch.rows, delay_s, why)
         batch.due_s = time.monotonic() + delay_s
         heapq.heappush(self._waiting, batch)
 

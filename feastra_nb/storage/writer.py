@@ -75,8 +75,20 @@ def write_parts(
         Rows of the same run that were acknowledged before, for the error's message.
     """
     patience = Patience(db, entry)
-    window = WriteWindow(db, on_acknowledged, patience)
     batches = patience.until_known(lambda: Batches(db, entry))
+    with WriteWindow(db, on_acknowledged, patience) as window:
+        return _written(window, batches, entry, parts, total=total, before=before)
+
+
+def _written(
+    window: WriteWindow,
+    batches: Batches,
+    entry: ViewEntry,
+    parts: Iterable[tuple[Rows, npt.NDArray[np.int64]]],
+    *,
+    total: int | None,
+    before: int,
+) -> WriteResult:
     try:
         for rows, ttl_s in parts:
             refuse_large(rows, view=entry.view)

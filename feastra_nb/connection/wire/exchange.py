@@ -1,0 +1,182 @@
+"""The requests of one call on their way, over lines that nobody else uses meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from feastra_nb.connection.wire.line import BrokenLine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from feastra_nb.connection.wire.line import Answer, Line
+    from feastra_nb.connection.wire.lines import Lines
+
+
+AGAIN_S = 0.5  # from the loss of a line to the next attempt to have one
+
+
+class Request(NamedTuple):
+    """What is sent.
+
+    Parameters
+    ----------
+    routing_key
+        Leads to the nodes that have the rows.
+    opcode, body
+        Of its frame.
+    token
+        What its answer is known by.
+    """
+
+    routing_key: bytes
+    opcode: int
+    body: bytes
+    token: Any
+
+
+class Received(NamedTuple):
+    """What came of waiting: answers, each with its token, and the tokens of what will have none."""
+
+    answers: list[tuple[Any, Answer]]
+    lost: list[Any]
+
+
+class Exchange:
+    """A context in which requests are sent and answers received, all by one thread.
+
+    Parameters
+    ----------
+    lines
+        The session's.
+    profile
+        ``READ`` or ``WRITE``: whose nodes are asked, and how long silence is borne.
+    keyspace
+        Which the routing keys are of.
+    """
+
+    def __init__(self, lines: Lines, profile: str, keyspace: str) -> None:
+        self._lines = lines
+        self._nodes = lines.nodes(profile, keyspace)
+        self._silence_s = lines.silence_s(profile)
+        self._busy: dict[Any, Line | None] = {}  # by host; None where no line was to be had
+        self._again_s: dict[Any, float] = {}  # when to look for one again
+        self._began_ns = time.perf_counter_ns() if lines.listeners else 0
+
+    def __enter__(self) -> Exchange:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for line in list(self._busy.values()):
+            if line is not None:
+                self._lines.give_back(line)
+        self._busy.clear()
+        for listener in list(self._lines.listeners):
+            listener(self._began_ns, time.perf_counter_ns())
+
+    @property
+    def in_flight(self) -> int:
+        """Number of requests that wait for their answers."""
+        return sum(len(line.waiting) for line in self._busy.values() if line is not None)
+
+    def send(self, requests: Iterable[Request]) -> list[Any]:
+        """Send requests, all of a node's at once, and return the tokens of those that could not be sent."""
+        by_host: dict[Any, list[tuple[int, bytes, Any]]] = {}
+        for routing_key, opcode, body, token in requests:
+            by_host.setdefault(self._nodes(routing_key), []).append((opcode, body, token))
+        lost: list[Any] = []
+        for host, of_host in by_host.items():
+            line = self._line(host)
+            if line is None:
+                lost += [token for _opcode, _body, token in of_host]
+                continue
+            try:
+                line.send(of_host)
+            except BrokenLine:
+                lost += self._given_up(host, line)
+        return lost
+
+    def receive(self, wait_s: float | None = None) -> Received:
+        """Wait for answers, for so many seconds or until the first node was silent for too long."""
+        received = Received([], [])
+        busy = [(host, line) for host, line in self._busy.items() if line is not None and line.waiting]
+        # Whoever waits for all may as well wait for one node after another.
+        ready = busy[:1] if wait_s is None else _readable(busy, wait_s)
+        for host, line in ready:
+            try:
+                received.answers.extend(line.receive())
+            except BrokenLine:
+                received.lost.extend(self._given_up(host, line))
+        for host, line in busy:
+            if line.waiting and line.is_silent():
+                received.lost.extend(self._given_up(host, line))
+        return received
+
+    async def send_async(self, requests: Sequence[Request]) -> list[Any]:
+        """As `send`; a line that has to be opened first is opened in a thread."""
+        for routing_key, *_rest in requests:
+            host = self._nodes(routing_key)
+            if self._wants_line(host):
+                self._busy[host] = self._lines.borrow_fresh(host, self._silence_s)
+                if self._busy[host] is None:
+                    await asyncio.to_thread(self._line, host)
+        return self.send(requests)
+
+    async def receive_async(self) -> Received:
+        """As `receive` from the first node that has something to answer; the loop goes on meanwhile."""
+        host, line = next((host, line) for host, line in self._busy.items() if line is not None and line.waiting)
+        try:
+            if not line.has_bytes():
+                await _readable_async(line.fileno(), self._silence_s)
+            return Received(line.receive(wait=False), [])
+        except (BrokenLine, TimeoutError, asyncio.TimeoutError, NotImplementedError):
+            return Received([], self._given_up(host, line))
+
+    def _wants_line(self, host: Any) -> bool:
+        return host is not None and self._busy.get(host) is None and time.monotonic() >= self._again_s.get(host, 0.0)
+
+    def _line(self, host: Any) -> Line | None:
+        if self._wants_line(host):
+            self._busy[host] = self._lines.borrow(host, self._silence_s)
+            if self._busy[host] is None:
+                self._again_s[host] = time.monotonic() + AGAIN_S
+        return self._busy.get(host)
+
+    def _given_up(self, host: Any, line: Line) -> list[Any]:
+        self._busy[host] = None
+        self._again_s[host] = time.monotonic() + AGAIN_S
+        lost = line.give_up()
+        self._lines.give_back(line)
+        return lost
+
+
+def _readable(busy: list[tuple[Any, Line]], wait_s: float) -> list[tuple[Any, Line]]:
+    """Return the lines that have something to receive, as soon as one has."""
+    ready = [(host, line) for host, line in busy if line.has_bytes()]
+    if ready or not busy:
+        return ready
+    poll = select.poll()
+    by_number = {}
+    for host, line in busy:
+        by_number[line.fileno()] = (host, line)
+        poll.register(line.fileno(), select.POLLIN)
+    return [by_number[number] for number, _event in poll.poll(wait_s * 1000)]
+
+
+async def _readable_async(number: int, timeout_s: float) -> None:
+    """Return when a descriptor has something to read; raises where that does not come in time, or the loop cannot tell."""
+    loop = asyncio.get_running_loop()
+    readable: asyncio.Future[None] = loop.create_future()
+
+    def came() -> None:
+        if not readable.done():
+            readable.set_result(None)
+
+    loop.add_reader(number, came)
+    try:
+        await asyncio.wait_for(readable, timeout_s)
+    finally:
+        loop.remove_reader(number)
