@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from feastra_nb.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from cassandra.cluster import NoHostAvailable
 
@@ -45,8 +44,7 @@ def quiet_driver_log() -> None:
         driver.propagate = False
 
 
-@contextlib.contextmanager
-def map_driver_errors(what: str, db: Database | None = None) -> Iterator[None]:
+class map_driver_errors:  # noqa: N801 - a context manager, of which reads enter several
     """Turn whatever the driver raises into an error of ours.
 
     Parameters
@@ -56,19 +54,28 @@ def map_driver_errors(what: str, db: Database | None = None) -> Iterator[None]:
     db
         Where it was done, so that an error can say which of its nodes are down.
     """
-    from cassandra import DriverException
-    from cassandra.cluster import NoHostAvailable
-    from cassandra.connection import ConnectionException
-    from cassandra.protocol import ErrorMessage
 
-    try:
-        yield
-    except FeastraError:
-        raise
-    except (DriverException, ErrorMessage, NoHostAvailable, ConnectionException) as exc:
-        raise translate(exc, what, db) from exc
-    except OSError as exc:
-        raise ConnectionFailed(f"{what}: {exc}", hint="is the address right and the server up?") from exc
+    __slots__ = ("_db", "_what")
+
+    def __init__(self, what: str, db: Database | None = None) -> None:
+        self._what = what
+        self._db = db
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, FeastraError):
+            return
+        from cassandra import DriverException
+        from cassandra.cluster import NoHostAvailable
+        from cassandra.connection import ConnectionException
+        from cassandra.protocol import ErrorMessage
+
+        if isinstance(error, (DriverException, ErrorMessage, NoHostAvailable, ConnectionException)):
+            raise translate(error, self._what, self._db) from error
+        if isinstance(error, OSError):
+            raise ConnectionFailed(f"{self._what}: {error}", hint="is the address right and the server up?") from error
 
 
 def translate(exc: BaseException, what: str, db: Database | None = None) -> FeastraError:

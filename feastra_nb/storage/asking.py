@@ -111,20 +111,20 @@ class _Direct:
 
     def answers(self, queries: Iterator[Query]) -> Iterator[tuple[Query, Page]]:
         """Yield the pages of what was answered; what was not is added to ``lost``."""
+        is_over = False
         while True:
-            room = self._db.read_window - self._exchange.in_flight
-            some = [query.request() for query in islice(queries, room)]
-            if some:
-                self._lost += self._exchange.send(some)
-            if not self._ready:
-                if not self._exchange.in_flight:
-                    if not some:
-                        return
-                    continue
+            if not is_over:
+                room = self._db.read_window - self._exchange.in_flight
+                some = [query.request() for query in islice(queries, room)]
+                is_over = len(some) < room
+                if some:
+                    self._lost += self._exchange.send(some)
+            if self._ready:
+                yield from self._pages(*self._ready.popleft())
+            elif self._exchange.in_flight:
                 self._receive()
-                continue
-            query, rows = self._ready.popleft()
-            yield from self._pages(query, rows)
+            elif is_over:
+                return
 
     def _pages(self, query: Query, rows: frames.Rows | None) -> Iterator[tuple[Query, Page]]:
         """Yield a query's pages, the further ones as soon as they come."""

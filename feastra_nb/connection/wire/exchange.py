@@ -63,6 +63,7 @@ class Exchange:
         self._nodes = lines.nodes(profile, keyspace)
         self._silence_s = lines.silence_s(profile)
         self._busy: dict[Any, Line | None] = {}  # by host; None where no line was to be had
+        self.in_flight = 0  # requests that wait for their answers
         self._again_s: dict[Any, float] = {}  # when to look for one again
         self._began_ns = time.perf_counter_ns() if lines.listeners else 0
 
@@ -77,11 +78,6 @@ class Exchange:
         for listener in list(self._lines.listeners):
             listener(self._began_ns, time.perf_counter_ns())
 
-    @property
-    def in_flight(self) -> int:
-        """Number of requests that wait for their answers."""
-        return sum(len(line.waiting) for line in self._busy.values() if line is not None)
-
     def send(self, requests: Iterable[Request]) -> list[Any]:
         """Send requests, all of a node's at once, and return the tokens of those that could not be sent."""
         by_host: dict[Any, list[tuple[int, bytes, Any]]] = {}
@@ -93,6 +89,7 @@ class Exchange:
             if line is None:
                 lost += [token for _opcode, _body, token in of_host]
                 continue
+            self.in_flight += len(of_host)
             try:
                 line.send(of_host)
             except BrokenLine:
@@ -110,6 +107,7 @@ class Exchange:
                 received.answers.extend(line.receive())
             except BrokenLine:
                 received.lost.extend(self._given_up(host, line))
+        self.in_flight -= len(received.answers)
         for host, line in busy:
             if line.waiting and line.is_silent():
                 received.lost.extend(self._given_up(host, line))
@@ -131,9 +129,11 @@ class Exchange:
         try:
             if not line.has_bytes():
                 await _readable_async(line.fileno(), self._silence_s)
-            return Received(line.receive(wait=False), [])
+            answers = line.receive(wait=False)
         except (BrokenLine, TimeoutError, asyncio.TimeoutError, NotImplementedError):
             return Received([], self._given_up(host, line))
+        self.in_flight -= len(answers)
+        return Received(answers, [])
 
     def _wants_line(self, host: Any) -> bool:
         return host is not None and self._busy.get(host) is None and time.monotonic() >= self._again_s.get(host, 0.0)
@@ -149,6 +149,7 @@ class Exchange:
         self._busy[host] = None
         self._again_s[host] = time.monotonic() + AGAIN_S
         lost = line.give_up()
+        self.in_flight -= len(lost)
         self._lines.give_back(line)
         return lost
 

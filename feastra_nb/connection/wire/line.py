@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 driver_log = logging.getLogger("cassandra.protocol")  # where the driver says what a server warns of
 
-READ_BYTES = 256 * 1024  # asked of the socket at a time
+# Asked of the socket at first, and for the rest of what is known to come: a large buffer costs more than most answers.
+READ_BYTES, READ_MORE_BYTES = 16 * 1024, 256 * 1024
 
 
 class Answer(NamedTuple):
@@ -69,6 +70,9 @@ class Line(Connection):
         self._socket.settimeout(self.connect_timeout)
         self._send_options_message()
         self._shake_hands()
+        self._poll = select.poll()
+        if self._socket is not None:
+            self._poll.register(self._socket, select.POLLIN)
 
     @classmethod
     def create_timer(cls, timeout: float, callback: Any) -> Any:
@@ -114,14 +118,13 @@ class Line(Connection):
         """Begin to use the line for a call, which gives it up after a silence; False where it is dead."""
         if self.is_closed or self._is_readable():  # nothing was asked: the other side has hung up, or is not sound
             return False
-        self._socket.settimeout(silence_s)
-        self._silence_s = silence_s
+        if silence_s != self._silence_s:
+            self._socket.settimeout(silence_s)
+            self._silence_s = silence_s
         return True
 
     def _is_readable(self) -> bool:
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(self._poll.poll(0))
 
     def send(self, requests: Iterable[tuple[int, bytes, Any]]) -> None:
         """Send requests at once: the opcode and body of each, and what its answer is to be known by.
@@ -201,7 +204,7 @@ class Line(Connection):
         size = len(data)
         while size < wanted or not parts:
             try:
-                part = self._socket.recv(READ_BYTES)
+                part = self._socket.recv(min(max(wanted - size, READ_BYTES), READ_MORE_BYTES))
             except (BlockingIOError, ssl.SSLWantReadError):
                 break
             except OSError as error:
