@@ -1,6 +1,7 @@
 """The private names of Feast that `adapter.feast_private` uses: what breaks, and for whom, when Feast changes one."""
 
 import ast
+import copy
 import inspect
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConf
 from feast.infra.compute_engines.local.compute import LocalComputeEngine
 from feast.infra.online_stores.online_store import OnlineStore
 from feast.protos.feast.types.Value_pb2 import Value
-from feast.types import Int64
+from feast.types import Int64, String
 
 import feastra_nb
 from feastra_nb.adapter import feast_private
+from feastra_nb.online_store import FeastraOnlineStore
 
 PACKAGE = Path(feastra_nb.__file__).parent
 
@@ -92,6 +94,15 @@ def test_the_hooks_of_an_online_store_are_called_so_or_views_are_read_one_after_
     for name in ("_read_features_per_fv", "_read_features_per_fv_async"):
         assert list(inspect.signature(getattr(OnlineStore, name)).parameters) == parameters
     assert list(inspect.signature(OnlineStore._is_versioned_read_supported).parameters) == ["self"]
+
+
+def test_the_types_of_a_requests_features_are_those_of_feast_whichever_view_has_the_name(view):
+    drivers, _entity = view
+    other = copy.deepcopy(drivers)
+    other.features = [Field(name="trips", dtype=String)]
+    for table in (drivers, other, drivers, other):
+        grouped = [(table, ["trips"])]
+        assert FeastraOnlineStore._build_feature_types(grouped) == OnlineStore._build_feature_types(grouped)
 
 
 def test_the_hook_of_a_compute_engine_is_called_so_or_materialize_is_slow():

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import importlib
 import threading
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from feast.repo_config import RepoConfig
 
 Cls = TypeVar("Cls", bound=type)
+
+REQUESTS_KEPT = 256  # whose features' types are remembered
 
 # The modules of Feast that print in colour while a notebook calls them.
 PRINTING = ("feast.feature_store", "feast.infra.offline_stores.offline_utils", "feast.infra.offline_stores.dask")
@@ -135,7 +138,28 @@ def reads_views_together(cls: Cls) -> Cls:
     cls._read_features_per_fv = together  # type: ignore[attr-defined]
     cls._read_features_per_fv_async = together_async  # type: ignore[attr-defined]
     cls._is_versioned_read_supported = lambda _self: False  # type: ignore[attr-defined]
+    cls._build_feature_types = staticmethod(_types_once(cls._build_feature_types))  # type: ignore[attr-defined]
     return cls
+
+
+def _types_once(build: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    """Return what answers for the types of a request's features as Feast does, which takes them from the schema at each call.
+
+    Feast keeps the views of a request until its registry changes, so that their identity tells requests apart.
+    """
+    known: OrderedDict[tuple[Any, ...], tuple[list[Any], dict[str, Any]]] = OrderedDict()
+
+    def types(grouped_refs: Any) -> dict[str, Any]:
+        key = tuple((id(view), *features) for view, features in grouped_refs)
+        found = known.get(key)
+        if found is None:
+            # The views are kept beside the types: while they are, no other has their identity.
+            found = known[key] = ([view for view, _features in grouped_refs], build(grouped_refs))
+            while len(known) > REQUESTS_KEPT:
+                known.popitem(last=False)
+        return dict(found[1])
+
+    return types
 
 
 def materializes_by(method: str) -> Callable[[Cls], Cls]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
@@ -51,9 +52,13 @@ def keys_of(columns: Mapping[str, Sequence[Value]]) -> list[bytes]:
         rows = zip(*columns.values(), strict=False)
         return [key_bytes(EntityKey(join_keys=names, entity_values=values)) for values in rows]
     # By far the most frequent key, without a protobuf for each: all but its last eight bytes is the same in every one.
-    (name,) = names
-    begin = key_bytes(EntityKey(join_keys=names, entity_values=[Value(int64_val=0)]))[:-8]
-    return [begin + _INT64(value.int64_val) for value in columns[name]]
+    begin = _begin_of_integer_key(names[0])
+    return [begin + _INT64(value.int64_val) for value in columns[names[0]]]
+
+
+@lru_cache(1024)
+def _begin_of_integer_key(name: str) -> bytes:
+    return key_bytes(EntityKey(join_keys=[name], entity_values=[Value(int64_val=0)]))[:-8]
 
 
 def to_rows(
@@ -144,8 +149,14 @@ class ViewRequest:
 
 
 def wanted_of(grouped_refs: Sequence[Any], join_key_values: Any, join_keys: dict[str, str]) -> list[ViewRequest]:
-    """Return what each view is asked for; keys may repeat."""
-    return [
-        ViewRequest(table, features, keys_of(entity_values(table, join_key_values, join_keys)))
-        for table, features in grouped_refs
-    ]
+    """Return what each view is asked for; keys may repeat, and views of the same entities share theirs."""
+    made: dict[tuple[tuple[str, int], ...], list[bytes]] = {}
+    wanted = []
+    for table, features in grouped_refs:
+        values = entity_values(table, join_key_values, join_keys)
+        same = tuple((name, id(column)) for name, column in values.items())
+        keys = made.get(same)
+        if keys is None:
+            keys = made[same] = keys_of(values)
+        wanted.append(ViewRequest(table, features, keys))
+    return wanted

@@ -6,7 +6,7 @@ that the bytes of one are cut and joined to the bytes of the other, and protobuf
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -17,7 +17,7 @@ from feastra_nb.codec.wire_format import VARINT_MAX_BYTES, Bytes, varint
 from feastra_nb.errors import CatalogConflict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from feastra_nb.adapter.feast_rows import ViewRequest
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Row: TypeAlias = tuple[bytes, int, bytes]
 
 _VALUE, _STATUSES, _TIMESTAMP = b"\x0a", b"\x12", b"\x1a"  # fields 1, 2 and 3 of a FeatureVector, length-delimited
+_RESULT = b"\x12"  # field 2 of a GetOnlineFeaturesResponse: a FeatureVector
 _NULL = _VALUE + b"\x00"
 _PRESENT, _NOT_FOUND = bytes([FieldStatus.PRESENT]), bytes([FieldStatus.NOT_FOUND])
 _ABSENT: tuple[bytes, list[bytes]] = (_TIMESTAMP + b"\x00", [])
@@ -108,11 +109,14 @@ class _Different:
         answers = [of_key.get(key, _ABSENT) for key in keys]
         self.times = b"".join([time for time, _cells in answers])
         self._cells = [cells for _time, cells in answers]
+        self._narrowest = min(map(len, self._cells), default=0)
 
     def column(self, position: int) -> tuple[bytes, bytes]:
-        there = [position < len(cells) for cells in self._cells]
+        if position < self._narrowest:
+            return b"".join([cells[position] for cells in self._cells]), _PRESENT * len(self._cells)
         values = [cells[position] if position < len(cells) else _NULL for cells in self._cells]
-        return b"".join(values), bytes([_PRESENT[0] if each else _NOT_FOUND[0] for each in there])
+        statuses = [_PRESENT if position < len(cells) else _NOT_FOUND for cells in self._cells]
+        return b"".join(values), b"".join(statuses)
 
 
 class _Alike:
@@ -190,12 +194,14 @@ def fill(
     length = len(wanted.keys)
     statuses_head = _STATUSES + varint(length)
     present = 0
+    results: list[bytes] = []
     for position in positions:
         values, statuses = answers.column(position)
         present += statuses.count(_PRESENT)
-        column = b"".join([values, statuses_head, statuses, answers.times])
-        response.results.add().MergeFromString(column)
-    _count(wanted.table.name, present, len(positions) * length - present)
+        size = len(values) + len(statuses_head) + length + len(answers.times)
+        results += (_RESULT, varint(size), values, statuses_head, statuses, answers.times)
+    response.MergeFromString(b"".join(results))
+    _count_features()(wanted.table.name, present, len(positions) * length - present)
 
 
 @lru_cache(4096)  # rows that were written together often have one event time
@@ -216,10 +222,12 @@ def _describe(metadata: Any, wanted: ViewRequest, *, full_feature_names: bool, v
             metadata.feature_view_metadata.add(name=name, version=version)
 
 
-def _count(view: str, present: int, missing: int) -> None:
-    """Tell Feast's metrics, which are there where its server is installed."""
+@cache
+def _count_features() -> Callable[[str, int, int], object]:
+    """Return what tells Feast's metrics of a view's features that are present and missing; they are there where its server is."""
     try:
         from feast.metrics import track_feature_statuses
     except ImportError:
-        return
-    track_feature_statuses(view, present, missing)
+        return lambda _view, _present, _missing: None
+    track: Callable[[str, int, int], object] = track_feature_statuses
+    return track

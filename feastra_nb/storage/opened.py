@@ -75,10 +75,10 @@ class OpenStore:
             The catalog does not know one of them.
         """
         entry = self.entry(view)
-        if any(name not in entry.positions for name in features):
+        if not entry.positions.keys() >= set(features):
             entry = self.entry(view, reload=True)
-        for name in features:
-            entry.position(name)
+            for name in features:
+                entry.position(name)
         return entry
 
     def keep(self, entry: ViewEntry) -> None:
