@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from cassandra.protocol import SyntaxException
 from hypothesis import given
@@ -99,6 +100,16 @@ def test_rows_are_the_same_however_they_come_and_are_cut(answers, chunk):
     assert list(zip(*(column.tolist() for column in columns), strict=True)) == expected
     assert [str(column.type) for column in (found.entity_key, found.features)] == ["binary", "large_binary"]
     assert {found.event_us.dtype, found.created_us.dtype, found.arrived_us.dtype} == {np.dtype(np.int64)}
+
+
+@given(st.lists(st.lists(st.integers(0, 60).map(lambda number: b"%d" % number), max_size=30), max_size=12))
+def test_distinct_keys_are_counted_whatever_comes_together(parts):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "_COMPACT_KEYS", 10)
+        distinct = rows.Distinct()
+        for part in parts:
+            distinct.add(pa.array(part, pa.binary()))
+        assert distinct.count() == len({key for part in parts for key in part})
 
 
 @pytest.mark.parametrize("read", READS)
