@@ -11,6 +11,7 @@ from nodes import KEYSPACE, NODE, NODE_SETTINGS, start_node, workspaces
 
 import feastra_nb as fnb
 from feastra_nb.connection import local
+from feastra_nb.connection.cluster import Database
 
 pytest_plugins = ["astra_stand_in.fixtures"]
 
@@ -31,6 +32,24 @@ STARTS_PROGRAMS = {
     "test_notebooks",
     "test_wheel",
 }
+
+
+# Modules whose promises are held by both ways to the server: past the driver's event loop, and through the driver.
+BOTH_WAYS = {"test_promises", "test_history", "test_online_store", "test_failing_nodes", "test_forks"}
+
+
+def pytest_generate_tests(metafunc):
+    if metafunc.module.__name__ in BOTH_WAYS and NEEDS_CASSANDRA & set(metafunc.fixturenames):
+        metafunc.fixturenames.insert(0, "way")
+        metafunc.parametrize("way", ["direct", "driver"], indirect=True)
+
+
+@pytest.fixture
+def way(request, monkeypatch):
+    """The way that this process's reads and writes of views take."""
+    if request.param == "driver":
+        monkeypatch.setattr(Database, "exchange", lambda _db, _profile: None)
+    return request.param
 
 
 def pytest_collection_modifyitems(items):

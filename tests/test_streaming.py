@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from cassandra.protocol import SyntaxException
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feastra_nb.errors import RequestFailed
@@ -102,6 +102,7 @@ def test_rows_are_the_same_however_they_come_and_are_cut(answers, chunk):
     assert {found.event_us.dtype, found.created_us.dtype, found.arrived_us.dtype} == {np.dtype(np.int64)}
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.lists(st.integers(0, 60).map(lambda number: b"%d" % number), max_size=30), max_size=12))
 def test_distinct_keys_are_counted_whatever_comes_together(parts):
     with pytest.MonkeyPatch.context() as patch:
