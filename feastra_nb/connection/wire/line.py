@@ -7,6 +7,8 @@ import logging
 import select
 import socket
 import ssl
+import struct
+import sys
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 driver_log = logging.getLogger("cassandra.protocol")  # where the driver says what a server warns of
 
 # Asked of the socket at first, and for the rest of what is known to come: a large buffer costs more than most answers.
+LOOKED_AT_S = 0.5  # one that was idle for longer is looked at before it is used
+_HAS_TIMEVAL = sys.platform in ("linux", "darwin")  # as SO_RCVTIMEO takes it
 READ_BYTES, READ_MORE_BYTES = 16 * 1024, 256 * 1024
 
 
@@ -115,15 +119,33 @@ class Line(Connection):
     # --- requests and answers ---
 
     def begin(self, silence_s: float) -> bool:
-        """Begin to use the line for a call, which gives it up after a silence; False where it is dead."""
-        if self.is_closed or self._is_readable():  # nothing was asked: the other side has hung up, or is not sound
+        """Begin to use the line for a call, which gives it up after a silence; False where it is dead.
+
+        One that was used just now is not looked at: should it be dead, that shows at the first answer.
+        """
+        if self.is_closed or (time.monotonic() - self.used_s > LOOKED_AT_S and self._is_readable()):
             return False
         if silence_s != self._silence_s:
-            self._socket.settimeout(silence_s)
             self._silence_s = silence_s
+            self._bear_silence()
         return True
 
+    def _bear_silence(self) -> None:
+        """Limit how long a call of the socket may take.
+
+        Where the system does that by itself it spares Python a wait before each call, and other threads' turn in between.
+        """
+        if isinstance(self._socket, ssl.SSLSocket) or not _HAS_TIMEVAL:
+            self._socket.settimeout(self._silence_s)
+            return
+        self._socket.settimeout(None)
+        seconds, rest = divmod(self._silence_s, 1.0)
+        limit = struct.pack("ll", int(seconds), max(int(rest * 1e6), 1))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
     def _is_readable(self) -> bool:
+        # Nothing was asked: the other side has hung up, or is not sound.
         return bool(self._poll.poll(0))
 
     def send(self, requests: Iterable[tuple[int, bytes, Any]]) -> None:
@@ -180,12 +202,12 @@ class Line(Connection):
             data = data[self._take(data, answers) :]
             if answers:
                 break
-            more = self._more(data)
+            more = self._more(data, wait=wait)
             if more is data:
                 break
             data = more
         if not wait:
-            self._socket.settimeout(self._silence_s)
+            self._bear_silence()
         self._rest = data
         self._is_torn = False
         self.used_s = time.monotonic()
@@ -195,8 +217,8 @@ class Line(Connection):
         if self.is_closed or self._is_torn:
             raise BrokenLine("left in the middle of a frame")
 
-    def _more(self, data: bytes) -> bytes:
-        """Return the bytes with more behind them, a whole frame if that comes; the same where nothing came in no time."""
+    def _more(self, data: bytes, *, wait: bool) -> bytes:
+        """Return the bytes with more behind them, a whole frame if that comes; without waiting perhaps nothing more."""
         wanted = HEADER.size
         if len(data) >= wanted:
             wanted += max(HEADER.unpack_from(data)[-1], 0)
@@ -206,6 +228,8 @@ class Line(Connection):
             try:
                 part = self._socket.recv(min(max(wanted - size, READ_BYTES), READ_MORE_BYTES))
             except (BlockingIOError, ssl.SSLWantReadError):
+                if wait:
+                    raise BrokenLine("no answer in time") from None
                 break
             except OSError as error:
                 raise BrokenLine(str(error) or type(error).__name__) from error
