@@ -8,6 +8,7 @@ import logging
 import queue
 import random
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,6 +19,7 @@ from feastra_nb.connection.wire import frames
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from feastra_nb.connection.wire.line import Answer
     from feastra_nb.storage.batches import Batch
     from feastra_nb.storage.patience import Patience
 
@@ -93,6 +95,7 @@ class WriteWindow:
         self._completed: _Completed = queue.SimpleQueue()
         self._waiting: list[Batch] = []
         self._exchange = db.exchange(WRITE)
+        self._answered: deque[tuple[Batch, Answer]] = deque()  # by the direct way, and not looked at yet
         self._unsent: list[Batch] = []  # for the direct way, which takes several at a time
         self._flying: set[_Flight] = set()  # through the driver
         self._limit = db.write_window
@@ -131,13 +134,23 @@ class WriteWindow:
         """Wait for what is in flight, without sending anything more and without raising."""
         self._waiting.clear()
         self._unsent.clear()
+        self._acknowledge_answered()
         while self._is_open():
-            self._receive(POLL_S)
+            if self._exchange is not None:
+                received = self._exchange.receive(BOTH_WAYS_S if self._flying else POLL_S)
+                self._answered.extend(received.answers)
+                self._acknowledge_answered()
             with contextlib.suppress(queue.Empty):
                 while True:
                     batch, error = self._completed.get(timeout=0 if self._on_the_wire() else POLL_S)
                     if error is None:
                         self._acknowledge(batch)
+
+    def _acknowledge_answered(self) -> None:
+        while self._answered:
+            batch, answer = self._answered.popleft()
+            if _is_done(answer):
+                self._acknowledge(batch)
 
     def _is_open(self) -> bool:
         return bool(self._in_flight() or self._waiting or not self._completed.empty())
@@ -189,17 +202,23 @@ class WriteWindow:
         timestamp = self._db.session.cluster.timestamp_generator
         lost = self._exchange.send(batch.request(timestamp()) for batch in unsent) if unsent else []
         received = self._exchange.receive(timeout_s)
-        for batch, answer in received.answers:
-            if answer.opcode == frames.RESULT and frames.is_void(answer.body):
-                self._acknowledge(batch)
-            elif answer.opcode == frames.ERROR and frames.error_code(answer.body) in frames.TRANSIENT:
-                self._retry_later(batch, f"error {frames.error_code(answer.body):#06x}")
-            else:
-                lost.append(batch)
+        self._answered.extend(received.answers)
         if received.lost:
             self._narrow()
         for batch in (*lost, *received.lost):
             self._start_through_driver(batch)
+        self._take_answers()
+
+    def _take_answers(self) -> None:
+        # One by one off the queue: what is left behind an interrupt is taken by `settle_all`.
+        while self._answered:
+            batch, answer = self._answered.popleft()
+            if _is_done(answer):
+                self._acknowledge(batch)
+            elif answer.opcode == frames.ERROR and frames.error_code(answer.body) in frames.TRANSIENT:
+                self._retry_later(batch, f"error {frames.error_code(answer.body):#06x}")
+            else:
+                self._start_through_driver(batch)
 
     def _settle(self, completion: tuple[Batch, BaseException | None]) -> None:
         batch, error = completion
@@ -246,6 +265,10 @@ class WriteWindow:
         log.info("batch of %d rows again in %.2f s after %s", batch.rows, delay_s, why)
         batch.due_s = time.monotonic() + delay_s
         heapq.heappush(self._waiting, batch)
+
+
+def _is_done(answer: Answer) -> bool:
+    return answer.opcode == frames.RESULT and frames.is_void(answer.body)
 
 
 def backoff_s(attempts: int) -> float:
