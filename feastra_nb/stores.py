@@ -33,6 +33,8 @@ class Stores:
         Whether everything that writes is refused.
     prune_due_us
         By view, generation and retention: when `pruning` has to look into the journal again.
+    requests
+        What `retrieval.remembered` keeps: by features, the state of the registry's file and what was asked for by it.
     """
 
     feast: FeatureStore
@@ -40,6 +42,7 @@ class Stores:
     directory: Path
     read_only: bool = False
     prune_due_us: dict[tuple[str, int, int], int] = field(default_factory=dict)
+    requests: dict[Any, tuple[tuple[int, ...], Any]] = field(default_factory=dict)
 
     @property
     def project(self) -> str:

@@ -21,6 +21,7 @@ from values import COLUMNS, IDS, OBJECTS
 
 from feastra_nb.codec import (
     FeastValue,
+    UnknownPositions,
     arrow_type,
     decode_entity_keys,
     decode_payloads,
@@ -437,6 +438,58 @@ def test_missing_payloads_and_short_rows_are_null():
 def test_a_position_can_be_asked_twice():
     payloads = encode_payloads([pa.array([1])], [T.INT64], 1)
     assert [array.to_pylist() for array in decode_payloads(payloads, [0, 0], [T.INT64] * 2)] == [[1], [1]]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3, 16, 17, 400])
+def test_few_rows_are_decoded_as_many_are(rows, monkeypatch):
+    columns, types = mixed_columns(rows)
+    columns, types = columns * 2, types * 2
+    payloads = encode_payloads(columns, types, rows).to_pylist()
+    payloads[1::3] = [None] * len(payloads[1::3])
+    payloads[2::5] = [b""] * len(payloads[2::5])
+    order = [13, 3, 0, 6, 1, 8, 5, 2, 4, 3, 12]
+    wanted = [types[position] for position in order]
+    few = decode_payloads(payloads, order, wanted, known=len(types))
+    monkeypatch.setattr("feastra_nb.codec.payloads.FEW_ROWS", -1)
+    many = decode_payloads(payloads, order, wanted, known=len(types))
+    assert all(one.type == other.type and one.equals(other) for one, other in zip(few, many, strict=True))
+
+
+@pytest.mark.parametrize("rows", [1, 16, 17, 600])
+def test_more_values_than_are_known_are_told(rows):
+    narrow = encode_payloads([pa.array([1] * rows), None], [T.INT64, None], rows).to_pylist()
+    wide = encode_payloads([pa.array([1]), None, pa.array(["x"])], [T.INT64, None, T.STRING], 1).to_pylist()
+    assert decode_payloads(narrow, [0], [T.INT64], known=2)[0].to_pylist() == [1] * rows
+    for known in (0, 1):
+        with pytest.raises(UnknownPositions):
+            decode_payloads(narrow, [0][:known], [T.INT64][:known], known=known)
+    with pytest.raises(UnknownPositions):
+        decode_payloads([*narrow[:-1], *wide], [0], [T.INT64], known=2)
+    assert decode_payloads([*narrow[:-1], *wide], [0], [T.INT64])[0].to_pylist() == [1] * rows
+
+
+@pytest.mark.parametrize("rows", [1, 5, 20])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"\n", b"\n\x05", b"\x12\x00", b"\n\x00\x0b", b"\n" + b"\xff" * 11, b"\n\x02\x20\xff", b"\n\x02\x12\x01",
+        b"\n\x03\x12\x01\xff",
+    ],
+)  # fmt: skip
+def test_damage_is_told_alike_in_few_rows_and_in_many(rows, damaged, monkeypatch):
+    payloads = [*[b"\n\x00\n\x00"] * (rows - 1), damaged]
+
+    def message(value_type):
+        try:
+            return [column.to_pylist() for column in decode_payloads(payloads, [0, 1], [value_type] * 2, known=2)]
+        except CatalogConflict as error:
+            return error.message
+
+    types = (T.INT64, T.STRING, T.DOUBLE, T.STRING_LIST)
+    few = [message(value_type) for value_type in types]
+    monkeypatch.setattr("feastra_nb.codec.payloads.FEW_ROWS", -1)
+    assert few == [message(value_type) for value_type in types]
+    assert any(isinstance(each, str) for each in few)
 
 
 def test_a_null_column_is_null_of_every_type():

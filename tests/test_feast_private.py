@@ -4,12 +4,14 @@ import ast
 import copy
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType, utils
 from feast.infra.compute_engines.local.compute import LocalComputeEngine
 from feast.infra.online_stores.online_store import OnlineStore
+from feast.infra.registry.file import FileRegistryStore
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.types import Int64, String
 
@@ -48,6 +50,13 @@ def test_a_registry_has_one_lock_or_a_forked_child_waits_for_ever(store):
     assert store.registry._refresh_lock.acquire(blocking=False)
     feast_private.renew_registry_lock(store)
     assert store.registry._refresh_lock.acquire(blocking=False)
+
+
+def test_a_registry_says_its_file_or_each_online_read_builds_its_views_anew(store, tmp_path):
+    assert feast_private.registry_file(store.registry, (FileRegistryStore,)) == tmp_path / "registry.db"
+    assert feast_private.registry_file(store.registry, ()) is None
+    assert feast_private.registry_file(store.registry.clone(), (FileRegistryStore,)) is None
+    assert feast_private.registry_file(SimpleNamespace(), (FileRegistryStore,)) is None
 
 
 def test_a_store_makes_its_registry_when_asked_or_threads_undo_each_others_changes(store):

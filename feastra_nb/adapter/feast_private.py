@@ -10,6 +10,7 @@ import copy
 import importlib
 import threading
 from collections import OrderedDict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -43,6 +44,14 @@ def offline_store_of(store: FeatureStore) -> Any:
 def provider_of(store: FeatureStore) -> Any:
     """Return the provider, through which one view can be read; `get_online_features` reads whole requests only."""
     return store._get_provider()  # noqa: SLF001
+
+
+def registry_file(registry: Any, stores: Sequence[type]) -> Path | None:
+    """Return the file that a registry is read from; None where it is not a file, or not read by one of these stores' classes."""
+    from feast.infra.registry.registry import Registry
+
+    store: Any = registry._registry_store if type(registry) is Registry else None  # noqa: SLF001
+    return Path(str(store._filepath)) if type(store) in stores else None  # noqa: SLF001
 
 
 def renew_registry_lock(store: FeatureStore) -> None:

@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 from feastra_nb.codec.entity_keys import decode_entity_keys, encode_entity_keys
-from feastra_nb.codec.payloads import decode_payloads, encode_payloads, value_counts
+from feastra_nb.codec.payloads import UnknownPositions, decode_payloads, encode_payloads, value_counts
 from feastra_nb.codec.value_types import FeastValue, arrow_type
 
 __all__ = [
     "FeastValue",
+    "UnknownPositions",
     "arrow_type",
     "decode_entity_keys",
     "decode_payloads",

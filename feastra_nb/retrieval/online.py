@@ -11,11 +11,12 @@ import pyarrow as pa
 from feastra_nb.adapter.feast_calls import calling_feast
 from feastra_nb.errors import ConfigurationError, InvalidFrame, close_names
 from feastra_nb.materialization.frames import TIMESTAMP_US
-from feastra_nb.retrieval.dataframes import check_backend, to_pandas
+from feastra_nb.retrieval.dataframes import check_backend, frame_of
 from feastra_nb.retrieval.entities import Entities, array_of, entity_keys, entity_table, shown_keys
 from feastra_nb.retrieval.lookup import Found, find_as_of, find_now
 from feastra_nb.retrieval.offline import KNOWN_AT_AS_OF
-from feastra_nb.retrieval.request import Request, Requested, references, requested
+from feastra_nb.retrieval.remembered import remembered
+from feastra_nb.retrieval.request import Request, Requested, references
 from feastra_nb.times import instants
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def online(
 ) -> pd.DataFrame:
     """Return the features of each entity row, now or as of an instant."""
     check_backend(options.dtype_backend)
-    request = requested(stores.feast, features, full_feature_names=options.full_feature_names)
+    request = remembered(stores, features, full_feature_names=options.full_feature_names)
     given = Entities.of(entities)
     past = as_of is not None or known_at is not None
     if request.on_demand or not stores.has_history:
@@ -54,11 +55,11 @@ def online(
         return _through_feast(stores, features, given, request, options)
     keys = entity_table(given, request.views)
     t_us, known_us = _when(given, as_of, known_at) if past else (None, None)
-    columns = {name: keys.column(name) for name in shown_keys(keys)}
+    columns = {name: keys.column(name).combine_chunks() for name in shown_keys(keys)}
     for view_request in request.views:
         events = _found(stores, view_request, entity_keys(view_request, keys), t_us, known_us, status=options.status)
         columns |= _columns(stores, view_request, events, options)
-    return to_pandas(pa.table(columns), options.dtype_backend)
+    return frame_of(columns, options.dtype_backend)
 
 
 def _found(
@@ -140,7 +141,7 @@ def _through_feast(stores: Stores, features: Any, given: Entities, request: Requ
         if options.status:
             columns[f"{name}__status"] = pa.array([_STATUS.get(code, "NOT_FOUND") for code in vector.statuses])
     ordered = [name for name in rows if name in columns] + [name for name in columns if name not in rows]
-    return to_pandas(pa.table({name: columns[name] for name in ordered}), options.dtype_backend)
+    return frame_of({name: columns[name] for name in ordered}, options.dtype_backend)
 
 
 def feast_rows(given: Entities, request: Request) -> dict[str, list[Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.adapter.feast_calls import calling_feast
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from feast import FeatureService, FeatureStore, FeatureView
+    from feast.value_type import ValueType
 
     # Features as callers write them: "view:feature", "view", a list of these, a feature service or its name.
     FeatureRefs = str | Sequence[str] | FeatureService
@@ -33,17 +34,17 @@ class Requested:
 
     view: FeatureView
     features: tuple[str, ...]
+    label: str = field(init=False)
+    """Name of the view as the request calls it."""
+    keys: tuple[tuple[str, str, ValueType], ...] = field(init=False)
+    """The view's join keys: stored name, name in the entity frame, value type."""
 
-    @property
-    def label(self) -> str:
-        """Name of the view as the request calls it."""
-        return str(self.view.projection.name_to_use())
-
-    @property
-    def keys(self) -> tuple[tuple[str, str, Any], ...]:
-        """The view's join keys: stored name, name in the entity frame, value type."""
-        renamed = self.view.projection.join_key_map
-        return tuple((name, renamed.get(name, name), value_type) for name, value_type in key_fields(self.view))
+    def __post_init__(self) -> None:
+        projection = self.view.projection
+        renamed = projection.join_key_map
+        keys = tuple((name, renamed.get(name, name), value_type) for name, value_type in key_fields(self.view))
+        object.__setattr__(self, "label", str(projection.name_to_use()))
+        object.__setattr__(self, "keys", keys)
 
     def columns(self, *, full_feature_names: bool) -> list[str]:
         """Names of the result's columns, as Feast names them."""
@@ -94,7 +95,7 @@ def _references(feature_store: FeatureStore, views: _Views, features: Any) -> An
 
     if isinstance(features, FeatureService):
         return features
-    refs = [features] if isinstance(features, str) else _listed(features)
+    refs = listed(features)
     if not refs:
         raise ConfigurationError("no features were asked for", hint='"view:feature", or a list of them')
     if len(refs) == 1 and (service := _service(feature_store, views, refs[0])) is not None:
@@ -104,8 +105,15 @@ def _references(feature_store: FeatureStore, views: _Views, features: Any) -> An
     return [full for ref in refs for full in _expand(ref, known)]
 
 
-def _listed(features: Any) -> list[str]:
-    refs = list(features) if hasattr(features, "__iter__") else [features]
+def listed(features: Any) -> list[str]:
+    """Return references that are not a feature service as a list.
+
+    Raises
+    ------
+    ConfigurationError
+        There is something else among them.
+    """
+    refs = list(features) if hasattr(features, "__iter__") and not isinstance(features, str) else [features]
     for ref in refs:
         if not isinstance(ref, str):
             raise ConfigurationError(
