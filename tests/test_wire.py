@@ -289,6 +289,19 @@ def test_connections_that_a_firewall_forgot_are_found_out(direct, proxy, monkeyp
     assert all(not line.is_closed for each in before._nodes.values() for line in each.idle)
 
 
+def test_a_server_far_away_is_not_taken_for_silent(connect_through, proxy, monkeypatch):
+    monkeypatch.setattr(
+        lines, "has_several_nodes", lambda _settings: True
+    )  # then the driver is asked after a tenth of a second
+    proxy.latency_s = 0.15
+    ws = connect_through(direct=True)
+    values(ws)
+    with driver_requests(ws) as sent:
+        for _ in range(3):
+            assert values(ws) == expected()
+    assert sent == []
+
+
 def test_threads_read_their_own_rows(through):
     wrong, done = [], []
 

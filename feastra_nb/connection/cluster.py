@@ -128,11 +128,13 @@ class Database:
         for warning in done.response_future.warnings or ():
             warn_user(f"the server warns: {warning}")
 
+    def goes_directly(self, profile: str) -> bool:
+        """Tell whether requests may take the direct way; otherwise everything has to go through the driver."""
+        return self.settings.direct and self.lines.is_usable() and self.shortage(profile) is None
+
     def exchange(self, profile: str) -> Exchange | None:
         """Return the direct way for a call's requests; None where everything has to go through the driver."""
-        if not (self.settings.direct and self.lines.is_usable()) or self.shortage(profile) is not None:
-            return None
-        return Exchange(self.lines, profile, self.keyspace)
+        return Exchange(self.lines, profile, self.keyspace) if self.goes_directly(profile) else None
 
     def send(
         self, statement: Any, profile: str, paging_state: bytes | None = None, timeout_s: float | None = None

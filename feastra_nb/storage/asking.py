@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from feastra_nb.connection.awaiting import answer_of
 from feastra_nb.connection.cluster import READ, Database
 from feastra_nb.connection.wire import frames
-from feastra_nb.connection.wire.exchange import Request
+from feastra_nb.connection.wire.exchange import Request, ask
 from feastra_nb.storage.pages import decoded, pages
 from feastra_nb.storage.patience import AGAIN_S
 from feastra_nb.storage.statements import bound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from cassandra.cluster import ResultSet
     from cassandra.query import BoundStatement, PreparedStatement
@@ -80,6 +80,28 @@ class Query:
         statement = bound(self.prepared, self.wire_values, self.routing_key)
         statement.fetch_size = PAGE_ROWS if self.paged else None
         return statement
+
+
+def fetched(db: Database, queries: Sequence[Query]) -> list[tuple[Query, Page]]:
+    """Send queries that are not paged, a window of them at once, and return the answers when all are there."""
+    began_s = time.monotonic()
+    if not db.goes_directly(READ):
+        return [(query, page.copy()) for query, page in _through_driver(db, queries, None)]
+    found: list[tuple[Query, Page]] = []
+    left: list[Query] = []
+    for start in range(0, len(queries), db.read_window):
+        some = [query.request() for query in queries[start : start + db.read_window]]
+        received = ask(db.lines, READ, db.keyspace, some)
+        left += received.lost
+        for query, answer in received.answers:
+            page = _page(answer, query)
+            if page is None:
+                left.append(query)
+            else:
+                found.append((query, page))
+    if left:
+        found += [(query, page.copy()) for query, page in _through_driver(db, left, began_s)]
+    return found
 
 
 def answered(db: Database, queries: Iterable[Query]) -> Iterator[tuple[Query, Page]]:
@@ -171,6 +193,17 @@ def _rows(answer: Any, query: Query) -> frames.Rows | None:
         return None
 
 
+def _page(answer: Any, query: Query) -> Page | None:
+    """Return the rows of an answer that holds them all; None where it is unusual."""
+    rows = _rows(answer, query)
+    if rows is None or rows.paging_state is not None:
+        return None
+    try:
+        return decoded(rows, query.columns)
+    except frames.UnusualAnswer:
+        return None
+
+
 # --- through the driver ------------------------------------------------------------------------------------------------
 
 
@@ -230,8 +263,8 @@ class _Flight:
             self.future = self.query.send(db)
 
 
-async def answered_async(db: Database, queries: Iterable[Query]) -> list[tuple[Query, Page]]:
-    """Return all pages of the answers; no thread waits for them."""
+async def fetched_async(db: Database, queries: Iterable[Query]) -> list[tuple[Query, Page]]:
+    """As `fetched`; no thread waits for the answers."""
     began_s = time.monotonic()
     found: list[tuple[Query, Page]] = []
     exchange = db.exchange(READ)
@@ -249,18 +282,13 @@ async def answered_async(db: Database, queries: Iterable[Query]) -> list[tuple[Q
         if not flying:
             return found
         flight = flying.popleft()
-        answer = await flight.answer_async(db)
-        found.append((flight.query, answer.current_rows))
-        while (state := answer.paging_state) is not None:
-            flight.query.paging_state = state
-            answer = await answer_of(flight.query.send(db))
-            found.append((flight.query, answer.current_rows))
+        found.append((flight.query, (await flight.answer_async(db)).current_rows))
 
 
 async def _direct_async(
     db: Database, exchange: Exchange, queries: Iterator[Query], found: list[tuple[Query, Page]]
 ) -> list[Query]:
-    """Add the pages that the direct way answers, and return the queries that are not answered to their end."""
+    """Add the pages that the direct way answers, and return the queries that it does not."""
     lost: list[Query] = []
     while True:
         some = [query.request() for query in islice(queries, db.read_window - exchange.in_flight)]
@@ -273,13 +301,8 @@ async def _direct_async(
         received = await exchange.receive_async()
         lost += received.lost
         for query, answer in received.answers:
-            rows = _rows(answer, query)
-            try:
-                page = None if rows is None else decoded(rows, query.columns)
-            except frames.UnusualAnswer:
-                page = None
-            if page is not None:
-                found.append((query, page))
-            if rows is None or page is None or rows.paging_state is not None:
-                query.paging_state = None if rows is None or page is None else rows.paging_state
+            page = _page(answer, query)
+            if page is None:
                 lost.append(query)
+            else:
+                found.append((query, page))

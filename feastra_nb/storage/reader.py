@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feastra_nb.connection.cluster import READ, Database, quoted
 from feastra_nb.connection.driver_errors import map_driver_errors
-from feastra_nb.storage.asking import Query, answered, answered_async
+from feastra_nb.storage.asking import Query, answered, fetched, fetched_async
 from feastra_nb.storage.pages import SERVED, WHOLE, WITH_TTL
 from feastra_nb.storage.patience import Patience
 from feastra_nb.storage.replicas import replica_groups
@@ -22,13 +22,14 @@ from feastra_nb.storage.row_selection import CLOCK_SKEW_US
 from feastra_nb.storage.rows import gathered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from feastra_nb.storage.catalog import ViewEntry
     from feastra_nb.storage.rows import Rows
 
 IN_KEYS = 20  # Astra's limit of partition keys in one IN
+FEW_KEYS = 200  # up to which all answers are there before the first becomes columns
 BEGINNING_US = -(2**63)
 END_US = 2**63 - 1
 TEXTS_KEPT = 4096  # CQL texts: two a view and choice of columns
@@ -104,40 +105,35 @@ def newest_rows(db: Database, reads: Sequence[NewestRead]) -> list[list[tuple[An
     RequestFailed
         Any part of any read failed.
     """
-    owners, queries = _with_owners(reads)
-    rows: list[list[tuple[Any, ...]]] = [[] for _ in reads]
+    queries = _owned(reads)
     with _reading(db, reads):
-        for query, page in answered(db, queries):
-            rows[owners[query]] += page
-    return rows
+        return _by_read(reads, queries, fetched(db, list(queries)))
 
 
 async def newest_rows_async(db: Database, reads: Sequence[NewestRead]) -> list[list[tuple[Any, ...]]]:
     """As `newest_rows`, without a thread that waits."""
-    owners, queries = _with_owners(reads)
-    rows: list[list[tuple[Any, ...]]] = [[] for _ in reads]
+    queries = _owned(reads)
     with _reading(db, reads):
-        for query, page in await answered_async(db, queries):
-            rows[owners[query]] += page
+        return _by_read(reads, queries, await fetched_async(db, list(queries)))
+
+
+def _owned(reads: Sequence[NewestRead]) -> dict[Query, int]:
+    """Return the queries of all reads, and the number of the read that each is of."""
+    return {query: number for number, read in enumerate(reads) for query in read.queries}
+
+
+def _by_read(
+    reads: Sequence[NewestRead], queries: Mapping[Query, int], pages: Sequence[tuple[Query, list[tuple[Any, ...]]]]
+) -> list[list[tuple[Any, ...]]]:
+    rows: list[list[tuple[Any, ...]]] = [[] for _ in reads]
+    for query, page in pages:
+        rows[queries[query]] += page
     return rows
 
 
 def _reading(db: Database, reads: Sequence[NewestRead]) -> AbstractContextManager[None]:
     several = "s" if len(reads) > 1 else ""
     return map_driver_errors(f"reading view{several} {', '.join(read.view for read in reads)}", db)
-
-
-def _with_owners(reads: Sequence[NewestRead]) -> tuple[dict[Query, int], Iterator[Query]]:
-    """Return the queries of all reads, made as they are taken, and the number of the read that each is of."""
-    owners: dict[Query, int] = {}
-
-    def queries() -> Iterator[Query]:
-        for number, read in enumerate(reads):
-            for query in read.queries:
-                owners[query] = number
-                yield query
-
-    return owners, queries()
 
 
 def prepare_newest(db: Database, entry: ViewEntry) -> None:
@@ -151,6 +147,8 @@ def read_newest(db: Database, entry: ViewEntry, keys: Sequence[bytes], bounds: B
     """Return the newest row of each distinct key within the bounds, in no order."""
     read = NewestRead(db, entry, keys, bounds, WHOLE)
     with _reading(db, [read]):
+        if len(keys) <= FEW_KEYS:
+            return gathered(page for _query, page in fetched(db, list(read.queries)))
         return gathered(page for _query, page in answered(db, read.queries))
 
 

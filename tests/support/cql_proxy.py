@@ -4,6 +4,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from dataclasses import dataclass
 
 HEADER = struct.Struct(">BBhBi")  # version, flags, stream, opcode, length
@@ -136,6 +137,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._fault, self._left, self._of = None, 0, ()
         self.spoilt = 0  # answers so far
+        self.latency_s = 0.0  # of each answer: a server far away
         self.deaf = False  # forwards nothing: a firewall that has forgotten the connections
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -197,6 +199,7 @@ class Proxy:
         end.sendall(frame.to_bytes(version))
 
     def _answer(self, end, frame, version, streams):
+        time.sleep(self.latency_s)
         fault = None
         with self._lock:
             request = streams.pop(frame.stream, None)

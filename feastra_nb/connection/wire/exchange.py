@@ -45,6 +45,50 @@ class Received(NamedTuple):
     lost: list[Any]
 
 
+def ask(lines: Lines, profile: str, keyspace: str, requests: Iterable[Request]) -> Received:
+    """Send a few requests, all of a node's at once, and wait for all of their answers.
+
+    It is what an `Exchange` does, for requests that are all there from the start and want no window: online serving.
+
+    Parameters
+    ----------
+    lines, profile, keyspace
+        As for `Exchange`.
+    requests
+        No more than may be in flight.
+    """
+    node_of, silence_s = lines.nodes(profile, keyspace), lines.silence_s(profile)
+    by_host: dict[Any, list[tuple[int, bytes, Any]]] = {}
+    for routing_key, opcode, body, token in requests:
+        by_host.setdefault(node_of(routing_key), []).append((opcode, body, token))
+    received = Received([], [])
+    busy: list[Line] = []
+    began_ns = time.perf_counter_ns() if lines.listeners else 0
+    try:
+        for host, of_host in by_host.items():
+            line = lines.borrow(host, silence_s) if host is not None else None
+            if line is None:
+                received.lost.extend(token for _opcode, _body, token in of_host)
+                continue
+            busy.append(line)
+            try:
+                line.send(of_host)
+            except BrokenLine:
+                received.lost.extend(line.give_up())
+        for line in busy:
+            try:
+                while line.waiting:
+                    received.answers.extend(line.receive())
+            except BrokenLine:
+                received.lost.extend(line.give_up())
+    finally:
+        for line in busy:
+            lines.give_back(line)
+        for listener in list(lines.listeners):
+            listener(began_ns, time.perf_counter_ns())
+    return received
+
+
 class Exchange:
     """A context in which requests are sent and answers received, all by one thread.
 

@@ -36,6 +36,7 @@ driver_log = logging.getLogger("cassandra.protocol")  # where the driver says wh
 
 # Asked of the socket at first, and for the rest of what is known to come: a large buffer costs more than most answers.
 LOOKED_AT_S = 0.5  # one that was idle for longer is looked at before it is used
+WAYS = 4  # to the server and back, that an answer may take in any case
 _HAS_TIMEVAL = sys.platform in ("linux", "darwin")  # as SO_RCVTIMEO takes it
 READ_BYTES, READ_MORE_BYTES = 16 * 1024, 256 * 1024
 
@@ -72,6 +73,7 @@ class Line(Connection):
             # A window of small requests would otherwise wait for the other side's delayed acknowledgement.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.settimeout(self.connect_timeout)
+        self._way_s: float | None = None  # to the server and back
         self._send_options_message()
         self._shake_hands()
         self._poll = select.poll()
@@ -102,12 +104,15 @@ class Line(Connection):
         return lost
 
     def _shake_hands(self) -> None:
+        began_s = time.monotonic()
         while not self.connected_event.is_set():
             try:
                 received = self._socket.recv(self.in_buffer_size)
             except OSError as error:
                 self.defunct(error)
                 return
+            if self._way_s is None:
+                self._way_s = time.monotonic() - began_s
             if not received:
                 self.defunct(ConnectionShutdown(f"{self.endpoint} closed the connection while it was opened"))
                 return
@@ -121,10 +126,12 @@ class Line(Connection):
     def begin(self, silence_s: float) -> bool:
         """Begin to use the line for a call, which gives it up after a silence; False where it is dead.
 
+        Over a long way no silence is shorter than a few ways there and back.
         One that was used just now is not looked at: should it be dead, that shows at the first answer.
         """
         if self.is_closed or (time.monotonic() - self.used_s > LOOKED_AT_S and self._is_readable()):
             return False
+        silence_s = max(silence_s, WAYS * (self._way_s or 0.0))
         if silence_s != self._silence_s:
             self._silence_s = silence_s
             self._bear_silence()
