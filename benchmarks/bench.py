@@ -91,6 +91,8 @@ SIZES = {
 # A slow peer's share of the entities: throughput is compared, and waiting ten times as long would not change it.
 SHARES = {peers.OURS: 1.0, BARE: 1.0, WIRE: 1.0, peers.REDIS: 0.1, peers.SQLITE: 0.04, peers.CASSANDRA: 0.008}
 LEAST_ENTITIES = 5
+# As servers are set by default; a local node of ours confirms a write only when it is on the disk.
+SERVER_SETTINGS = {"commitlog_sync": "periodic", "commitlog_sync_period": "10s"}
 KEYSPACES = ("ours", "feast", "bare", "wire")
 
 
@@ -122,7 +124,7 @@ class Bench(contextlib.ExitStack):
         name = self._node_name or f"benchmarks-{os.getpid()}"
         if self._node_name is None:
             self.callback(local.purge, name)
-        self.node = local.start(name=name, progress=False)
+        self.node = local.start(name=name, progress=False, settings=SERVER_SETTINGS)
         self.server = [psutil.Process(pid) for pid in self.node.pids]
         self.session = self._connect()
         self.cassandra_version = self.session.execute("SELECT release_version FROM system.local").one().release_version
