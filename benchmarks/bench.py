@@ -124,7 +124,8 @@ class Bench(contextlib.ExitStack):
         name = self._node_name or f"benchmarks-{os.getpid()}"
         if self._node_name is None:
             self.callback(local.purge, name)
-        self.node = local.start(name=name, progress=False, settings=SERVER_SETTINGS)
+        settings = SERVER_SETTINGS if self._node_name is None else {}
+        self.node = local.start(name=name, progress=False, settings=settings)
         self.server = [psutil.Process(pid) for pid in self.node.pids]
         self.session = self._connect()
         self.cassandra_version = self.session.execute("SELECT release_version FROM system.local").one().release_version

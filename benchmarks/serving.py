@@ -118,7 +118,9 @@ class FeatureServer(contextlib.ExitStack):
         self._port = peers.free_port()
         self._log_path = folder / "serve.log"
         program = Path(sys.executable).with_name("feast")
-        command = [program, "-c", folder, "serve", "-h", "127.0.0.1", "-p", str(self._port), "--no-access-log"]
+        # A worker that begins anew after a thousand requests, as Feast has it by default, hangs up on its callers.
+        options = ["--no-access-log", "--max-requests", "0"]
+        command = [program, "-c", folder, "serve", "-h", "127.0.0.1", "-p", str(self._port), *options]
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 - Feast's own
         self.callback(self._process.wait)

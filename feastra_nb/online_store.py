@@ -171,7 +171,7 @@ class FeastraOnlineStore(OnlineStore):
         data: list[tuple[EntityKeyProto, dict[str, Value], datetime, datetime | None]],
         progress: Callable[[int], Any] | None,
     ) -> None:
-        """Append rows to a view's log; ``progress`` gets the number of rows of each acknowledged batch.
+        """Append rows to a view's log; ``progress`` gets the number of rows acknowledged since it was last called.
 
         Raises
         ------

@@ -35,11 +35,16 @@ STARTS_PROGRAMS = {
 
 
 # Modules whose promises are held by both ways to the server: past the driver's event loop, and through the driver.
-BOTH_WAYS = {"test_promises", "test_history", "test_online_store", "test_failing_nodes", "test_forks"}
+BOTH_WAYS = {"test_promises", "test_history", "test_online_store", "test_forks"}
+BOTH_WAYS_TESTS = {
+    "test_reads_go_on_while_a_node_hangs",
+    "test_writes_go_on_while_a_node_hangs_and_each_row_counts_once",
+}
 
 
 def pytest_generate_tests(metafunc):
-    if metafunc.module.__name__ in BOTH_WAYS and NEEDS_CASSANDRA & set(metafunc.fixturenames):
+    both = metafunc.module.__name__ in BOTH_WAYS or metafunc.function.__name__ in BOTH_WAYS_TESTS
+    if both and NEEDS_CASSANDRA & set(metafunc.fixturenames):
         metafunc.fixturenames.insert(0, "way")
         metafunc.parametrize("way", ["direct", "driver"], indirect=True)
 

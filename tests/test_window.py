@@ -19,7 +19,7 @@ class Rows(Batch):
     """Three rows, whose statement is nothing but a number."""
 
     def __init__(self, number):
-        super().__init__(0.0, b"", (0, 0, 0), b"", b"", None)
+        super().__init__(0.0, b"", (0, 0, 0), b"", None)
         self.number = number
 
     def stamp(self):

@@ -42,7 +42,7 @@ from feastra_nb.retrieval.entities import entity_keys
 from feastra_nb.retrieval.request import requested
 from feastra_nb.storage import asking, reader
 
-TIMEOUT_S = 2.0
+TIMEOUT_S = 1.5
 KEYS = 60
 
 FAULTS = [

@@ -83,8 +83,8 @@ class Answered(Protocol):
     times: bytes
     """n event timestamps, as a `FeatureVector` holds them."""
 
-    def column(self, position: int) -> tuple[bytes, bytes]:
-        """Return the n values of a position, as a `FeatureVector` holds them, and their n statuses."""
+    def column(self, position: int) -> tuple[bytes, bytes | None]:
+        """Return the n values of a position, as a `FeatureVector` holds them, and their n statuses; None: all are present."""
 
 
 def answered(rows: Sequence[Row], keys: Sequence[bytes]) -> Answered:
@@ -111,9 +111,9 @@ class _Different:
         self._cells = [cells for _time, cells in answers]
         self._narrowest = min(map(len, self._cells), default=0)
 
-    def column(self, position: int) -> tuple[bytes, bytes]:
+    def column(self, position: int) -> tuple[bytes, bytes | None]:
         if position < self._narrowest:
-            return b"".join([cells[position] for cells in self._cells]), _PRESENT * len(self._cells)
+            return b"".join([cells[position] for cells in self._cells]), None
         values = [cells[position] if position < len(cells) else _NULL for cells in self._cells]
         statuses = [_PRESENT if position < len(cells) else _NOT_FOUND for cells in self._cells]
         return b"".join(values), b"".join(statuses)
@@ -137,11 +137,11 @@ class _Alike:
         self._bytes = _matrix(rows)[np.array(which)]
         self._layout = layout
 
-    def column(self, position: int) -> tuple[bytes, bytes]:
+    def column(self, position: int) -> tuple[bytes, bytes | None]:
         n = len(self._bytes)
         if position >= self.widest:
             return _NULL * n, _NOT_FOUND * n
-        return self._bytes[:, self._layout[position] : self._layout[position + 1]].tobytes(), _PRESENT * n
+        return self._bytes[:, self._layout[position] : self._layout[position + 1]].tobytes(), None
 
 
 def _common_layout(rows: Sequence[Row]) -> list[int] | None:
@@ -193,15 +193,21 @@ def fill(
     _describe(response.metadata, wanted, full_feature_names=full_feature_names, version_metadata=version_metadata)
     length = len(wanted.keys)
     statuses_head = _STATUSES + varint(length)
-    present = 0
+    all_present = b"".join([statuses_head, _PRESENT * length, answers.times])
+    missing = 0
     results: list[bytes] = []
     for position in positions:
         values, statuses = answers.column(position)
-        present += statuses.count(_PRESENT)
-        size = len(values) + len(statuses_head) + length + len(answers.times)
-        results += (_RESULT, varint(size), values, statuses_head, statuses, answers.times)
+        end = all_present
+        if statuses is not None:
+            end = b"".join([statuses_head, statuses, answers.times])
+            missing += statuses.count(_NOT_FOUND)
+        results += (_RESULT, _size(len(values) + len(end)), values, end)
     response.MergeFromString(b"".join(results))
-    _count_features()(wanted.table.name, present, len(positions) * length - present)
+    _count_features()(wanted.table.name, len(positions) * length - missing, missing)
+
+
+_size = lru_cache(4096)(varint)  # of a feature: few lengths, again and again
 
 
 @lru_cache(4096)  # rows that were written together often have one event time

@@ -69,15 +69,12 @@ class Batch:
         Where each row has its arrival.
     deletes
         What they replace, likewise; empty where history is kept.
-    routing_key
-        The first row's key.
     """
 
     due_s: float
     inserts: bytes = field(compare=False)
     arrivals: Sequence[int] = field(compare=False)
     deletes: bytes = field(compare=False)
-    routing_key: bytes = field(compare=False)
     sending: Sending = field(compare=False)
     attempts: int = field(default=0, compare=False)
 
@@ -86,14 +83,20 @@ class Batch:
         """Number of rows."""
         return len(self.arrivals)
 
+    @property
+    def routing_key(self) -> bytes:
+        """The first row's key, which stands behind its arrival."""
+        at = self.arrivals[0] + ARRIVAL_BYTES + LENGTH_BYTES
+        return self.inserts[at : at + int.from_bytes(self.inserts[at - LENGTH_BYTES : at], "big")]
+
     def stamp(self) -> None:
         """Give the rows their arrival: that of the first attempt, so that a retry is the same rows and `known_at` is true."""
         if self.attempts:
             return
-        arrived = (time.time_ns() // 1000).to_bytes(8, "big")
+        arrived = (time.time_ns() // 1000).to_bytes(ARRIVAL_BYTES, "big")
         inserts = bytearray(self.inserts)
         for at in self.arrivals:
-            inserts[at : at + 8] = arrived
+            inserts[at : at + ARRIVAL_BYTES] = arrived
         self.inserts = bytes(inserts)
 
     def request(self, timestamp_us: int) -> Request:
@@ -150,16 +153,13 @@ class Batches:
         inserts = _Statements(_insert_parts(self._sending.insert.query_id, rows, ttl_s), len(rows))
         delete = self._sending.delete
         deletes = None if delete is None else _Statements(_delete_parts(delete.query_id, rows), len(rows))
-        arrival = len(statement_head(self._sending.insert.query_id, INSERT_VALUES)) + 4
-        keys = rows.entity_key
+        arrival = len(statement_head(self._sending.insert.query_id, INSERT_VALUES)) + LENGTH_BYTES
         for start, stop in cuts(codes.partition, codes.replicas, row_bytes(rows)):
-            first, *_ = starts = inserts.starts[start:stop]
             yield Batch(
                 0.0,
                 inserts.between(start, stop),
-                [at - first + arrival for at in starts],
+                inserts.places(start, stop, arrival),
                 b"" if deletes is None else deletes.between(start, stop),
-                keys[start].as_py(),
                 self._sending,
             )
 
@@ -167,24 +167,33 @@ class Batches:
 # --- rows as statements of a batch, column by column -------------------------------------------------------------------
 
 INSERT_VALUES, DELETE_VALUES = 6, 2
+LENGTH_BYTES, ARRIVAL_BYTES = 4, 8
 
 
 class _Statements:
     """The statements of n rows, one after another."""
 
     def __init__(self, parts: Sequence[ByteStrings | pa.LargeBinaryArray], rows: int) -> None:
-        offsets, data = content(join(parts, rows))
-        self.starts = offsets.tolist()
-        self._data = data
+        offsets, self._data = content(join(parts, rows))
+        self._starts = offsets.tolist()
+        widths = np.diff(offsets)
+        self._width = int(widths[0]) if rows and (widths == widths[0]).all() else None
 
     def between(self, start: int, stop: int) -> bytes:
         """Return those of some rows."""
-        return self._data[self.starts[start] : self.starts[stop]].tobytes()
+        return self._data[self._starts[start] : self._starts[stop]].tobytes()
+
+    def places(self, start: int, stop: int, at: int) -> Sequence[int]:
+        """Return, in what `between` returns, the place ``at`` of each row."""
+        if self._width is not None:
+            return range(at, at + (stop - start) * self._width, self._width)
+        first = self._starts[start]
+        return [place - first + at for place in self._starts[start:stop]]
 
 
 def _insert_parts(query_id: bytes, rows: Rows, ttl_s: Int64s) -> list[ByteStrings | pa.LargeBinaryArray]:
     n = len(rows)
-    arrival = value(bytes(8))
+    arrival = value(bytes(ARRIVAL_BYTES))
     return [
         constant(statement_head(query_id, INSERT_VALUES) + arrival, n),
         *_values(rows.entity_key),

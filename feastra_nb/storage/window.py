@@ -17,8 +17,9 @@ from feastra_nb.connection.driver_errors import map_driver_errors, translate
 from feastra_nb.connection.wire import frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from feastra_nb.connection.wire.exchange import Request
     from feastra_nb.connection.wire.line import Answer
     from feastra_nb.storage.batches import Batch
     from feastra_nb.storage.patience import Patience
@@ -100,6 +101,7 @@ class WriteWindow:
         self._flying: set[_Flight] = set()  # through the driver
         self._limit = db.write_window
         self._acknowledged_since = 0
+        self._untold_rows = 0
         self._cut_again_s = 0.0
 
     def __enter__(self) -> WriteWindow:
@@ -135,6 +137,7 @@ class WriteWindow:
         self._waiting.clear()
         self._unsent.clear()
         self._acknowledge_answered()
+        self._tell()
         while self._is_open():
             if self._exchange is not None:
                 received = self._exchange.receive(BOTH_WAYS_S if self._flying else POLL_S)
@@ -145,6 +148,7 @@ class WriteWindow:
                     batch, error = self._completed.get(timeout=0 if self._on_the_wire() else POLL_S)
                     if error is None:
                         self._acknowledge(batch)
+            self._tell()
 
     def _acknowledge_answered(self) -> None:
         while self._answered:
@@ -199,8 +203,7 @@ class WriteWindow:
         if self._exchange is None:
             return
         unsent, self._unsent = self._unsent, []
-        timestamp = self._db.session.cluster.timestamp_generator
-        lost = self._exchange.send(batch.request(timestamp()) for batch in unsent) if unsent else []
+        lost = self._exchange.send(self._requests(unsent)) if unsent else []
         received = self._exchange.receive(timeout_s)
         self._answered.extend(received.answers)
         if received.lost:
@@ -208,6 +211,10 @@ class WriteWindow:
         for batch in (*lost, *received.lost):
             self._start_through_driver(batch)
         self._take_answers()
+
+    def _requests(self, batches: Sequence[Batch]) -> list[Request]:
+        timestamp_us = self._db.session.cluster.timestamp_generator()  # the driver's, of all that is sent at once
+        return [batch.request(timestamp_us) for batch in batches]
 
     def _take_answers(self) -> None:
         # One by one off the queue: what is left behind an interrupt is taken by `settle_all`.
@@ -219,11 +226,13 @@ class WriteWindow:
                 self._retry_later(batch, f"error {frames.error_code(answer.body):#06x}")
             else:
                 self._start_through_driver(batch)
+        self._tell()
 
     def _settle(self, completion: tuple[Batch, BaseException | None]) -> None:
         batch, error = completion
         if error is None:
             self._acknowledge(batch)
+            self._tell()
         elif batch.attempts < ATTEMPTS and self._may_pass(error):
             self._retry_later(batch, type(error).__name__)
         else:
@@ -249,8 +258,13 @@ class WriteWindow:
         self._acknowledged_since += 1
         if self._acknowledged_since >= self._limit < self._db.write_window:
             self._limit, self._acknowledged_since = self._limit + 1, 0
-        if self._on_acknowledged is not None:
-            self._on_acknowledged(batch.rows)
+        self._untold_rows += batch.rows
+
+    def _tell(self) -> None:
+        """Tell of the rows that were acknowledged since the last time: at once of what came together."""
+        rows, self._untold_rows = self._untold_rows, 0
+        if rows and self._on_acknowledged is not None:
+            self._on_acknowledged(rows)
 
     def _narrow(self) -> None:
         now_s = time.monotonic()

@@ -42,7 +42,7 @@ def write(
     ttl_s
         Shape (n,), each row's time to live in seconds; 0 for none.
     on_acknowledged
-        Called with the number of rows of each acknowledged batch, in this thread.
+        Called with the number of rows that were acknowledged since the last call, in this thread.
 
     Raises
     ------

@@ -84,8 +84,7 @@ def ask(lines: Lines, profile: str, keyspace: str, requests: Iterable[Request]) 
     finally:
         for line in busy:
             lines.give_back(line)
-        for listener in list(lines.listeners):
-            listener(began_ns, time.perf_counter_ns())
+        lines.tell(began_ns)
     return received
 
 
@@ -119,8 +118,7 @@ class Exchange:
             if line is not None:
                 self._lines.give_back(line)
         self._busy.clear()
-        for listener in list(self._lines.listeners):
-            listener(self._began_ns, time.perf_counter_ns())
+        self._lines.tell(self._began_ns)
 
     def send(self, requests: Iterable[Request]) -> list[Any]:
         """Send requests, all of a node's at once, and return the tokens of those that could not be sent."""

@@ -34,15 +34,15 @@ class UnusualAnswer(Exception):
     """An answer is not what the direct way expects; the request goes through the driver."""
 
 
-def frame(opcode: int, stream: int, body: bytes) -> bytes:
-    """Return a request's frame.
+def header(opcode: int, stream: int, body_bytes: int) -> bytes:
+    """Return how the frame of a request begins; its body follows.
 
     Examples
     --------
-    >>> frame(OPTIONS, 1, b"").hex()
+    >>> header(OPTIONS, 1, 0).hex()
     '040000010500000000'
     """
-    return HEADER.pack(REQUEST, 0, stream, opcode, len(body)) + body
+    return HEADER.pack(REQUEST, 0, stream, opcode, body_bytes)
 
 
 def value(content: bytes) -> bytes:

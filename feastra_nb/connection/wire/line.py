@@ -25,7 +25,7 @@ from feastra_nb.connection.wire.frames import (
     SUPPORTED,
     TRACED,
     WARNED,
-    frame,
+    header,
     string_list,
 )
 
@@ -163,12 +163,12 @@ class Line(Connection):
         BrokenLine
             They could not be sent; some may have been.
         """
-        frames = []
+        frames: list[bytes] = []
         if not self.waiting:
             self.used_s = time.monotonic()
         for opcode, body, token in requests:
             stream = self._stream = (self._stream + 1) % STREAMS
-            frames.append(frame(opcode, stream, body))
+            frames += (header(opcode, stream, len(body)), body)
             self.waiting[stream] = token
         self._require_whole()
         self._is_torn = True

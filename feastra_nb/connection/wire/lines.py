@@ -54,6 +54,12 @@ class Lines:
         # Called with the begin and the end of each exchange, in nanoseconds of the performance counter, by its own thread.
         self.listeners: list[Callable[[int, int], object]] = []
 
+    def tell(self, began_ns: int) -> None:
+        """Tell those that listen that an exchange has ended; 0 where nobody listened when it began."""
+        if began_ns:
+            for listener in list(self.listeners):
+                listener(began_ns, time.perf_counter_ns())
+
     def silence_s(self, profile: str) -> float:
         """Return how long a line may be silent before the driver is asked: it turns to another node, where there is one."""
         timeout_s = self._settings.request_timeout_s
