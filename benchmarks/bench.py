@@ -124,7 +124,7 @@ class Bench(contextlib.ExitStack):
         name = self._node_name or f"benchmarks-{os.getpid()}"
         if self._node_name is None:
             self.callback(local.purge, name)
-        settings = SERVER_SETTINGS if self._node_name is None else {}
+        settings = SERVER_SETTINGS if self._node_name is None else None
         self.node = local.start(name=name, progress=False, settings=settings)
         self.server = [psutil.Process(pid) for pid in self.node.pids]
         self.session = self._connect()
