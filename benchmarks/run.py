@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import time
+import traceback
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,16 +43,22 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return found
 
 
-def measure_cases(bench: Bench, names: Sequence[str]) -> dict[str, list[Figure]]:
-    """Run cases one after another, and print each as it ends."""
-    found = {}
+def measure_cases(bench: Bench, names: Sequence[str]) -> tuple[dict[str, list[Figure]], list[str]]:
+    """Run cases one after another, and print each as it ends; returns the figures, and the names of cases that failed."""
+    found: dict[str, list[Figure]] = {}
+    failed = []
     for name in names:
         print(f"{name} …", file=sys.stderr, flush=True)
         began_s = time.monotonic()
-        found[name] = CASES[name].run(bench)
+        try:
+            found[name] = CASES[name].run(bench)
+        except Exception:  # noqa: BLE001 - the other cases have an hour's figures to lose
+            traceback.print_exc()
+            failed.append(name)
+            continue
         print(f"{name}: {time.monotonic() - began_s:.0f} s", file=sys.stderr, flush=True)
         print(report.case_text(f"\n{name}: {CASES[name].title}", found[name]), flush=True)
-    return found
+    return found, failed
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result: dict[str, Any] = {"began": report.now(), "size": asked.size, "machine": report.machine()}
     with Bench(SIZES[asked.size], asked.node) as bench:
         result["versions"] = report.versions(bench.cassandra_version)
-        found = measure_cases(bench, names)
+        found, failed = measure_cases(bench, names)
         result["left_out"] = bench.left_out
     result["ended"] = report.now()
     result["cases"] = {
@@ -78,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path.write_text(json.dumps(result, indent=1) + "\n")
     drawn = chart.draw(result, path.with_suffix(".png"))
     print(f"\nwritten: {path}{' and .png' if drawn else ''}")
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

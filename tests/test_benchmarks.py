@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from nodes import KEYSPACE
 
-from benchmarks import cql_frames
+from benchmarks import cql_frames, run
+from benchmarks.cases import Case
+from benchmarks.measure import Figure
 from benchmarks.wire_peer import WireConnection, WireError
 
 ROOT = Path(__file__).parents[1]
@@ -97,6 +99,17 @@ def test_an_unknown_case_is_refused_by_name():
     assert done.returncode == 2
     assert "read-2" in done.stderr
     assert "read-1" in done.stderr
+
+
+def test_a_case_that_fails_takes_no_other_figures_with_it(monkeypatch, capsys):
+    def fails(_bench):
+        raise RuntimeError("no such luck")
+
+    figures = [Figure("ours", "rate_per_s", (1.0,))]
+    cases = {"bad": Case("fails", fails), "good": Case("works", lambda _bench: figures)}
+    monkeypatch.setattr(run, "CASES", cases)
+    assert run.measure_cases(None, ["bad", "good"]) == ({"good": figures}, ["bad"])
+    assert "no such luck" in capsys.readouterr().err
 
 
 # --- the wire -----------------------------------------------------------------------------------------------------------
