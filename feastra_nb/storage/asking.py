@@ -293,7 +293,7 @@ async def _direct_async(
     while True:
         some = [query.request() for query in islice(queries, db.read_window - exchange.in_flight)]
         if some:
-            lost += await exchange.send_async(some)
+            lost += exchange.send_at_once(some)
         if not exchange.in_flight:
             if not some:
                 return lost

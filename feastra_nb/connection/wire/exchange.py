@@ -155,14 +155,15 @@ class Exchange:
                 received.lost.extend(self._given_up(host, line))
         return received
 
-    async def send_async(self, requests: Sequence[Request]) -> list[Any]:
-        """As `send`; a line that has to be opened first is opened in a thread."""
+    def send_at_once(self, requests: Sequence[Request]) -> list[Any]:
+        """As `send`, without waiting for a line that has to be opened first: the next call finds it."""
         for routing_key, *_rest in requests:
             host = self._nodes(routing_key)
             if self._wants_line(host):
                 self._busy[host] = self._lines.borrow_fresh(host, self._silence_s)
                 if self._busy[host] is None:
-                    await asyncio.to_thread(self._line, host)
+                    self._lines.open_soon(host)
+                    self._again_s[host] = time.monotonic() + AGAIN_S
         return self.send(requests)
 
     async def receive_async(self) -> Received:

@@ -111,6 +111,12 @@ class Lines:
             node.drop(line)
         return None
 
+    def open_soon(self, host: Any) -> None:
+        """Have a line opened, without waiting for it; those that were idle for long go, since to look at them would take time."""
+        node = self._node(host)
+        node.drop_idle()
+        node.open(self._session.cluster, host, wait_s=0.0)
+
     def _node(self, host: Any) -> _Node:
         node = self._nodes.get(host.endpoint)
         if node is None:
