@@ -388,6 +388,15 @@ def test_a_forked_child_reads_by_connections_of_its_own(through):
     os.waitpid(child, 0)
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C raises, also where the tests were started in the background, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_in_the_middle_of_a_read_leaves_the_next_one_sound(through, proxy):
     proxy.spoil(silence)
     alarm = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
@@ -397,6 +406,7 @@ def test_ctrl_c_in_the_middle_of_a_read_leaves_the_next_one_sound(through, proxy
     assert values(through) == expected()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_in_the_middle_of_a_write_counts_what_was_acknowledged(through):
     keys = range(30_000)
     alarm = threading.Timer(0.8, lambda: os.kill(os.getpid(), signal.SIGINT))
