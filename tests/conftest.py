@@ -53,7 +53,7 @@ def pytest_generate_tests(metafunc):
 def way(request, monkeypatch):
     """The way that this process's reads and writes of views take."""
     if request.param == "driver":
-        monkeypatch.setattr(Database, "exchange", lambda _db, _profile: None)
+        monkeypatch.setattr(Database, "goes_directly", lambda _db, _profile: False)
     return request.param
 
 
