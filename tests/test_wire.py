@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,8 @@ from nodes import KEYSPACE, workspaces
 from ways import driver_requests
 
 import feastra_nb as fnb
-from feastra_nb.connection.wire import lines
+from feastra_nb.connection.profiles import READ
+from feastra_nb.connection.wire import exchange, lines
 from feastra_nb.errors import FeastraError
 from feastra_nb.retrieval.entities import entity_keys
 from feastra_nb.retrieval.request import requested
@@ -245,6 +247,39 @@ def _keys(ws, frame):
 def _later(frame, version, skipped, fault):
     skipped[0] -= 1
     return fault(frame, version) if skipped[0] == -1 else frame.to_bytes(version)
+
+
+class AnsweredLine:
+    """Stands for a line whose answer came long ago, and waits to be read."""
+
+    def __init__(self):
+        self.waiting = {}
+
+    def send(self, requests):
+        self.waiting = {number: token for number, (_opcode, _body, token) in enumerate(requests)}
+
+    def receive(self):
+        return [(self.waiting.pop(number), None) for number in list(self.waiting)]
+
+    def is_silent(self):
+        return True  # nothing was read from it for long
+
+
+def test_a_node_whose_answer_waits_while_another_ones_is_read_is_not_given_up():
+    answered = {host: AnsweredLine() for host in "ab"}
+    nodes = SimpleNamespace(
+        nodes=lambda _profile, _keyspace: bytes.decode,
+        silence_s=lambda _profile: 0.1,
+        borrow=lambda host, _silence_s: answered[host],
+        give_back=lambda _line: None,
+        tell=lambda _began_ns: None,
+        listeners=[],
+    )
+    with exchange.Exchange(nodes, READ, KEYSPACE) as both:
+        assert both.send([exchange.Request(host.encode(), 0, b"", host) for host in "ab"]) == []
+        first, second = both.receive(), both.receive()
+    assert [first.answers, second.answers] == [[("a", None)], [("b", None)]]
+    assert first.lost == second.lost == []
 
 
 # --- writes ---------------------------------------------------------------------------------------------------------------

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import select
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from feastra_nb.connection.wire.line import BrokenLine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from feastra_nb.connection.wire.line import Answer, Line
     from feastra_nb.connection.wire.lines import Lines
@@ -48,7 +48,8 @@ class Received(NamedTuple):
 def ask(lines: Lines, profile: str, keyspace: str, requests: Iterable[Request]) -> Received:
     """Send a few requests, all of a node's at once, and wait for all of their answers.
 
-    It is what an `Exchange` does, for requests that are all there from the start and want no window: online serving.
+    It is what an `Exchange` does, for requests that are all there from the start and want no window: online serving, where a
+    tenth of the time is what an exchange keeps account of.
 
     Parameters
     ----------
@@ -57,15 +58,12 @@ def ask(lines: Lines, profile: str, keyspace: str, requests: Iterable[Request]) 
     requests
         No more than may be in flight.
     """
-    node_of, silence_s = lines.nodes(profile, keyspace), lines.silence_s(profile)
-    by_host: dict[Any, list[tuple[int, bytes, Any]]] = {}
-    for routing_key, opcode, body, token in requests:
-        by_host.setdefault(node_of(routing_key), []).append((opcode, body, token))
+    silence_s = lines.silence_s(profile)
     received = Received([], [])
     busy: list[Line] = []
     began_ns = time.perf_counter_ns() if lines.listeners else 0
     try:
-        for host, of_host in by_host.items():
+        for host, of_host in _by_host(requests, lines.nodes(profile, keyspace)).items():
             line = lines.borrow(host, silence_s) if host is not None else None
             if line is None:
                 received.lost.extend(token for _opcode, _body, token in of_host)
@@ -114,6 +112,10 @@ class Exchange:
         return self
 
     def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the lines back; one that has answers under way is closed."""
         for line in list(self._busy.values()):
             if line is not None:
                 self._lines.give_back(line)
@@ -122,11 +124,8 @@ class Exchange:
 
     def send(self, requests: Iterable[Request]) -> list[Any]:
         """Send requests, all of a node's at once, and return the tokens of those that could not be sent."""
-        by_host: dict[Any, list[tuple[int, bytes, Any]]] = {}
-        for routing_key, opcode, body, token in requests:
-            by_host.setdefault(self._nodes(routing_key), []).append((opcode, body, token))
         lost: list[Any] = []
-        for host, of_host in by_host.items():
+        for host, of_host in _by_host(requests, self._nodes).items():
             line = self._line(host)
             if line is None:
                 lost += [token for _opcode, _body, token in of_host]
@@ -142,16 +141,20 @@ class Exchange:
         """Wait for answers, for so many seconds or until the first node was silent for too long."""
         received = Received([], [])
         busy = [(host, line) for host, line in self._busy.items() if line is not None and line.waiting]
-        # Whoever waits for all may as well wait for one node after another.
-        ready = busy[:1] if wait_s is None else _readable(busy, wait_s)
+        quiet: _Busy = []
+        if wait_s is None:
+            # Whoever waits for all may as well wait for one node after another; the others' answers wait meanwhile.
+            ready = busy[:1]
+        else:
+            ready, quiet = _readable(busy, wait_s)
         for host, line in ready:
             try:
                 received.answers.extend(line.receive())
             except BrokenLine:
                 received.lost.extend(self._given_up(host, line))
         self.in_flight -= len(received.answers)
-        for host, line in busy:
-            if line.waiting and line.is_silent():
+        for host, line in quiet:
+            if line.is_silent():
                 received.lost.extend(self._given_up(host, line))
         return received
 
@@ -168,7 +171,10 @@ class Exchange:
 
     async def receive_async(self) -> Received:
         """As `receive` from the first node that has something to answer; the loop goes on meanwhile."""
-        host, line = next((host, line) for host, line in self._busy.items() if line is not None and line.waiting)
+        busy = ((host, line) for host, line in self._busy.items() if line is not None and line.waiting)
+        host, line = next(busy, (None, None))
+        if line is None:
+            return Received([], [])
         try:
             if not line.has_bytes():
                 await _readable_async(line.fileno(), self._silence_s)
@@ -197,17 +203,30 @@ class Exchange:
         return lost
 
 
-def _readable(busy: list[tuple[Any, Line]], wait_s: float) -> list[tuple[Any, Line]]:
-    """Return the lines that have something to receive, as soon as one has."""
-    ready = [(host, line) for host, line in busy if line.has_bytes()]
-    if ready or not busy:
-        return ready
+_Busy: TypeAlias = "list[tuple[Any, Line]]"
+
+
+def _by_host(requests: Iterable[Request], node_of: Callable[[bytes], Any]) -> dict[Any, list[tuple[int, bytes, Any]]]:
+    """Return opcode, body and token of requests by the node that is asked; None where none is up."""
+    by_host: dict[Any, list[tuple[int, bytes, Any]]] = {}
+    for routing_key, opcode, body, token in requests:
+        by_host.setdefault(node_of(routing_key), []).append((opcode, body, token))
+    return by_host
+
+
+def _readable(busy: _Busy, wait_s: float) -> tuple[_Busy, _Busy]:
+    """Return the lines that have something to receive, as soon as one has, and those that have not."""
     poll = select.poll()
-    by_number = {}
-    for host, line in busy:
-        by_number[line.fileno()] = (host, line)
+    for _host, line in busy:
         poll.register(line.fileno(), select.POLLIN)
-    return [by_number[number] for number, _event in poll.poll(wait_s * 1000)]
+    if any(line.has_bytes() for _host, line in busy) or not busy:
+        wait_s = 0.0
+    numbers = {number for number, _event in poll.poll(wait_s * 1000)}
+    ready: _Busy = []
+    quiet: _Busy = []
+    for host, line in busy:
+        (ready if line.fileno() in numbers or line.has_bytes() else quiet).append((host, line))
+    return ready, quiet
 
 
 async def _readable_async(number: int, timeout_s: float) -> None:

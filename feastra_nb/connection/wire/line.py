@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 driver_log = logging.getLogger("cassandra.protocol")  # where the driver says what a server warns of
 
-# Asked of the socket at first, and for the rest of what is known to come: a large buffer costs more than most answers.
 LOOKED_AT_S = 0.5  # one that was idle for longer is looked at before it is used
 WAYS = 4  # to the server and back, that an answer may take in any case
 _HAS_TIMEVAL = sys.platform in ("linux", "darwin")  # as SO_RCVTIMEO takes it
+# Asked of the socket at first, and for the rest of what is known to come: a large buffer costs more than most answers.
 READ_BYTES, READ_MORE_BYTES = 16 * 1024, 256 * 1024
 
 
@@ -76,9 +76,6 @@ class Line(Connection):
         self._way_s: float | None = None  # to the server and back
         self._send_options_message()
         self._shake_hands()
-        self._poll = select.poll()
-        if self._socket is not None:
-            self._poll.register(self._socket, select.POLLIN)
 
     @classmethod
     def create_timer(cls, timeout: float, callback: Any) -> Any:
@@ -153,7 +150,9 @@ class Line(Connection):
 
     def _is_readable(self) -> bool:
         # Nothing was asked: the other side has hung up, or is not sound.
-        return bool(self._poll.poll(0))
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
 
     def send(self, requests: Iterable[tuple[int, bytes, Any]]) -> None:
         """Send requests at once: the opcode and body of each, and what its answer is to be known by.
