@@ -5,16 +5,13 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from feastra_nb.connection.wire.frames import BATCH, EXECUTE, HEADER, header, value
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERSION = 4
-HEADER = Struct(">BBhBi")  # version, flags, stream, opcode, length of the body
 HEADER_BYTES = HEADER.size
-ERROR, STARTUP, READY, AUTHENTICATE, RESULT, PREPARE, EXECUTE, BATCH, AUTH_RESPONSE, AUTH_SUCCESS = (
-    0x00, 0x01, 0x02, 0x03, 0x08, 0x09, 0x0A, 0x0D, 0x0F, 0x10,
-)  # fmt: skip
-STREAMS = 2**15  # ids of requests in flight, from zero
+STARTUP, READY, AUTHENTICATE, PREPARE, AUTH_RESPONSE, AUTH_SUCCESS = 0x01, 0x02, 0x03, 0x09, 0x0F, 0x10
 LOCAL_QUORUM = 6
 WITH_VALUES, SKIP_METADATA = 0x01, 0x02  # flags of a query
 UNLOGGED, PREPARED_KIND = 1, 1  # of a batch, and of each of its statements
@@ -24,7 +21,7 @@ SHORT, INT, LONG = Struct(">H"), Struct(">i"), Struct(">q")
 
 def frame(opcode: int, body: bytes, stream: int = 0) -> bytes:
     """Return a request."""
-    return HEADER.pack(VERSION, 0, stream, opcode, len(body)) + body
+    return header(opcode, stream, len(body)) + body
 
 
 def startup() -> bytes:
@@ -64,11 +61,6 @@ def batch(statement: bytes, rows: Sequence[Sequence[bytes]], stream: int) -> byt
     for values in rows:
         parts += [head, SHORT.pack(len(values)), *values]
     return frame(BATCH, b"".join([*parts, SHORT.pack(LOCAL_QUORUM), b"\0"]), stream)
-
-
-def value(content: bytes) -> bytes:
-    """Return a value as frames have it: its length, then its bytes."""
-    return INT.pack(len(content)) + content
 
 
 def values_list(contents: Sequence[bytes]) -> bytes:

@@ -6,8 +6,9 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import cql_frames
-from benchmarks.cql_frames import HEADER, HEADER_BYTES, LONG, STREAMS, value
+from benchmarks.cql_frames import HEADER_BYTES, LONG
 from benchmarks.ready import ALWAYS, IN_KEYS, WINDOW, ReadyTables, ready_keys
+from feastra_nb.connection.wire.frames import ERROR, HEADER, STREAMS, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,7 +107,7 @@ def _walk(received: bytes) -> tuple[int, bytes]:
         end = place + HEADER_BYTES + length
         if end > size:
             break
-        if opcode == cql_frames.ERROR:
+        if opcode == ERROR:
             raise WireError(cql_frames.error_text(received[place + HEADER_BYTES : end]))
         place = end
         answers += 1

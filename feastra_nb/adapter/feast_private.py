@@ -86,7 +86,7 @@ def resolved(registry: Any, project: str, refs: Any) -> tuple[list[str], list[An
     return names, grouped, on_demand_grouped
 
 
-def entity_values(table: Any, join_key_values: Any, join_keys: Mapping[str, str]) -> dict[str, list[Any]]:
+def entity_values(table: Any, join_key_values: Any, join_keys: dict[str, str]) -> dict[str, list[Any]]:
     """Return a request's values of a view's own join keys, as Feast's `_get_unique_entities` begins with.
 
     Raises
@@ -96,9 +96,9 @@ def entity_values(table: Any, join_key_values: Any, join_keys: Mapping[str, str]
     """
     from feast import utils
 
-    values: dict[str, list[Any]] = utils._get_table_entity_values(table, dict(join_keys), join_key_values)  # noqa: SLF001
+    values: dict[str, list[Any]] = utils._get_table_entity_values(table, join_keys, join_key_values)  # noqa: SLF001
     if not any(values.values()):
-        utils._get_unique_entities(table, join_key_values, dict(join_keys))  # noqa: SLF001 - it raises
+        utils._get_unique_entities(table, join_key_values, join_keys)  # noqa: SLF001 - it raises
     return values
 
 

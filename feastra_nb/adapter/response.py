@@ -13,7 +13,7 @@ import numpy as np
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from feastra_nb.codec.wire_format import VARINT_MAX_BYTES, Bytes, varint
+from feastra_nb.codec.wire_format import Bytes, MalformedBytes, varint, varint_at
 from feastra_nb.errors import CatalogConflict
 
 if TYPE_CHECKING:
@@ -50,7 +50,10 @@ def split(payload: bytes) -> list[bytes]:
     while at < end:
         size, begin = (payload[at + 1], at + 2) if at + 1 < end else (end, end)
         if size >= _SHORT:
-            size, begin = _length(payload, at + 1)
+            try:
+                size, begin = varint_at(payload, at + 1)
+            except MalformedBytes as error:
+                raise not_a_payload(f"byte {at} of {end} begins none") from error
         if payload[at] != _VALUE[0] or begin + size > end:
             raise not_a_payload(f"byte {at} of {end} begins none")
         cells.append(payload[at : begin + size])
@@ -63,16 +66,6 @@ def not_a_payload(reason: str) -> CatalogConflict:
     return CatalogConflict(
         f"a stored payload is not a list of values: {reason}", hint="another program wrote into this table"
     )
-
-
-def _length(payload: bytes, at: int) -> tuple[int, int]:
-    size = shift = 0
-    for after, byte in enumerate(payload[at : at + VARINT_MAX_BYTES], at + 1):
-        size |= (byte & (_SHORT - 1)) << shift
-        shift += 7
-        if byte < _SHORT:
-            return size, after
-    return len(payload), len(payload)  # cut off: longer than what is there
 
 
 class Answered(Protocol):
@@ -89,11 +82,13 @@ class Answered(Protocol):
 
 def answered(rows: Sequence[Row], keys: Sequence[bytes]) -> Answered:
     """Return what was read for some keys; each with a row at most, in any order, and keys may repeat."""
-    if len(rows) >= MANY and (layout := _common_layout(rows)) is not None:
+    if len(rows) >= MANY and len({len(row[2]) for row in rows}) == 1:
+        payloads = np.frombuffer(b"".join([row[2] for row in rows]), dtype=np.uint8).reshape(len(rows), -1)
+        layout = _common_layout(payloads)
         place = {row[0]: number for number, row in enumerate(rows)}
         which = [place.get(key, -1) for key in keys]
-        if -1 not in which:
-            return _Alike(rows, which, layout)
+        if layout is not None and -1 not in which:
+            return _Alike([row[1] for row in rows], payloads, which, layout)
     return _Different(rows, keys)
 
 
@@ -124,17 +119,21 @@ class _Alike:
 
     Parameters
     ----------
+    event_us
+        Of each row.
+    payloads
+        A row each.
     which
         For each of the n keys the number of its row.
     layout
         Where each value of a row begins, and the last one ends.
     """
 
-    def __init__(self, rows: Sequence[Row], which: Sequence[int], layout: Sequence[int]) -> None:
-        stamps = [_timestamp(row[1]) for row in rows]
+    def __init__(self, event_us: Sequence[int], payloads: Bytes, which: Sequence[int], layout: Sequence[int]) -> None:
+        stamps = [_timestamp(each) for each in event_us]
         self.times = b"".join([stamps[number] for number in which])
         self.widest = len(layout) - 1
-        self._bytes = _matrix(rows)[np.array(which)]
+        self._bytes = payloads[np.array(which)]
         self._layout = layout
 
     def column(self, position: int) -> tuple[bytes, bytes | None]:
@@ -144,18 +143,15 @@ class _Alike:
         return self._bytes[:, self._layout[position] : self._layout[position + 1]].tobytes(), None
 
 
-def _common_layout(rows: Sequence[Row]) -> list[int] | None:
-    """Return where values begin and end in every one of these payloads; None where they differ in that."""
-    first = rows[0][2]
-    if any(len(row[2]) != len(first) for row in rows):
-        return None
-    cells = split(first)
+def _common_layout(payloads: Bytes) -> list[int] | None:
+    """Return where values begin and end in every one of these payloads, a row each; None where they differ in that."""
+    cells = split(payloads[0].tobytes())
     ends = np.cumsum([len(cell) for cell in cells]).tolist()
     begins = [0, *ends[:-1]]
     # The same tags and lengths at the same places.
     heads = [at for begin, cell in zip(begins, cells, strict=True) for at in range(begin, begin + _head_bytes(cell))]
-    of_all = _matrix(rows)[:, heads]
-    return [*begins, len(first)] if (of_all == of_all[0]).all() else None
+    of_all = payloads[:, heads]
+    return [*begins, payloads.shape[1]] if (of_all == of_all[0]).all() else None
 
 
 def _head_bytes(cell: bytes) -> int:
@@ -164,10 +160,6 @@ def _head_bytes(cell: bytes) -> int:
     while cell[at] >= _SHORT:
         at += 1
     return at + 1
-
-
-def _matrix(rows: Sequence[Row]) -> Bytes:
-    return np.frombuffer(b"".join([row[2] for row in rows]), dtype=np.uint8).reshape(len(rows), -1)
 
 
 def fill(

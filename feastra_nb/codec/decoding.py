@@ -11,8 +11,6 @@ from feast.value_type import ValueType
 from feastra_nb.codec.casts import PER_SECOND, SECONDS_MAX
 from feastra_nb.codec.value_types import NULL_SECONDS, FeastValue, Kind, kind_of
 from feastra_nb.codec.wire_format import (
-    SEVEN_BITS,
-    VARINT_MAX_BYTES,
     Ints,
     MalformedBytes,
     Mask,
@@ -21,6 +19,7 @@ from feastra_nb.codec.wire_format import (
     offsets_of,
     require,
     split_varints,
+    varint_at,
 )
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ def _cut(tape: Tape, begin: Ints, end: Ints) -> bool:
         while at < stop and len(first) < number:
             if data[at] != _ENTRY:
                 raise MalformedBytes(row, "not a RepeatedValue")
-            size, at = _length(data, at + 1, row)  # noqa: PLW2901 - a cursor
+            size, at = varint_at(data, at + 1, row)  # noqa: PLW2901 - a cursor
             first.append(at)
             at += size  # noqa: PLW2901
             last.append(at)
@@ -97,21 +96,6 @@ def _cut(tape: Tape, begin: Ints, end: Ints) -> bool:
         missing = [stop] * (number - len(first))
         begin[:, row], end[:, row] = first + missing, last + missing
     return is_more
-
-
-def _length(data: bytes, at: int, row: int) -> tuple[int, int]:
-    """Read a length; returns it, and where what it counts begins."""
-    size = data[at]
-    if size <= SEVEN_BITS:
-        return size, at + 1
-    size &= SEVEN_BITS
-    for shift in range(7, 7 * VARINT_MAX_BYTES, 7):
-        at += 1
-        byte = data[at]
-        size |= (byte & SEVEN_BITS) << shift
-        if byte <= SEVEN_BITS:
-            return size, at + 1
-    raise MalformedBytes(row, "a varint of more than ten bytes")
 
 
 def column_of(tape: Tape, begin: Ints, end: Ints, value_type: ValueType) -> pa.Array:

@@ -98,6 +98,27 @@ def varint(value: int) -> bytes:
     return bytes([*out, value])
 
 
+def varint_at(data: bytes, at: int, row: int = 0) -> tuple[int, int]:
+    """Read one varint by plain Python; returns it, and where what follows it begins.
+
+    Raises
+    ------
+    MalformedBytes
+        It is cut off, or has more than ten bytes; names the row that it is of.
+
+    Examples
+    --------
+    >>> varint_at(bytes.fromhex("ac0201"), 0)
+    (300, 2)
+    """
+    value = 0
+    for shift, byte in enumerate(data[at : at + VARINT_MAX_BYTES]):
+        value |= (byte & SEVEN_BITS) << 7 * shift
+        if byte <= SEVEN_BITS:
+            return value, at + shift + 1
+    raise MalformedBytes(row, "a varint of more than ten bytes, or cut off")
+
+
 def varint_lengths(values: Words | Ints) -> Ints:
     """Return how many bytes each value takes as a varint (negative integers: ten).
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cassandra.cluster import ResultSet
     from cassandra.query import BoundStatement, PreparedStatement
 
-    from feastra_nb.connection.wire.exchange import Exchange
+    from feastra_nb.connection.wire.exchange import Exchange, Received
     from feastra_nb.storage.patience import Patience
 
     Page = list[tuple[Any, ...]]
@@ -84,24 +84,33 @@ class Query:
 
 def fetched(db: Database, queries: Sequence[Query]) -> list[tuple[Query, Page]]:
     """Send queries that are not paged, a window of them at once, and return the answers when all are there."""
-    began_s = time.monotonic()
-    if not db.goes_directly(READ):
-        return [(query, page.copy()) for query, page in _through_driver(db, queries, None)]
+    began_s: float | None = None
     found: list[tuple[Query, Page]] = []
-    left: list[Query] = []
-    for start in range(0, len(queries), db.read_window):
-        some = [query.request() for query in queries[start : start + db.read_window]]
-        received = ask(db.lines, READ, db.keyspace, some)
-        left += received.lost
-        for query, answer in received.answers:
-            page = _page(answer, query)
-            if page is None:
-                left.append(query)
-            else:
-                found.append((query, page))
+    left = queries
+    if db.goes_directly(READ):
+        began_s, left = time.monotonic(), []
+        for start in range(0, len(queries), db.read_window):
+            some = [query.request() for query in queries[start : start + db.read_window]]
+            _sort(ask(db.lines, READ, db.keyspace, some), found, left)
     if left:
         found += [(query, page.copy()) for query, page in _through_driver(db, left, began_s)]
     return found
+
+
+def _next_requests(db: Database, exchange: Exchange, queries: Iterator[Query]) -> list[Request]:
+    """Return the requests for which the window has room."""
+    return [query.request() for query in islice(queries, db.read_window - exchange.in_flight)]
+
+
+def _sort(received: Received, found: list[tuple[Query, Page]], left: list[Query]) -> None:
+    """Add the pages that were received, and the queries that the driver has to be asked for."""
+    left += received.lost
+    for query, answer in received.answers:
+        page = _page(answer, query)
+        if page is None:
+            left.append(query)
+        else:
+            found.append((query, page))
 
 
 def answered(db: Database, queries: Iterable[Query]) -> Iterator[tuple[Query, Page]]:
@@ -133,19 +142,14 @@ class _Direct:
 
     def answers(self, queries: Iterator[Query]) -> Iterator[tuple[Query, Page]]:
         """Yield the pages of what was answered; what was not is added to ``lost``."""
-        is_over = False
         while True:
-            if not is_over:
-                room = self._db.read_window - self._exchange.in_flight
-                some = [query.request() for query in islice(queries, room)]
-                is_over = len(some) < room
-                if some:
-                    self._lost += self._exchange.send(some)
+            if some := _next_requests(self._db, self._exchange, queries):
+                self._lost += self._exchange.send(some)
             if self._ready:
                 yield from self._pages(*self._ready.popleft())
             elif self._exchange.in_flight:
                 self._receive()
-            elif is_over:
+            elif not some:
                 return
 
     def _pages(self, query: Query, rows: frames.Rows | None) -> Iterator[tuple[Query, Page]]:
@@ -218,15 +222,16 @@ def _through_driver(db: Database, queries: Iterable[Query], began_s: float | Non
     timeout_s = None if began_s is None else _left_s(db, began_s)
     source = iter(queries)
     flying: deque[_Flight] = deque()
-    while True:
-        flying.extend(
-            _Flight(query, query.send(db, timeout_s)) for query in islice(source, db.read_window - len(flying))
-        )
-        if not flying:
-            return
+    while _fill(flying, db, source, timeout_s):
         flight = flying.popleft()
         for page in pages(db, flight.query.statement(), flight.answer(db), profile=READ):
             yield flight.query, page
+
+
+def _fill(flying: deque[_Flight], db: Database, queries: Iterator[Query], timeout_s: float | None) -> deque[_Flight]:
+    """Send the queries for which the window has room, and return all that are on their way."""
+    flying.extend(_Flight(query, query.send(db, timeout_s)) for query in islice(queries, db.read_window - len(flying)))
+    return flying
 
 
 def _left_s(db: Database, began_s: float) -> float:
@@ -265,44 +270,19 @@ class _Flight:
 
 async def fetched_async(db: Database, queries: Iterable[Query]) -> list[tuple[Query, Page]]:
     """As `fetched`; no thread waits for the answers."""
-    began_s = time.monotonic()
     found: list[tuple[Query, Page]] = []
-    exchange = db.exchange(READ)
     left, timeout_s = queries, None
+    exchange = db.exchange(READ)
     if exchange is not None:
+        began_s, left, source = time.monotonic(), [], iter(queries)
         with exchange:
-            left = await _direct_async(db, exchange, iter(queries), found)
+            while (some := _next_requests(db, exchange, source)) or exchange.in_flight:
+                left += exchange.send_at_once(some)
+                _sort(await exchange.receive_async(), found, left)
         timeout_s = _left_s(db, began_s)
-    source = iter(left)
     flying: deque[_Flight] = deque()
-    while True:
-        flying.extend(
-            _Flight(query, query.send(db, timeout_s)) for query in islice(source, db.read_window - len(flying))
-        )
-        if not flying:
-            return found
+    rest = iter(left)
+    while _fill(flying, db, rest, timeout_s):
         flight = flying.popleft()
         found.append((flight.query, (await flight.answer_async(db)).current_rows))
-
-
-async def _direct_async(
-    db: Database, exchange: Exchange, queries: Iterator[Query], found: list[tuple[Query, Page]]
-) -> list[Query]:
-    """Add the pages that the direct way answers, and return the queries that it does not."""
-    lost: list[Query] = []
-    while True:
-        some = [query.request() for query in islice(queries, db.read_window - exchange.in_flight)]
-        if some:
-            lost += exchange.send_at_once(some)
-        if not exchange.in_flight:
-            if not some:
-                return lost
-            continue
-        received = await exchange.receive_async()
-        lost += received.lost
-        for query, answer in received.answers:
-            page = _page(answer, query)
-            if page is None:
-                lost.append(query)
-            else:
-                found.append((query, page))
+    return found

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from feastra_nb.connection.cluster import READ, Database, quoted
 from feastra_nb.connection.driver_errors import map_driver_errors
+from feastra_nb.connection.wire.frames import value
 from feastra_nb.storage.asking import Query, answered, fetched, fetched_async
 from feastra_nb.storage.pages import SERVED, WHOLE, WITH_TTL
 from feastra_nb.storage.patience import Patience
@@ -114,7 +115,7 @@ async def newest_rows_async(db: Database, reads: Sequence[NewestRead]) -> list[l
     """As `newest_rows`, without a thread that waits."""
     queries = _owned(reads)
     with _reading(db, reads):
-        return _by_read(reads, queries, await fetched_async(db, list(queries)))
+        return _by_read(reads, queries, await fetched_async(db, queries))
 
 
 def _owned(reads: Sequence[NewestRead]) -> dict[Query, int]:
@@ -248,4 +249,4 @@ def _in_queries(
 
 def _blobs(blobs: Sequence[bytes]) -> bytes:
     """Return a list of blobs as CQL has it on the wire."""
-    return b"".join([_INT(len(blobs)), *(part for blob in blobs for part in (_INT(len(blob)), blob))])
+    return b"".join([_INT(len(blobs)), *map(value, blobs)])

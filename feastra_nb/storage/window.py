@@ -109,7 +109,7 @@ class WriteWindow:
 
     def __exit__(self, *raised: object) -> None:
         if self._exchange is not None:
-            self._exchange.__exit__()
+            self._exchange.close()
 
     def send(self, batch: Batch) -> None:
         """Send a batch as soon as the window has room."""
@@ -140,8 +140,7 @@ class WriteWindow:
         self._tell()
         while self._is_open():
             if self._exchange is not None:
-                received = self._exchange.receive(BOTH_WAYS_S if self._flying else POLL_S)
-                self._answered.extend(received.answers)
+                self._answered.extend(self._exchange.receive(BOTH_WAYS_S if self._flying else POLL_S).answers)
                 self._acknowledge_answered()
             with contextlib.suppress(queue.Empty):
                 while True:
@@ -150,11 +149,17 @@ class WriteWindow:
                         self._acknowledge(batch)
             self._tell()
 
-    def _acknowledge_answered(self) -> None:
+    def _acknowledge_answered(self) -> list[tuple[Batch, Answer]]:
+        """Acknowledge what the direct way has written, and return the answers that say something else."""
+        others = []
+        # One by one off the queue: what is left behind an interrupt is taken by `settle_all`.
         while self._answered:
             batch, answer = self._answered.popleft()
-            if _is_done(answer):
+            if answer.opcode == frames.RESULT and frames.is_void(answer.body):
                 self._acknowledge(batch)
+            else:
+                others.append((batch, answer))
+        return others
 
     def _is_open(self) -> bool:
         return bool(self._in_flight() or self._waiting or not self._completed.empty())
@@ -217,12 +222,8 @@ class WriteWindow:
         return [batch.request(timestamp_us) for batch in batches]
 
     def _take_answers(self) -> None:
-        # One by one off the queue: what is left behind an interrupt is taken by `settle_all`.
-        while self._answered:
-            batch, answer = self._answered.popleft()
-            if _is_done(answer):
-                self._acknowledge(batch)
-            elif answer.opcode == frames.ERROR and frames.error_code(answer.body) in frames.TRANSIENT:
+        for batch, answer in self._acknowledge_answered():
+            if answer.opcode == frames.ERROR and frames.error_code(answer.body) in frames.TRANSIENT:
                 self._retry_later(batch, f"error {frames.error_code(answer.body):#06x}")
             else:
                 self._start_through_driver(batch)
@@ -279,10 +280,6 @@ class WriteWindow:
         log.info("batch of %d rows again in %.2f s after %s", batch.rows, delay_s, why)
         batch.due_s = time.monotonic() + delay_s
         heapq.heappush(self._waiting, batch)
-
-
-def _is_done(answer: Answer) -> bool:
-    return answer.opcode == frames.RESULT and frames.is_void(answer.body)
 
 
 def backoff_s(attempts: int) -> float:

@@ -75,8 +75,7 @@ def execute(
     flags = _VALUES | _NO_METADATA
     flags |= (_PAGE_SIZE if page_size is not None else 0) | (_PAGING_STATE if paging_state is not None else 0)
     parts = [_SHORT.pack(len(query_id)), query_id, _PARAMETERS.pack(level, flags, len(values))]
-    for content in values:
-        parts += (_INT.pack(len(content)), content)
+    parts.extend(map(value, values))
     if page_size is not None:
         parts.append(_INT.pack(page_size))
     if paging_state is not None:
