@@ -20,8 +20,8 @@ $(READY): pyproject.toml
 demo: env ## the main job on a real local Cassandra: 336,776 flights become features
 	$(BIN)/feastra demo
 
-test: env ## all tests, on a real local Cassandra
-	$(BIN)/python -m pytest
+test: env ## all tests, two at a time, each on a real local Cassandra
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: env ## the tests that need neither a node nor a browser: under a minute
 	$(BIN)/python -m pytest -m "not cassandra and not slow" -n 2 --dist loadfile

@@ -1,13 +1,17 @@
 """A real Cassandra for all tests, and workspaces on it."""
 
+import contextlib
 import itertools
 import os
 import sys
+import tempfile
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from nodes import KEYSPACE, NODE, NODE_SETTINGS, start_node, workspaces
+from turns import Turns
 
 import feastra_nb as fnb
 from feastra_nb.connection import local
@@ -69,14 +73,25 @@ def pytest_collection_modifyitems(items):
             item.add_marker("slow")
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item):
+    """Let a test that starts several nodes have the machine for itself, where tests run in several processes."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    with contextlib.ExitStack() as turn:
+        if run is not None:
+            turns = Turns(Path(tempfile.gettempdir()) / f"feastra-turns-{run}")
+            turn.enter_context(turns.alone() if item.get_closest_marker("several_nodes") else turns.beside_others())
+        with _refused_nodes(item):
+            return (yield)
+
+
+@contextlib.contextmanager
+def _refused_nodes(item):
     """Fail a test that starts a node and is not marked: ``make test-fast`` would run it."""
-    if item.get_closest_marker("cassandra") or item.get_closest_marker("slow"):
-        return (yield)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "bring_up", _refused)
-        return (yield)
+        if not (item.get_closest_marker("cassandra") or item.get_closest_marker("slow")):
+            patch.setattr(local, "bring_up", _refused)
+        yield
 
 
 def _refused(*_arguments, **_options):

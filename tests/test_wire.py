@@ -75,10 +75,10 @@ def connect_through(node, proxy, project, tmp_path):
     """Open a workspace whose store is reached through the proxy, with a view of `KEYS` entities, by either way."""
     with workspaces(project=project, keyspace=KEYSPACE, directory=tmp_path / ".feastra") as connect:
 
-        def opened(*, direct):
+        def opened(*, direct, timeout_s=TIMEOUT_S):
             target = fnb.Hosts(
                 ["127.0.0.1"], port=proxy.port, username=node.username, password=node.password.reveal(),
-                request_timeout_s=TIMEOUT_S, direct=direct, create_keyspace=True,
+                request_timeout_s=timeout_s, direct=direct, create_keyspace=True,
             )  # fmt: skip
             ws = connect(target, retain="all")
             ws.materialize(_frame(1.0), "v", keys=["id"], progress=False)
@@ -92,6 +92,12 @@ def connect_through(node, proxy, project, tmp_path):
 def through(request, connect_through):
     """A workspace behind the proxy, by both ways."""
     return connect_through(direct=request.param)
+
+
+@pytest.fixture(params=[True, False], ids=["direct", "driver"])
+def patient(request, connect_through):
+    """As `through`, with all the time that a busy machine may need."""
+    return connect_through(direct=request.param, timeout_s=30)
 
 
 @pytest.fixture
@@ -442,18 +448,18 @@ def test_ctrl_c_in_the_middle_of_a_read_leaves_the_next_one_sound(through, proxy
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_ctrl_c_in_the_middle_of_a_write_counts_what_was_acknowledged(through):
+def test_ctrl_c_in_the_middle_of_a_write_counts_what_was_acknowledged(patient):
     keys = range(30_000)
     alarm = threading.Timer(0.8, lambda: os.kill(os.getpid(), signal.SIGINT))
     alarm.start()
     try:
-        through.materialize(_frame(3.0, keys), "w", keys=["id"], progress=False)
+        patient.materialize(_frame(3.0, keys), "w", keys=["id"], progress=False)
     except KeyboardInterrupt:
-        stored = through.online("w:a", {"id": list(keys)})["a"]
-        assert stored.notna().sum() >= through.runs("w")["rows"].iloc[0]
+        stored = patient.online("w:a", {"id": list(keys)})["a"]
+        assert stored.notna().sum() >= patient.runs("w")["rows"].iloc[0]
     alarm.cancel()
-    through.materialize(_frame(4.0, keys, age="1min"), "w", progress=False)
-    assert through.online("w:a", {"id": list(keys)})["a"].tolist() == expected(4.0, keys)
+    patient.materialize(_frame(4.0, keys, age="1min"), "w", progress=False)
+    assert patient.online("w:a", {"id": list(keys)})["a"].tolist() == expected(4.0, keys)
 
 
 def test_a_table_that_is_made_anew_while_it_is_read_is_never_read_wrong(through):

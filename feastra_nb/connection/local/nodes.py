@@ -78,6 +78,7 @@ def bring_up(directory: Path, state: State, means: Means, *, only: int | None = 
             if only in (None, index) and not _is_alive(state, index):
                 state = _start_node(directory, state, index, means)
         _wait_until_met(directory, state, means)
+        _wait_until_roles_are_shared(directory, state, means)
         state = replace(state, ready=True)
         write_state(directory, state)
     except BaseException:
@@ -223,6 +224,17 @@ def _wait_until_met(directory: Path, state: State, means: Means) -> None:
         if time.monotonic() - began > means.timeout_s:
             index = state.hosts.index(missing[0])
             raise _failed(directory, state, index, 0, f"does not see the others after {means.timeout_s:.0f} s")
+        time.sleep(_POLL_S)
+
+
+def _wait_until_roles_are_shared(directory: Path, state: State, means: Means) -> None:
+    """Wait until every node has the roles, so that any of them lets clients in; where one is stopped, they had them before."""
+    login, began = login_of(directory, state), time.monotonic()
+    if login is None or len(state.hosts) == 1 or not all(_is_alive(state, index) for index in range(len(state.hosts))):
+        return
+    while not roles.share_roles(state.hosts[0], state.port, json.loads(state.settings), login):
+        if time.monotonic() - began > means.timeout_s:
+            raise _failed(directory, state, 0, 0, f"could not share its roles within {means.timeout_s:.0f} s")
         time.sleep(_POLL_S)
 
 

@@ -86,6 +86,26 @@ def close_default(session: Any, *, nodes: int) -> None:
         )
 
 
+def share_roles(host: str, port: int, settings: Mapping[str, Any], login: Login) -> bool:
+    """Give every node of a cluster the roles, and return whether all of them answered.
+
+    A node that joins before it has heard of the roles' replication is not sent them. What a read of all nodes finds missing on
+    one of them, Cassandra writes there before it answers.
+    """
+    from cassandra import ConsistencyLevel, DriverException
+    from cassandra.cluster import NoHostAvailable
+    from cassandra.protocol import ErrorMessage
+    from cassandra.query import SimpleStatement
+
+    everything = SimpleStatement("SELECT * FROM system_auth.roles", consistency_level=ConsistencyLevel.ALL)
+    try:
+        with connected(host, port, settings, (login.username, login.password.reveal())) as session:
+            session.execute(everything)
+    except (DriverException, ErrorMessage, NoHostAvailable):
+        return False
+    return True
+
+
 def refuse_strangers(session: Any, login: Login, *, name: str) -> None:
     """Make sure that nobody else used the default login in the moment before it was closed.
 
