@@ -23,8 +23,9 @@ from feastra_nb.reporting.report import Report
 from feastra_nb.retrieval.entities import entity_keys, entity_table
 from feastra_nb.retrieval.request import Requested
 from feastra_nb.storage.journal import DONE, Run, journalled, new_run
-from feastra_nb.storage.pruning import TOKEN_RANGES, Pass, delete_entities
+from feastra_nb.storage.pruning import Pass, delete_entities
 from feastra_nb.storage.reader import BEGINNING_US, END_US
+from feastra_nb.storage.scanning import TOKEN_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ from feastra_nb import codec
 from feastra_nb.connection.cluster import READ, quoted
 from feastra_nb.connection.driver_errors import map_driver_errors
 from feastra_nb.errors import ConfigurationError, close_names
-from feastra_nb.storage.pruning import MAX_TOKEN, MIN_TOKEN, TOKEN_RANGES
+from feastra_nb.storage.scanning import MAX_TOKEN, MIN_TOKEN, TOKEN_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

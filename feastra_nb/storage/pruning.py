@@ -8,7 +8,7 @@ the first. Neither changes an answer inside the window, as of any instant and as
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from itertools import groupby, islice, pairwise
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from feastra_nb.connection.cluster import READ, WRITE, Database, quoted
@@ -18,14 +18,13 @@ from feastra_nb.storage.pages import all_rows
 from feastra_nb.storage.reader import BEGINNING_US, END_US
 from feastra_nb.storage.requests import run_all
 from feastra_nb.storage.retention import TTL_MARGIN_S
+from feastra_nb.storage.scanning import token_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from feastra_nb.storage.catalog import Catalog, ViewEntry
 
-MIN_TOKEN, MAX_TOKEN = -(2**63), 2**63 - 1  # Murmur3Partitioner's ring
-TOKEN_RANGES = 64  # at least: each is one request (in pages), so that progress shows and none is long
 # A page that meets more than 1,000 tombstones makes the server warn; each former pruning leaves two an entity.
 PAGE_ROWS = 100
 CHUNK = 500  # decisions held at a time
@@ -274,15 +273,6 @@ def move_horizon(catalog: Catalog, entry: ViewEntry, to_us: int) -> ViewEntry:
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
-
-
-def token_ranges(db: Database) -> list[tuple[int, int]]:
-    """Return the ring cut into ranges, each open below and closed above; no range has two owners."""
-    cuts = {MIN_TOKEN + (2**64 // TOKEN_RANGES) * part for part in range(TOKEN_RANGES)}
-    ring = getattr(db.session.cluster.metadata.token_map, "ring", None) or ()
-    cuts |= {int(token.value) for token in ring}
-    ordered = sorted(cuts | {MAX_TOKEN})
-    return list(pairwise(ordered))
 
 
 def scan(

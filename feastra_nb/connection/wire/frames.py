@@ -50,6 +50,17 @@ def value(content: bytes) -> bytes:
     return _INT.pack(len(content)) + content
 
 
+def bigint(number: int) -> bytes:
+    """Return a number of 64 bits as a value, without its length.
+
+    Examples
+    --------
+    >>> bigint(-2).hex()
+    'fffffffffffffffe'
+    """
+    return _BIGINT.pack(number)
+
+
 def execute(
     query_id: bytes,
     level: int,
