@@ -33,10 +33,13 @@ from feastra_nb.adapter.store_config import STORE_TYPE, StoreConfig, open_store
 from feastra_nb.connection import cluster
 from feastra_nb.connection.forks import renew_in_child
 from feastra_nb.storage import writer
+from feastra_nb.storage.forgetting import take_back
 from feastra_nb.storage.journal import DONE, new_run
 from feastra_nb.storage.retention import Retention
 from feastra_nb.storage.row_selection import admit, refuse_future
+from feastra_nb.storage.suppression import MAX_AGE_S
 from feastra_nb.storage.table_limit import warn_near_limit
+from feastra_nb.user_warnings import warn_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -185,16 +188,24 @@ class FeastraOnlineStore(OnlineStore):
         # Feast never applies the views it makes up: the first vector makes the table.
         entry = self._ensure(config, table) if precomputed.is_vector_view(table.name) else self.entry(config, table)
         began_us = time.time_ns() // 1000
+        opened = self.open(config)
         rows = to_rows(entry, data)
         refuse_future(rows.event_us, now_us=began_us, view=table.name)
+        listed = opened.suppression.current(max_age_s=MAX_AGE_S)
+        rows, suppressed = listed.without(entry, rows)
+        if suppressed:
+            warn_user(
+                f"{suppressed:,} rows of forgotten entities were not written into view {table.name!r}; ws.allow_entity lets "
+                "entities in again"
+            )
         # Not thinned: a batch of somebody else's is not all there is of an entity's past.
         admitted = admit(rows, now_us=began_us, ttl_us=entry.ttl_us, retain=entry.retention, thin=False)
         keep = admitted.keep
-        opened = self.open(config)
         result = writer.write(opened.db, entry, rows.take(keep), admitted.ttl_s[keep], on_acknowledged=progress)
+        take_back(opened, entry, rows, listed)
         # Feast's engines pass a progress function and write only the newest event of their interval; pushes pass none.
         if progress is not None and len(rows):
-            self._record_thinned(config, entry, rows, result.rows, admitted.expired, began_us)
+            self._record_thinned(config, entry, rows, (result.rows, admitted.expired, suppressed), began_us)
 
     def online_read(
         self,
@@ -307,11 +318,10 @@ class FeastraOnlineStore(OnlineStore):
         return entry
 
     def _record_thinned(
-        self, config: RepoConfig, entry: ViewEntry, rows: Rows, written: int, expired: int, began_us: int
+        self, config: RepoConfig, entry: ViewEntry, rows: Rows, counts: tuple[int, int, int], began_us: int
     ) -> None:
         start_us, end_us = int(rows.event_us.min()), int(rows.event_us.max())
         run = new_run(entry, "feast", start_us=start_us, end_us=end_us, began_us=began_us)
-        ended_us = time.time_ns() // 1000
-        self.open(config).journal.write(
-            replace(run, state=DONE, rows=written, expired=expired, thinned=True, ended_us=ended_us)
-        )
+        written, expired, suppressed = counts
+        ended = replace(run, state=DONE, thinned=True, ended_us=time.time_ns() // 1000)
+        self.open(config).journal.write(replace(ended, rows=written, expired=expired, suppressed=suppressed))

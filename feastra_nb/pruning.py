@@ -1,37 +1,26 @@
-"""Deletes from the online store: `ws.prune` history that no answer needs, `ws.forget` whole entities."""
+"""`ws.prune`: deletes history that no answer needs from the online store."""
 
 from __future__ import annotations
 
 import logging
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from feastra_nb.adapter.objects import with_constant_key
 from feastra_nb.connection.astra import billing
 from feastra_nb.connection.targets import Local
-from feastra_nb.errors import ConfigurationError, FeastraError
-from feastra_nb.folder_lock import locked
-from feastra_nb.materialization import offline_file
+from feastra_nb.errors import FeastraError
 from feastra_nb.reporting import html
 from feastra_nb.reporting.progress import acknowledged_rows
 from feastra_nb.reporting.report import Report
-from feastra_nb.retrieval.entities import entity_keys, entity_table
-from feastra_nb.retrieval.request import Requested
-from feastra_nb.storage.journal import DONE, Run, journalled, new_run
-from feastra_nb.storage.pruning import Pass, delete_entities
-from feastra_nb.storage.reader import BEGINNING_US, END_US
+from feastra_nb.storage.journal import DONE, Run, journalled, upkeep_run
+from feastra_nb.storage.pruning import Pass
 from feastra_nb.storage.scanning import TOKEN_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import pandas as pd
-    from feast import FeatureView
     from matplotlib.axes import Axes
 
     from feastra_nb.storage.catalog import ViewEntry
@@ -184,7 +173,7 @@ def _prune_view(
         if dry_run:
             work.run(report)
         else:
-            run = _new_run(entry, "prune")
+            run = upkeep_run(entry, "prune")
             with journalled(opened.journal, lambda: replace(run, rows=work.counts.deleted + work.counts.folded)):
                 work.run(report)
     stores.online.forget(entry.view)
@@ -196,11 +185,6 @@ def _scan_reads(entry: ViewEntry, runs: Sequence[Run]) -> int:
     """Return the reads of a scan of a view's whole table, from what the journal says was written into it."""
     rows = sum(run.rows for run in runs if run.writes and run.generation == entry.generation)
     return TOKEN_RANGES - (-rows * (ROW_BYTES + FEATURE_BYTES * len(entry.slots)) // READ_BYTES)
-
-
-def _new_run(entry: ViewEntry, kind: str) -> Run:
-    # It wrote no event: an interval that begins after it ends covers none.
-    return new_run(entry, kind, start_us=END_US, end_us=BEGINNING_US, began_us=time.time_ns() // 1000)
 
 
 def prune_if_due(stores: Stores, view: str) -> None:
@@ -231,43 +215,3 @@ def _is_due(stores: Stores, entry: ViewEntry) -> bool:
         since_us = max(pruned, default=min((run.began_us for run in mine), default=now_us))
         due_us[key] = since_us + entry.retention.us // PRUNE_AFTER
     return now_us > due_us[key]
-
-
-# --- forgetting ------------------------------------------------------------------------------------------------------
-
-
-def forget(stores: Stores, name: str, entities: Any, *, offline: bool) -> int:
-    """Delete every row of the entities, and return how many had any: offline first, so that nothing brings them back."""
-    view = stores.view(name)
-    path = _own_parquet(stores, view) if offline else None
-    view_request = Requested(view, ())
-    keys = entity_keys(view_request, entity_table(entities, [view_request])).unique()
-    opened, entry = stores.online, stores.online.entry(view, reload=True)
-    run, forgotten = _new_run(entry, "forget"), set[bytes]()
-    with journalled(opened.journal, lambda: replace(run, rows=len(forgotten))):
-        if path is not None and path.exists():
-            forgotten |= _forget_offline(stores, path, view_request, keys)
-        forgotten |= delete_entities(opened.db, entry, keys.to_pylist())
-    return len(forgotten)
-
-
-def _own_parquet(stores: Stores, view: FeatureView) -> Path:
-    path = offline_file.path_of(stores.directory, view.name)
-    source = getattr(view.batch_source, "path", None)
-    if source is None or Path(source) != path:
-        raise ConfigurationError(
-            f"the offline data of view {view.name!r} are not ours: {type(view.batch_source).__name__} "
-            f"{view.batch_source.name!r}",
-            hint="delete them there; ws.forget(view, entities) deletes online",
-        )
-    return path
-
-
-def _forget_offline(stores: Stores, path: Path, view_request: Requested, keys: pa.Array) -> set[bytes]:
-    with locked(stores.directory):
-        table = offline_file.read(path)
-        stored = entity_keys(view_request, with_constant_key(table, view_request.view))
-        named = pc.is_in(stored, value_set=keys.cast(stored.type))
-        if pc.any(named).as_py():
-            offline_file.replace(path, table.filter(pc.invert(named)))
-        return set(stored.filter(named).to_pylist())

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore, FeatureView
 
     from feastra_nb.connection.targets import Target
+    from feastra_nb.forgotten import Forgotten
     from feastra_nb.latency.capacity import Capacity
     from feastra_nb.latency.report import LatencyReport
     from feastra_nb.materialization.run import Materialization
@@ -401,9 +402,88 @@ class Workspace:
             ``offline`` was asked for, and the view's offline data are not ours; nothing was deleted.
         """
         self._check(writing=True)
-        from feastra_nb import pruning
+        from feastra_nb import forgetting
 
-        return pruning.forget(self.stores, view, entities, offline=offline)
+        return forgetting.forget(self.stores, view, entities, offline=offline)
+
+    def forget_entity(
+        self,
+        entities: EntityRows,
+        *,
+        dry_run: bool = False,
+        offline: bool = False,
+        progress: bool | Callable[[int], object] = False,
+    ) -> Forgotten:
+        """Delete entities from every view that has their join keys, and let nothing write them again.
+
+        Every view counts that has all of the given join keys: one with more of them loses every row with these values, for
+        which its keys are scanned. Vectors that were precomputed go, too. The rows are looked for again until there are none.
+        From then on every way of writing leaves the entities out, until `allow_entity`: the keyspace keeps salted hashes of
+        them. When the bytes leave the disks is said in ``docs/storage.md``.
+
+        Parameters
+        ----------
+        entities
+            Join keys, in any shape that `online` takes.
+        dry_run
+            Count what would be deleted; delete and suppress nothing.
+        offline
+            Delete them from the views' offline parquet too.
+        progress
+            A bar, none, or a callable that gets each number of keys that were looked at.
+
+        Returns
+        -------
+        Forgotten
+            A row a view: entities found, rows deleted online and offline, rows left (0).
+
+        Raises
+        ------
+        UnknownName
+            No view has such a join key, or none has all of them.
+        InvalidFrame
+            The values do not fit the views' join keys; nothing was deleted.
+        ConfigurationError
+            The online store is another than ours; or ``offline`` was asked for, and a view's offline data are not ours.
+            Nothing was deleted.
+        RequestFailed
+            Rows are still there, since something keeps writing them: call it again.
+
+        Examples
+        --------
+        >>> ws.forget_entity({"customer": [7, 8]}, dry_run=True).frame  # doctest: +SKIP
+        >>> ws.forget_entity({"customer": [7, 8]}).rows_left  # doctest: +SKIP
+        0
+        """
+        self._check(writing=not dry_run)
+        from feastra_nb import forgetting
+
+        return forgetting.forget_entity(self.stores, entities, dry_run=dry_run, offline=offline, progress=progress)
+
+    def allow_entity(self, entities: EntityRows) -> int:
+        """Let entities be written again that `forget_entity` has forgotten, and return how many it had.
+
+        It brings nothing back: the next materialization does, if the source still has them.
+
+        Parameters
+        ----------
+        entities
+            By the same join keys by which they were forgotten, in any shape that `online` takes.
+
+        Raises
+        ------
+        UnknownName
+            Neither a view nor the suppression list has such a join key.
+
+        Examples
+        --------
+        >>> ws.allow_entity({"customer": [7]})  # doctest: +SKIP
+        1
+        """
+        self._check(writing=True)
+        from feastra_nb import forgetting
+
+        return forgetting.allow_entity(self.stores, entities)
 
     def drop(self, view: str) -> None:
         """Drop a view from wherever it is known: the registry, the online store, the offline parquet that was made here.

@@ -38,6 +38,11 @@ def is_vector_view(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
+def service_of(name: str) -> str:
+    """Return the service of a view of vectors."""
+    return name.removeprefix(PREFIX)
+
+
 def vectors(rows: Sequence[tuple[Any, dict[str, Value] | None]]) -> list[bytes | None]:
     """Return the vector of each row that was read, None where there is none."""
     found = [values.get(FEATURE) if values else None for _event, values in rows]

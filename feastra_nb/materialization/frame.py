@@ -16,6 +16,7 @@ import pyarrow as pa
 from feast.feature_view import DUMMY_ENTITY_ID
 
 from feastra_nb import codec
+from feastra_nb.adapter.objects import key_fields
 from feastra_nb.codec.columns import epoch_us
 from feastra_nb.errors import ConfigurationError, InvalidFrame
 from feastra_nb.folder_lock import locked
@@ -75,6 +76,10 @@ class FrameRows:
             return self
         keys = [self.table.column(name).combine_chunks() for name in self.roles.keys]
         keep = last_of_repeats(_codes(keys, len(self)), self.event_us, self.created_us)
+        return self.chosen(keep)
+
+    def chosen(self, keep: npt.NDArray[np.bool_]) -> FrameRows:
+        """Return the rows of a mask."""
         return FrameRows(self.table.filter(pa.array(keep)), self.roles, self.event_us[keep], self.created_us[keep])
 
     def interval(self, now_us: int) -> tuple[int, int]:
@@ -92,6 +97,8 @@ class _Judged:
         Its rows without repeats.
     repeats
         How many rows were left out because a later one has the same entity, event and created time.
+    suppressed
+        How many rows were left out because their entities were forgotten for good.
     path
         The view's parquet.
     registration
@@ -102,6 +109,7 @@ class _Judged:
 
     rows: FrameRows
     repeats: int
+    suppressed: int
     path: Path
     registration: Registration
     notes: Mapping[str, str]
@@ -152,7 +160,8 @@ def materialize_frame(
     )
     if len(rows):
         note_interval(stores, view, (instant(interval[0]), instant(interval[1])))
-    return replace(done, repeats=judged.repeats, features=noted(done.features, judged.notes))
+    suppressed = judged.suppressed + done.suppressed
+    return replace(done, repeats=judged.repeats, suppressed=suppressed, features=noted(done.features, judged.notes))
 
 
 def _judged(stores: Stores, frame: Any, spec: FrameSpec, *, now_us: int | None) -> _Judged:
@@ -178,7 +187,18 @@ def _judged(stores: Stores, frame: Any, spec: FrameSpec, *, now_us: int | None) 
     warn_of_losses(whole.table, {name: value_types[name] for name in roles.features})
     warn_of_numbers_as_text(whole.table, [name for name in roles.features if name not in _known_types(known)])
     notes = {name: note for name in roles.features if (note := note_on(types_before[name]))}
-    return _Judged(rows, len(whole) - len(rows), path, registration, notes)
+    kept = _not_suppressed(stores, rows, registration)
+    return _Judged(kept, len(whole) - len(rows), len(rows) - len(kept), path, registration, notes)
+
+
+def _not_suppressed(stores: Stores, rows: FrameRows, registration: Registration) -> FrameRows:
+    """Return the rows whose entities were not forgotten for good: neither store gets the others."""
+    listed = stores.online.suppression.current()
+    if not listed or not rows.roles.keys:
+        return rows
+    keys = key_fields(registration.view)
+    keep = ~listed.mask(keys, [rows.table.column(name) for name, _type in keys])
+    return rows if keep.all() else rows.chosen(keep)
 
 
 def _roles(frame: Any, spec: FrameSpec, known: FeatureView | None) -> tuple[Any, Columns]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from feastra_nb.errors import InvalidFrame
 from feastra_nb.materialization.run import Part, Writing
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy.typing as npt
-    import pyarrow as pa
 
     from feastra_nb.materialization.pulled import Extent, OfflineView, Pulled
     from feastra_nb.materialization.run import Materialization
@@ -169,14 +169,14 @@ class _Plan:
         """Write every event that was pulled, and return how many there were."""
         self._writing.reached(self._reached_us, pulled.interval[0])
         counted = _Counted(pulled)
-        self._writing.write(self._parts(counted.tables()), report)
+        self._writing.write(self._parts(counted.tables(), report), report)
         self._reached_us = pulled.interval[0]
         return counted.rows
 
     def write_latest(self, interval: Interval, report: Progress) -> None:
         """Write of each entity the newest event of an interval before the retention's window."""
         self._writing.reached(self._reached_us, interval[0])
-        self._writing.write(self._parts(self._latest(interval)), report)
+        self._writing.write(self._parts(self._latest(interval), report), report)
 
     def _latest(self, interval: Interval) -> Iterator[pa.Table]:
         moved = False
@@ -186,10 +186,14 @@ class _Plan:
                 moved = True
             yield table
 
-    def _parts(self, tables: Iterable[pa.Table]) -> Iterator[Part]:
+    def _parts(self, tables: Iterable[pa.Table], report: Progress) -> Iterator[Part]:
         writing = self._writing
         entry = writing.entry
         for table in tables:
+            allowed = writing.allowed(table)
+            if not allowed.all():
+                report.fewer(int((~allowed).sum()))
+                table = table.filter(pa.array(allowed))  # noqa: PLW2901 - the others are not to be met again
             rows = writing.encoded(table)
             # Not thinned: rows come in pieces, and of those before the window the offline store gave the newest only.
             admitted = admit(rows, now_us=writing.now_us, ttl_us=entry.ttl_us, retain=entry.retention, thin=False)

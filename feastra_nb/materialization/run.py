@@ -20,12 +20,14 @@ from feastra_nb import codec
 from feastra_nb.adapter.objects import key_fields, with_constant_key
 from feastra_nb.codec.columns import epoch_us
 from feastra_nb.codec.conversion import lost, why_lost
+from feastra_nb.errors import FeastraError
 from feastra_nb.materialization.event_times import EXPIRED, STORED, SUPERSEDED, WRITTEN, EventCounter, EventTimes
 from feastra_nb.materialization.frame_warnings import warn_of_dates
 from feastra_nb.materialization.profile import FeatureProfile, Profiler
 from feastra_nb.reporting.progress import Progress, acknowledged_rows
 from feastra_nb.reporting.report import Report
 from feastra_nb.storage import writer
+from feastra_nb.storage.forgetting import sweep
 from feastra_nb.storage.journal import Run, journalled, new_run
 from feastra_nb.storage.pruning import move_horizon
 from feastra_nb.storage.row_selection import Admitted, admit, refuse_future
@@ -74,6 +76,8 @@ class Materialization(Report):
         From the call to the last acknowledgement.
     repeats
         Rows of the frame left out because a later one has the same entity, event and created time.
+    suppressed
+        Rows left out because their entities were forgotten for good (`ws.forget_entity`).
     skipped
         Intervals of event time, both ends inclusive, that runs which were stopped had written for good.
     features
@@ -92,6 +96,7 @@ class Materialization(Report):
     retries: int
     seconds: float
     repeats: int = 0
+    suppressed: int = 0
     skipped: tuple[tuple[datetime, datetime], ...] = ()
     features: tuple[FeatureProfile, ...] = ()
     events: EventTimes | None = None
@@ -124,6 +129,7 @@ class Materialization(Report):
             (self.unchanged, "stored already"),
             (self.renewed, "of them live longer now"),
             (self.expired, "expired"),
+            (self.suppressed, "of forgotten entities left out"),
             (self.superseded, "older than the retention"),
             (self.repeats, "repeats left out"),
             (self.retries, "retries"),
@@ -202,6 +208,10 @@ def write_table(
         The write stopped part-way; the journal says so, and the same call completes it.
     """
     writing = Writing(opened, view, allow_future=allow_future)
+    allowed = writing.allowed(table)
+    if not allowed.all():
+        table = table.filter(pa.array(allowed))
+        check_stored = None if check_stored is None else check_stored[allowed]
     rows = writing.encoded(table)
     chosen = admit(rows, now_us=writing.now_us, ttl_us=writing.entry.ttl_us, retain=writing.entry.retention, thin=True)
     none = np.zeros(len(rows), dtype=bool)
@@ -238,6 +248,7 @@ class Writing:
         self.entry = opened.entry(view)
         self._began = time.monotonic()
         self._opened, self._view = opened, view
+        self._suppressed = opened.suppression.current()
         self._allow_future = allow_future
         self._counts = _Counts()
         self._entities = Distinct()
@@ -247,6 +258,15 @@ class Writing:
         self._profiler = Profiler({field.name: str(field.dtype) for field in view.features if field.name in stored})
         self._lost: Counter[str] = Counter()
         self._has_dates = False
+
+    def allowed(self, table: pa.Table) -> npt.NDArray[np.bool_]:
+        """Tell of which rows of a table the entities were not forgotten for good, and count the others."""
+        if not self._suppressed.concerns(self.entry):
+            return np.ones(table.num_rows, dtype=bool)
+        keys = key_fields(self._view)
+        mask = self._suppressed.mask(keys, [table.column(name) for name, _type in keys])
+        self._counts.suppressed += int(mask.sum())
+        return ~mask
 
     def encoded(self, table: pa.Table) -> Rows:
         """Return a table's rows of the log; refuse what cannot be stored."""
@@ -268,7 +288,13 @@ class Writing:
         self._run = new_run(self.entry, kind, start_us=start_us, end_us=end_us, began_us=self.now_us)
         self._opened.journal.write(self._run)
         with journalled(self._opened.journal, self._present):
-            yield
+            try:
+                yield
+            except BaseException:
+                with contextlib.suppress(FeastraError):
+                    sweep(self._opened, self.entry, self._suppressed)
+                raise
+            sweep(self._opened, self.entry, self._suppressed)
 
     def reached(self, reached_us: int | None, reaching_us: int) -> None:
         """Write into the journal how far the run has come, and what it does next (see `storage.journal.Run`)."""
@@ -320,6 +346,7 @@ class Writing:
             unchanged=counts.unchanged,
             renewed=counts.renewed,
             expired=counts.expired,
+            suppressed=counts.suppressed,
             superseded=counts.superseded,
             retries=counts.retries,
             seconds=time.monotonic() - self._began,
@@ -349,7 +376,8 @@ class Writing:
     def _present(self) -> Run:
         if self._run is None:
             raise RuntimeError("no run has begun")
-        return replace(self._run, rows=self._counts.acknowledged, expired=self._counts.expired)
+        counts = self._counts
+        return replace(self._run, rows=counts.acknowledged, expired=counts.expired, suppressed=counts.suppressed)
 
 
 def _outcomes(admitted: Admitted, found: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
@@ -373,6 +401,7 @@ class _Counts:
     unchanged: int = 0
     renewed: int = 0
     expired: int = 0
+    suppressed: int = 0
     superseded: int = 0
     retries: int = 0
 

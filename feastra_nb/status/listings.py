@@ -24,7 +24,7 @@ _TONES: dict[str, Tone] = {"done": "ok", "running": "info", "failed": "bad", "lo
 _VIEWS = ["view", "join_keys", "features", "ttl", "retain", "materialized_until", "description"]
 _FRESHNESS = ["view", "materialized_until", "behind", "last_run", "state", "rows"]
 _RUNS = [
-    "view", "began", "seconds", "kind", "state", "rows", "expired", "start", "end", "thinned", "who", "error",
+    "view", "began", "seconds", "kind", "state", "rows", "expired", "suppressed", "start", "end", "thinned", "who", "error",
 ]  # fmt: skip
 
 
@@ -108,6 +108,7 @@ def runs(stores: Stores, view: str | None) -> Listing:
             "state": run.state,
             "rows": run.rows,
             "expired": run.expired,
+            "suppressed": run.suppressed,
             "start": _instant_or_none(run.start_us),
             "end": _instant_or_none(run.end_us),
             "thinned": run.thinned,

@@ -220,7 +220,22 @@ class Catalog:
         """Make the catalog's own tables where they are missing."""
         for name, columns in _OWN_TABLES.items():
             if not self.db.table_exists(name):
-                self._create_table(name, columns)
+                self.create_table(name, columns)
+
+    def create_table(self, name: str, columns: str) -> None:
+        """Make a table of the keyspace where it is missing."""
+        cql = f"CREATE TABLE IF NOT EXISTS {quoted(self.db.keyspace)}.{quoted(name)} {columns}"
+        for attempt in range(3):
+            try:
+                self.db.schema(cql)
+            except RequestFailed as error:
+                # Another process may be making it at this moment, or the schema may be in motion.
+                log.info("creating table %s: %s", name, error)
+                if attempt == 2 or GUARDRAIL in str(error):  # noqa: PLR2004 - the last attempt
+                    raise
+                time.sleep(1.0 + attempt)
+            else:
+                return
 
     def is_there(self) -> bool:
         """Tell whether anything was ever applied to the keyspace."""
@@ -360,21 +375,7 @@ class Catalog:
                 return
         # Astra sets such options by itself, and warns of each that it is given.
         options = "" if self.db.settings.bundle else f" AND speculative_retry = '{SPECULATIVE_RETRY}'"
-        self._create_table(entry.table, f"{_LOG_TABLE}{options}")
-
-    def _create_table(self, name: str, columns: str) -> None:
-        cql = f"CREATE TABLE IF NOT EXISTS {quoted(self.db.keyspace)}.{quoted(name)} {columns}"
-        for attempt in range(3):
-            try:
-                self.db.schema(cql)
-            except RequestFailed as error:
-                # Another process may be making it at this moment, or the schema may be in motion.
-                log.info("creating table %s: %s", name, error)
-                if attempt == 2 or GUARDRAIL in str(error):  # noqa: PLR2004 - the last attempt
-                    raise
-                time.sleep(1.0 + attempt)
-            else:
-                return
+        self.create_table(entry.table, f"{_LOG_TABLE}{options}")
 
 
 # Design §3. All three clustering columns descend, so the first row of a slice is the newest in every respect.

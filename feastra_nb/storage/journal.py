@@ -19,6 +19,7 @@ from feastra_nb.connection.cluster import READ, WRITE, Database, quoted
 from feastra_nb.errors import FeastraError
 from feastra_nb.storage import liveness
 from feastra_nb.storage.catalog import RUNS_TABLE
+from feastra_nb.storage.reader import BEGINNING_US, END_US
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,9 +47,9 @@ class Run:
         When it ran; ``ended_us`` is None while it runs, or when it was killed.
     state
         ``"running"``, ``"done"``, ``"failed"``, ``"interrupted"``, or ``"lost"``: its process has gone without a word.
-    rows, expired
+    rows, expired, suppressed
         Rows acknowledged by the server (of ``"prune"``: deleted, of ``"forget"``: entities); rows left out because they were
-        past ttl and retention.
+        past ttl and retention; rows left out because their entities are on the suppression list.
     thinned
         Only the newest event of the interval was written, so instants inside it cannot be replayed.
     terms
@@ -71,6 +72,7 @@ class Run:
     state: str = RUNNING
     rows: int = 0
     expired: int = 0
+    suppressed: int = 0
     thinned: bool = False
     error: str | None = None
     terms: str = ""
@@ -132,6 +134,11 @@ def new_run(entry: ViewEntry, kind: str, *, start_us: int, end_us: int, began_us
         began_us=began_us,
         terms=entry.terms,
     )
+
+
+def upkeep_run(entry: ViewEntry, kind: str) -> Run:
+    """Return a run that begins now and writes no event: its interval begins after it ends, and so covers none."""
+    return new_run(entry, kind, start_us=END_US, end_us=BEGINNING_US, began_us=time.time_ns() // 1000)
 
 
 @contextlib.contextmanager

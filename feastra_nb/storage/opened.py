@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from feastra_nb.errors import CatalogConflict, ConfigurationError
 from feastra_nb.storage.catalog import Catalog
 from feastra_nb.storage.journal import Journal
+from feastra_nb.storage.suppression import SuppressionList
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,7 @@ class OpenStore:
         self.project = project
         self.catalog = Catalog(db)
         self.journal = Journal(db)
+        self.suppression = SuppressionList(db, project)
         self.awaitable: set[str] = set()  # views whose reads wait for nothing before they are sent
         self._enforce_ttl = enforce_ttl
         self._entries: dict[str, ViewEntry] = {}

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from feastra_nb.connection.cluster import READ, WRITE, Database, quoted
 from feastra_nb.connection.driver_errors import map_driver_errors
-from feastra_nb.errors import RequestFailed
 from feastra_nb.storage.pages import all_rows
 from feastra_nb.storage.reader import BEGINNING_US, END_US
 from feastra_nb.storage.requests import run_all
@@ -304,47 +303,6 @@ def delete(db: Database, entry: ViewEntry, doomed: Sequence[DeletableRange]) -> 
     requests = (statement.bind((run.entity_key, *run.newest, *run.oldest)) for run in doomed)
     for _answer in run_all(db, requests, f"pruning view {entry.view}", profile=WRITE):
         pass
-
-
-def delete_entities(db: Database, entry: ViewEntry, keys: Sequence[bytes]) -> set[bytes]:
-    """Delete every row that the entities have now, and return the entities that had any.
-
-    Row by row, each stamped just after itself: so it goes whatever the clocks of those who wrote and of us say, and what is
-    written later has another arrival, is another row, and stays.
-
-    Raises
-    ------
-    RequestFailed
-        A row is still there afterwards.
-    """
-    place = "event_us = ? AND created_us = ? AND arrived_us = ?"
-    cql = f"DELETE FROM {_name(db, entry)} USING TIMESTAMP ? WHERE entity_key = ? AND {place}"
-    statement, what = db.prepare(cql, WRITE), f"forgetting entities of view {entry.view}"
-    deleted: set[bytes] = set()
-    for start in range(0, len(keys), KEYS_AT_ONCE):
-        some = keys[start : start + KEYS_AT_ONCE]
-        rows = dict(_written(db, entry, some))
-        requests = (statement.bind((written_us + 1, key, *place)) for (key, place), written_us in rows.items())
-        for _answer in run_all(db, requests, what, profile=WRITE):
-            pass
-        left = rows.keys() & {row for row, _written_us in _written(db, entry, [key for key, _place in rows])}
-        if left:
-            raise RequestFailed(f"{what}: {len(left):,} of {len(rows):,} rows are still there", hint="call it again")
-        deleted |= {key for key, _place in rows}
-    return deleted
-
-
-KEYS_AT_ONCE = 1_000  # entities whose rows are held while they are deleted
-
-
-def _written(db: Database, entry: ViewEntry, keys: Sequence[bytes]) -> Iterator[tuple[tuple[bytes, Place], int]]:
-    """Yield the places of all rows of some entities, and their write times."""
-    select = f"SELECT entity_key, event_us, created_us, arrived_us, WRITETIME(features) FROM {_name(db, entry)}"
-    statement = db.prepare(f"{select} WHERE entity_key = ?", READ)
-    requests = (statement.bind((key,)) for key in dict.fromkeys(keys))
-    for answer in run_all(db, requests, f"reading entities of view {entry.view}", profile=READ):
-        for key, event_us, created_us, arrived_us, written_us in answer:
-            yield (key, Place(event_us, created_us, arrived_us)), written_us
 
 
 def _name(db: Database, entry: ViewEntry) -> str:
