@@ -17,6 +17,8 @@ LONGEST_LABEL = 40  # characters of a feature's name beside its bar
 
 def stacked(ax: Axes | None, names: Sequence[str], parts: Mapping[str, Sequence[int]], title: str) -> Axes:
     """Draw a bar a name, made of parts that are counts of rows."""
+    from matplotlib.ticker import MaxNLocator
+
     left = [0] * len(names)
     with drawing(ax, figsize=(FIGURE_INCHES[0], 1.6 + 0.5 * len(names))) as axes:
         for place, (part, counts) in enumerate(parts.items()):
@@ -25,6 +27,7 @@ def stacked(ax: Axes | None, names: Sequence[str], parts: Mapping[str, Sequence[
         axes.set_title(title)
         axes.set_xlabel("rows")
         axes.set_ylim(len(names) - 0.4, -0.6)  # the first on top
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.grid(visible=False, axis="y")
         if parts:
