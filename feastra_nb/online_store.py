@@ -15,6 +15,7 @@ Every key of Feast's own ``type: cassandra`` is accepted; the others are documen
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from dataclasses import replace
@@ -32,6 +33,7 @@ from feastra_nb.adapter.objects import FeastraTable, registry_identity, spec_of
 from feastra_nb.adapter.store_config import STORE_TYPE, StoreConfig, open_store
 from feastra_nb.connection import cluster
 from feastra_nb.connection.forks import renew_in_child
+from feastra_nb.errors import FeastraError
 from feastra_nb.storage import writer
 from feastra_nb.storage.forgetting import take_back
 from feastra_nb.storage.journal import DONE, new_run
@@ -201,7 +203,12 @@ class FeastraOnlineStore(OnlineStore):
         # Not thinned: a batch of somebody else's is not all there is of an entity's past.
         admitted = admit(rows, now_us=began_us, ttl_us=entry.ttl_us, retain=entry.retention, thin=False)
         keep = admitted.keep
-        result = writer.write(opened.db, entry, rows.take(keep), admitted.ttl_s[keep], on_acknowledged=progress)
+        try:
+            result = writer.write(opened.db, entry, rows.take(keep), admitted.ttl_s[keep], on_acknowledged=progress)
+        except BaseException:
+            with contextlib.suppress(FeastraError):
+                take_back(opened, entry, rows, listed)
+            raise
         take_back(opened, entry, rows, listed)
         # Feast's engines pass a progress function and write only the newest event of their interval; pushes pass none.
         if progress is not None and len(rows):
