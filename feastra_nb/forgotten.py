@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("view", "kind", "asked", "found", "rows_online", "rows_offline", "rows_left")
 _COUNTS = _COLUMNS[2:]
+SHOWN_VIEWS = 40  # of the text: with the lines around them less than a screen
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +143,11 @@ class Forgotten(Report):
 
     def __repr__(self) -> str:
         lines = [f"{self._sentence} in {self.seconds:.1f} s", *(f"  {note}" for note in self.notes)]
-        for view in self.views:
+        for view in self.views[:SHOWN_VIEWS]:
             offline = "" if view.rows_offline is None else f", {view.rows_offline:,} offline"
             lines.append(f"  {view.view}: {view.found:,} entities, {view.rows_online:,} rows online{offline}")
+        if len(self.views) > SHOWN_VIEWS:
+            lines.append(f"  … and {len(self.views) - SHOWN_VIEWS:,} more views in .frame")
         return "\n".join(lines)
 
     def _page(self) -> str:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from feastra_nb.connection.cluster import READ, WRITE, Database, quoted
-from feastra_nb.connection.driver_errors import map_driver_errors
 from feastra_nb.errors import RequestFailed
-from feastra_nb.storage.pages import all_rows
 from feastra_nb.storage.pruning import Place
 from feastra_nb.storage.requests import run_all
-from feastra_nb.storage.scanning import token_ranges
+from feastra_nb.storage.scanned_columns import BLOB, Column
+from feastra_nb.storage.scanning import FailedRange, Scan, scanned, token_ranges
 from feastra_nb.storage.suppression import MAX_AGE_S, Suppressed, at_level
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from feastra_nb.storage.rows import Rows
 
 KEYS_AT_ONCE = 1_000  # entities whose rows are held while they are deleted
-PAGE_KEYS = 500  # keys a page: of each the server reads the first row, and passes by what was deleted before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,18 +144,15 @@ def scanned_keys(
     on_range
         Called after each token range with the number of keys scanned in it.
     """
-    cql = f"SELECT DISTINCT entity_key FROM {_name(db, entry)} WHERE token(entity_key) > ? AND token(entity_key) <= ?"
-    prepared = db.prepare(cql, READ)
-    for bounds in token_ranges(db):
-        statement, scanned = at_level(prepared.bind(bounds), level), 0
-        statement.fetch_size = PAGE_KEYS
-        with map_driver_errors(f"scanning the keys of view {entry.view}", db):
-            found = (key for (key,) in all_rows(db, statement, profile=READ))
-            while page := list(islice(found, PAGE_KEYS)):
-                scanned += len(page)
-                keys = pa.array(page, pa.binary())
-                yield from keys.filter(pa.array(meant(keys))).to_pylist()
-        on_range(scanned)
+    table = _name(db, entry)
+    what = f"scanning the keys of view {entry.view}"
+    scan = Scan(db, what, table, "entity_key", (Column("DISTINCT entity_key", BLOB),), level=level)
+    for part in scanned(scan, token_ranges(db)):
+        if isinstance(part, FailedRange):
+            raise part.error
+        keys = part.columns[0]
+        yield from keys.filter(pa.array(meant(keys), pa.bool_())).to_pylist()
+        on_range(len(keys))
 
 
 # --- what was forgotten while it was written -------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from feastra_nb.connection.cluster import READ, Database
+from feastra_nb.connection.cluster import READ, Database, consistency_value
 from feastra_nb.connection.driver_errors import map_driver_errors
 from feastra_nb.connection.wire import frames
 from feastra_nb.connection.wire.line import BrokenLine
@@ -85,6 +85,8 @@ class Scan:
         Of these, in their wire form.
     tail
         What stands behind the conditions, such as ``PER PARTITION LIMIT 1``.
+    level
+        Consistency level; None for the store's own.
     """
 
     db: Database
@@ -95,6 +97,7 @@ class Scan:
     where: str = ""
     values: Sequence[bytes] = ()
     tail: str = ""
+    level: str | None = None
 
     @property
     def cql(self) -> str:
@@ -229,6 +232,7 @@ class _Reader:
                     self._adapt(len(rows.body), rows.number)
                     return columns, rows.paging_state
             statement = bound(prepared, values)
+            statement.consistency_level = self._level(prepared)
             statement.fetch_size = page_rows
             answer = db.send(statement, READ, state, db.settings.request_timeout_s * MORE_TIMEOUT).result()
             return columns_of_tuples(answer.current_rows, scan.columns), answer.paging_state
@@ -243,7 +247,7 @@ class _Reader:
         if line is None:
             return None
         try:
-            body = frames.execute(prepared.query_id, prepared.consistency_level, values, page_rows, state)
+            body = frames.execute(prepared.query_id, self._level(prepared), values, page_rows, state)
             line.send([(frames.EXECUTE, body, None)])
             [(_token, answer)] = line.receive()
             if answer.flags & frames.WARNED:  # of tombstones, most likely: smaller pages meet fewer
@@ -257,6 +261,10 @@ class _Reader:
             return None
         finally:
             db.lines.give_back(line)
+
+    def _level(self, prepared: PreparedStatement) -> int:
+        level = self.scan.level
+        return int(prepared.consistency_level) if level is None else consistency_value(level)
 
     def _adapt(self, size: int, number: int) -> None:
         if number:
