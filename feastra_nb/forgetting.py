@@ -53,6 +53,7 @@ ROUNDS = 3  # of looking for rows again, before a view is given up that others k
 WAIT_S = (
     MAX_AGE_S + 0.1
 )  # until every batch that was written by the list as it was before is stored, or has taken itself back
+ENTITIES_A_RANGE = 50  # at most, of those that are forgotten: their tombstones are met when the range is read again
 # What a read of Astra counts, and a row's key with the frame around it.
 READ_BYTES, KEY_BYTES = 4_096, 60
 
@@ -212,7 +213,8 @@ class _Work:
 
     def _keys(self, opened: OpenStore, entry: ViewEntry, levels: Levels, report: Progress) -> Iterator[bytes]:
         if self.keys is None:
-            yield from scanned_keys(opened.db, entry, self.meant, level=levels.read, on_range=report)
+            parts = max(TOKEN_RANGES, len(self.wanted) // ENTITIES_A_RANGE)
+            yield from scanned_keys(opened.db, entry, self.meant, level=levels.read, parts=parts, on_range=report)
             return
         for key in self.keys:
             yield key

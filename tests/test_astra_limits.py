@@ -64,6 +64,20 @@ def test_upkeep_works_under_the_limits(astra_ws, wide, now):
     assert astra_ws.views().empty
 
 
+def test_a_person_is_forgotten_under_the_limits(astra_ws, wide, capsys):
+    visits = wide.assign(place=[f"p{number % 3}" for number in wide["k"]])
+    astra_ws.materialize(wide, "wide", keys=["k"], progress=False)
+    astra_ws.materialize(visits, "visits", keys=["k", "place"], progress=False)
+    report = astra_ws.forget_entity({"k": list(range(1_000))})
+    assert report.frame["rows_online"].tolist() == [2_000, 2_000]
+    assert "Astra bills by use: a scan of the keys of 1 views takes about" in capsys.readouterr().err
+    assert astra_ws.materialize("visits", start="2020-01-01T00:00Z", progress=False).suppressed == 2_000
+    assert astra_ws.online("visits:f0", {"k": [999, 1_000], "place": ["p0", "p1"]})["f0"].isna().tolist() == [
+        True,
+        False,
+    ]
+
+
 def test_feasts_own_materialization_works_under_the_limits(astra_ws, wide, now, tmp_path, monkeypatch):
     astra_ws.materialize(wide.head(10), "wide", keys=["k"], progress=False)
     monkeypatch.setenv("ASTRA_DB_APPLICATION_TOKEN", TOKEN)

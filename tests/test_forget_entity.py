@@ -264,6 +264,14 @@ def test_what_another_process_forgets_this_one_does_not_write(shop, processes, p
     assert x_of(shop, "customers", customer=[7]) == [pd.NA]
 
 
+def test_what_several_processes_forget_at_once_is_all_suppressed(shop, processes, project):
+    calls = [
+        processes.submit(forget_customer, shop.target.name, project, shop.directory, number) for number in (7, 8, 9)
+    ]
+    assert [call.result(120) for call in calls] == [4, 3, 2]
+    assert shop.materialize("customers", start="2020-01-01T00:00Z", **QUIET).suppressed == 6
+
+
 def test_an_entity_that_is_allowed_again_is_written(shop):
     shop.forget_entity({"customer": [7, 8]})
     assert shop.allow_entity({"customer": [7, 9]}) == 1
@@ -335,6 +343,22 @@ def test_a_run_that_began_before_the_forgetting_takes_back_what_it_wrote(shop, o
 
     monkeypatch.setattr(writer, "write_parts", after_the_forgetting)
     shop.materialize(rows(customer=[7, 8]).assign(x=5.0, event_timestamp=NOW), "customers", **QUIET)
+    assert x_of(shop, "customers", customer=[7, 8]) == [pd.NA, 5.0]
+
+
+@pytest.mark.parametrize("way_out", [KeyboardInterrupt, fnb.errors.RequestFailed("it broke")])
+def test_a_run_that_was_stopped_takes_back_what_it_wrote(shop, open_workspace, monkeypatch, way_out):
+    forgetter, write = open_workspace(retain="all"), writer.write_parts
+
+    def stopped(*arguments, **options):
+        monkeypatch.setattr(writer, "write_parts", write)
+        forgetter.forget_entity({"customer": [7]})
+        write(*arguments, **options)
+        raise way_out
+
+    monkeypatch.setattr(writer, "write_parts", stopped)
+    with pytest.raises((KeyboardInterrupt, fnb.errors.RequestFailed)):
+        shop.materialize(rows(customer=[7, 8]).assign(x=5.0, event_timestamp=NOW), "customers", **QUIET)
     assert x_of(shop, "customers", customer=[7, 8]) == [pd.NA, 5.0]
 
 

@@ -13,7 +13,7 @@ from feastra_nb.errors import RequestFailed
 from feastra_nb.storage.pruning import Place
 from feastra_nb.storage.requests import run_all
 from feastra_nb.storage.scanned_columns import BLOB, Column
-from feastra_nb.storage.scanning import FailedRange, Scan, scanned, token_ranges
+from feastra_nb.storage.scanning import TOKEN_RANGES, FailedRange, Scan, scanned, token_ranges
 from feastra_nb.storage.suppression import MAX_AGE_S, Suppressed, at_level
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def scanned_keys(
     meant: Callable[[pa.Array], npt.NDArray[np.bool_]],
     *,
     level: str | None = None,
+    parts: int = TOKEN_RANGES,
     on_range: Callable[[int], object] = lambda _keys: None,
 ) -> Iterator[bytes]:
     """Yield the entity keys of a view's table that are meant, by token ranges.
@@ -141,13 +142,15 @@ def scanned_keys(
     ----------
     meant
         Tells which of n entity keys are.
+    parts
+        Token ranges, at least: of many entities whose rows were just deleted a range holds as many tombstones.
     on_range
         Called after each token range with the number of keys scanned in it.
     """
     table = _name(db, entry)
     what = f"scanning the keys of view {entry.view}"
     scan = Scan(db, what, table, "entity_key", (Column("DISTINCT entity_key", BLOB),), level=level)
-    for part in scanned(scan, token_ranges(db)):
+    for part in scanned(scan, token_ranges(db, parts)):
         if isinstance(part, FailedRange):
             raise part.error
         keys = part.columns[0]
