@@ -14,7 +14,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from feastra_nb.commands import doctor, latency, materialize, skew
+from feastra_nb.commands import doctor, latency, materialize, migrate, skew
 from feastra_nb.commands.inputs import EXIT_UNKNOWN, add_quiet, tell
 from feastra_nb.errors import FeastraError
 
@@ -289,7 +289,13 @@ COMMANDS: Mapping[str, Command] = {
     ),
     **{
         name: Command(module.SUMMARY, module.run, module.add_options, module.EXAMPLE, module.DETAILS)
-        for name, module in (("materialize", materialize), ("skew", skew), ("latency", latency), ("doctor", doctor))
+        for name, module in (
+            ("materialize", materialize),
+            ("skew", skew),
+            ("latency", latency),
+            ("migrate", migrate),
+            ("doctor", doctor),
+        )
     },
     "purge": Command(
         "stop local Cassandras and delete their data and the downloads",

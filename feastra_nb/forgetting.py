@@ -73,6 +73,8 @@ def forget(stores: Stores, name: str, entities: Any, *, offline: bool) -> int:
         if path is not None:
             forgotten |= _forget_offline(stores, path, view_request, keys)
         forgotten |= delete_entities(opened.db, entry, keys.to_pylist())
+        if opened.mirror is not None:
+            opened.mirror.forget(view.name, keys.to_pylist())
     return len(forgotten)
 
 
@@ -199,6 +201,14 @@ class _Work:
             hint="they are on the suppression list; stop writers of older versions of feastra-nb, and call it again",
         )
 
+    def forget_mirrored(self, opened: OpenStore) -> None:
+        """Delete the entities from the table that a migration still writes."""
+        if opened.mirror is None or self.entry is None or is_vector_view(self.name):
+            return
+        opened.mirror.forget(self.name, [*self.found, *(self.keys or ())])
+        if self.keys is None:
+            opened.mirror.forget_meant(self.name, self.fields, self.meant)
+
     def result(self, *, dry_run: bool) -> ForgottenView:
         """Return the view's part of the report."""
         return ForgottenView(
@@ -270,6 +280,7 @@ def _delete(
         time.sleep(max(suppressed_s + WAIT_S - time.monotonic(), 0.0))
         for work in works:
             work.prove(opened, levels, report)
+            work.forget_mirrored(opened)
     return under_way
 
 

@@ -29,6 +29,7 @@ from feastra_nb.adapter.config_secrets import hide_in_repo_config
 from feastra_nb.adapter.feast_calls import hush_advice
 from feastra_nb.adapter.feast_private import reads_views_together
 from feastra_nb.adapter.feast_rows import key_bytes, to_rows
+from feastra_nb.adapter.mirror import Mirror
 from feastra_nb.adapter.objects import FeastraTable, registry_identity, spec_of
 from feastra_nb.adapter.store_config import STORE_TYPE, StoreConfig, open_store
 from feastra_nb.connection import cluster
@@ -98,6 +99,7 @@ class FeastraOnlineStore(OnlineStore):
         with self._lock:
             if self._opened is None:
                 self._opened = open_store(config.online_store, config.project)
+                self._opened.mirror = Mirror(config) if config.online_store.mirror else None
             return self._opened
 
     def shutdown(self) -> None:
@@ -105,6 +107,8 @@ class FeastraOnlineStore(OnlineStore):
         with self._lock:
             opened, self._opened = self._opened, None
         if opened is not None:
+            if opened.mirror is not None:
+                opened.mirror.close()
             cluster.pool.release(opened.db.session)
 
     async def initialize(self, config: RepoConfig) -> None:
@@ -140,6 +144,10 @@ class FeastraOnlineStore(OnlineStore):
         for table in tables_to_keep:
             if getattr(table, "online", True):
                 self._ensure(config, table)
+        if (
+            opened.mirror is not None
+        ):  # a view that is dropped keeps its table there: what is old is deleted on request only
+            opened.mirror.make_tables([table for table in tables_to_keep if getattr(table, "online", True)])
         for table in tables_to_delete:
             opened.catalog.drop(config.project, table.name)
             opened.forget(table.name)
@@ -184,6 +192,8 @@ class FeastraOnlineStore(OnlineStore):
             An event lies more than five minutes in the future, or a row is larger than servers take; nothing was written.
         WriteIncomplete
             Some rows could not be written; writing all again is safe.
+        RequestFailed
+            The rows are written, and the ``mirror`` is not.
         """
         if not data:
             return
@@ -213,6 +223,8 @@ class FeastraOnlineStore(OnlineStore):
         # Feast's engines pass a progress function and write only the newest event of their interval; pushes pass none.
         if progress is not None and len(rows):
             self._record_thinned(config, entry, rows, (result.rows, admitted.expired, suppressed), began_us)
+        if opened.mirror is not None and not precomputed.is_vector_view(table.name):
+            opened.mirror.write(opened, table, rows.entity_key.to_pylist())
 
     def online_read(
         self,

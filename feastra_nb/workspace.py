@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from feastra_nb.latency.capacity import Capacity
     from feastra_nb.latency.report import LatencyReport
     from feastra_nb.materialization.run import Materialization
+    from feastra_nb.migration.migration import Migration
     from feastra_nb.online_store import FeastraOnlineStore
     from feastra_nb.pruning import Pruned
     from feastra_nb.reporting.listing import Listing
@@ -841,6 +842,38 @@ class Workspace:
         from feastra_nb import status
 
         return status.runs(self.stores, view)
+
+    def migration(self, *, retain: str | timedelta | None = None, to: Mapping[str, Any] | None = None) -> Migration:
+        """Return the migration of this Feast repository from Feast's own online store to ours.
+
+        Its methods are ``plan``, ``copy``, ``verify``, ``switch`` and ``finish``; each returns a report and can be run again.
+
+        Parameters
+        ----------
+        retain
+            How much history the migrated views keep; None for 7 days.
+        to
+            Keys of our ``online_store`` block where it differs from Feast's: another keyspace, or another cluster.
+
+        Raises
+        ------
+        ConfigurationError
+            This workspace is not a Feast repository.
+
+        Examples
+        --------
+        >>> with fnb.connect(repo="feature_repo") as ws:  # doctest: +SKIP
+        ...     ws.migration().plan()
+        """
+        self._check()
+        from feastra_nb.migration.migration import Migration
+
+        if self.target is not None:
+            raise ConfigurationError(
+                "a workspace made from a target has nothing to migrate", hint='fnb.connect(repo="feature_repo")'
+            )
+        own = {**({} if retain is None else {"retain": retain}), **(to or {})}
+        return Migration(self.stores, own)
 
     # --- ways out ---
 

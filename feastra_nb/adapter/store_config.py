@@ -70,6 +70,8 @@ class StoreConfig(FeastConfigBaseModel):
     """Read and write by the short way, past the driver's event loop; False sends everything through the driver."""
     adopt_registry: StrictBool = False
     """Take over views that another Feast registry has applied to the same keyspace and project."""
+    mirror: dict[str, Any] | None = None
+    """The ``online_store`` block of Feast's own store, which is written as well until a migration is finished; never read."""
 
     @model_validator(mode="before")
     @classmethod

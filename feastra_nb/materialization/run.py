@@ -319,10 +319,20 @@ class Writing:
             self._counts.acknowledged += count
             report(count)
 
-        fresh = (self._fresh(part, report) for part in parts)
+        mirror, keys = self._opened.mirror, list[bytes]()
+
+        def fresh() -> Iterator[tuple[Rows, npt.NDArray[np.int64]]]:
+            for part in parts:
+                # Of rows that are stored already, too: the run that stored them may have failed before they were mirrored.
+                if mirror is not None:
+                    keys.extend(part.rows.entity_key.filter(pa.array(part.admitted.keep)).unique().to_pylist())
+                yield self._fresh(part, report)
+
         before = self._counts.acknowledged
-        result = writer.write_parts(self._opened.db, self.entry, fresh, before=before, on_acknowledged=acknowledged)
+        result = writer.write_parts(self._opened.db, self.entry, fresh(), before=before, on_acknowledged=acknowledged)
         self._counts.retries += result.retries
+        if mirror is not None:
+            mirror.write(self._opened, self._view, keys)
 
     def warn_of_meaning(self) -> None:
         """Warn of what the offline store's rows mean otherwise than they look: days for instants, values that serving cuts."""

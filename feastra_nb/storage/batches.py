@@ -14,7 +14,7 @@ from cassandra.query import BatchStatement, BatchType
 from feastra_nb.codec.wire_format import ByteStrings, constant, content, join
 from feastra_nb.connection.cluster import WRITE, Database, consistency_value, quoted
 from feastra_nb.connection.wire.exchange import Request
-from feastra_nb.connection.wire.frames import BATCH, EXECUTE, batch, single, statement_head, statement_values, value
+from feastra_nb.connection.wire.frames import BATCH, EXECUTE, batch, single, statement_head, statement_values
 from feastra_nb.storage.replicas import replica_groups
 from feastra_nb.storage.statements import bound, insert_cql
 
@@ -48,11 +48,14 @@ class Sending:
         That of what a row replaces; None where history is kept.
     level
         The consistency level's number.
+    stamps
+        Whether a row's arrival is the moment when its batch is first sent; otherwise it is the row's own.
     """
 
     insert: PreparedStatement
     delete: PreparedStatement | None
     level: int
+    stamps: bool = True
 
 
 @dataclass(slots=True, order=True)
@@ -64,7 +67,7 @@ class Batch:
     due_s
         When it is to be sent (again), on the monotonic clock.
     inserts
-        The rows, as a BATCH frame holds them, with an empty arrival.
+        The rows, as a BATCH frame holds them, with an empty arrival where `Sending.stamps`.
     arrivals
         Where each row has its arrival.
     deletes
@@ -91,7 +94,7 @@ class Batch:
 
     def stamp(self) -> None:
         """Give the rows their arrival: that of the first attempt, so that a retry is the same rows and `known_at` is true."""
-        if self.attempts:
+        if self.attempts or not self.sending.stamps:
             return
         arrived = (time.time_ns() // 1000).to_bytes(ARRIVAL_BYTES, "big")
         inserts = bytearray(self.inserts)
@@ -134,13 +137,15 @@ class Batches:
         Where the table is.
     entry
         The view.
+    keep_arrival
+        Leave each row its own arrival: of rows that arrived elsewhere.
     """
 
-    def __init__(self, db: Database, entry: ViewEntry) -> None:
+    def __init__(self, db: Database, entry: ViewEntry, *, keep_arrival: bool = False) -> None:
         self._db = db
         insert = db.prepare(insert_cql(db, entry), WRITE)
         delete = None if entry.retention.keeps_history else db.prepare(_delete_older_cql(db, entry), WRITE)
-        self._sending = Sending(insert, delete, consistency_value(db.settings.write_consistency))
+        self._sending = Sending(insert, delete, consistency_value(db.settings.write_consistency), not keep_arrival)
 
     def of(self, rows: Rows, ttl_s: Int64s) -> Iterator[Batch]:
         """Yield the batches of rows."""
@@ -150,7 +155,8 @@ class Batches:
 
     def _of_slice(self, rows: Rows, ttl_s: Int64s) -> Iterator[Batch]:
         rows, ttl_s, codes = _grouped(self._db, rows, ttl_s)
-        inserts = _Statements(_insert_parts(self._sending.insert.query_id, rows, ttl_s), len(rows))
+        arrived_us = np.zeros(len(rows), dtype=np.int64) if self._sending.stamps else rows.arrived_us
+        inserts = _Statements(_insert_parts(self._sending.insert.query_id, rows, arrived_us, ttl_s), len(rows))
         delete = self._sending.delete
         deletes = None if delete is None else _Statements(_delete_parts(delete.query_id, rows), len(rows))
         arrival = len(statement_head(self._sending.insert.query_id, INSERT_VALUES)) + LENGTH_BYTES
@@ -191,11 +197,12 @@ class _Statements:
         return [place - first + at for place in self._starts[start:stop]]
 
 
-def _insert_parts(query_id: bytes, rows: Rows, ttl_s: Int64s) -> list[ByteStrings | pa.LargeBinaryArray]:
-    n = len(rows)
-    arrival = value(bytes(ARRIVAL_BYTES))
+def _insert_parts(
+    query_id: bytes, rows: Rows, arrived_us: Int64s, ttl_s: Int64s
+) -> list[ByteStrings | pa.LargeBinaryArray]:
     return [
-        constant(statement_head(query_id, INSERT_VALUES) + arrival, n),
+        constant(statement_head(query_id, INSERT_VALUES), len(rows)),
+        _numbers(arrived_us, ">i8"),
         *_values(rows.entity_key),
         _numbers(rows.event_us, ">i8"),
         _numbers(rows.created_us, ">i8"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from feastra_nb.errors import CatalogConflict, ConfigurationError
 from feastra_nb.storage.catalog import Catalog
@@ -11,10 +11,29 @@ from feastra_nb.storage.journal import Journal
 from feastra_nb.storage.suppression import SuppressionList
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from feastra_nb.connection.cluster import Database
     from feastra_nb.storage.catalog import ViewEntry
+
+
+class Mirrored(Protocol):
+    """Another store that is written after ours."""
+
+    def write(self, opened: OpenStore, view: Any, keys: Sequence[bytes]) -> None:
+        """Write there what our log serves of some entities."""
+
+    def forget(self, view: str, keys: Sequence[bytes]) -> None:
+        """Delete some entities there."""
+
+    def forget_meant(self, view: str, fields: Sequence[tuple[str, Any]], meant: Callable[[Any], Any]) -> None:
+        """Delete the entities there whose keys are meant."""
+
+    def make_tables(self, views: Sequence[Any]) -> None:
+        """Make tables of views that are new."""
+
+    def close(self) -> None:
+        """Disconnect."""
 
 
 class OpenStore:
@@ -37,6 +56,7 @@ class OpenStore:
         self.journal = Journal(db)
         self.suppression = SuppressionList(db, project)
         self.awaitable: set[str] = set()  # views whose reads wait for nothing before they are sent
+        self.mirror: Mirrored | None = None
         self._enforce_ttl = enforce_ttl
         self._entries: dict[str, ViewEntry] = {}
 

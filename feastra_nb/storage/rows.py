@@ -155,6 +155,16 @@ class Distinct:
         self._known = np.insert(self._known, places[~is_known], new[~is_known])
 
 
+def key_hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
+    """Return the hash of each of n keys (n,), by which 2³² of them may hold two that are alike."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        return np.asarray(
+            connection.from_arrow(pa.table({"key": keys})).project("hash(key) AS hash").to_arrow_table()["hash"]
+        )
+
+
 def _hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
     import duckdb
 

@@ -61,6 +61,7 @@ def write_parts(
     *,
     total: int | None = None,
     before: int = 0,
+    keep_arrival: bool = False,
     on_acknowledged: Callable[[int], object] | None = None,
 ) -> WriteResult:
     """Write rows that come part by part, each taken while the one before is on its way; otherwise as `write`.
@@ -73,9 +74,11 @@ def write_parts(
         How many rows there are, for the error's message; None where that is not known.
     before
         Rows of the same run that were acknowledged before, for the error's message.
+    keep_arrival
+        Write each row's own ``arrived_us``: of rows that arrived elsewhere, and are copied.
     """
     patience = Patience(db, entry)
-    batches = patience.until_known(lambda: Batches(db, entry))
+    batches = patience.until_known(lambda: Batches(db, entry, keep_arrival=keep_arrival))
     with WriteWindow(db, on_acknowledged, patience) as window:
         return _written(window, batches, entry, parts, total=total, before=before)
 

@@ -1,0 +1,336 @@
+"""From Feast's own Cassandra tables to ours: what is served does not change, whatever is in them and whenever it stops."""
+
+from datetime import timedelta
+
+import pandas as pd
+import pytest
+from feasts_own import FEATURES, block, driver_view, feast_store, old_key, serve, utc, value, write
+
+import feastra_nb as fnb
+
+KEYSPACE = "tests_migration"
+T = utc(2026, 1, 1)
+
+
+def later(**by):
+    return T + timedelta(**by)
+
+
+@pytest.fixture
+def session(ws):
+    ws.session.execute(
+        f"CREATE KEYSPACE IF NOT EXISTS {KEYSPACE} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
+    )
+    return ws.session
+
+
+@pytest.fixture
+def make_repo(node, session, project, tmp_path):
+    """Make a Feast repository on Feast's own store, and return its folder."""
+    import yaml
+
+    opened = []
+
+    def made(objects=None, *, kind="cassandra", online=None):
+        folder = tmp_path / "repo"
+        folder.mkdir()
+        online = online or block(node, KEYSPACE, kind)
+        config = {
+            "project": project, "provider": "local", "registry": "registry.db", "offline_store": {"type": "duckdb"},
+            "entity_key_serialization_version": 3, "online_store": online,
+        }  # fmt: skip
+        (folder / "feature_store.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        opened.append(feast_store(folder, online, project, objects or driver_view(folder)))
+        return folder, opened[-1]
+
+    yield made
+    for store in opened:
+        store._get_provider().online_store._cluster.shutdown()
+
+
+@pytest.fixture
+def repo(make_repo):
+    return make_repo()
+
+
+def migrated(folder, view="drivers", **own):
+    """Copy, and return what our store serves, by key: through Feast."""
+    with fnb.connect(repo=folder) as ws:
+        return ws.migration(**own).copy(progress=False)
+
+
+@pytest.fixture
+def ours(node, project, tmp_path):
+    """Return what our store serves on the tables that a migration has made."""
+    from feast import FeatureStore, RepoConfig
+
+    opened = []
+
+    def served(keys, view="drivers", features=FEATURES):
+        if not opened:
+            config = {
+                "project": project, "provider": "local", "registry": str(tmp_path / "repo" / "registry.db"),
+                "offline_store": {"type": "duckdb"}, "entity_key_serialization_version": 3,
+            }  # fmt: skip
+            online = {**block(node, KEYSPACE), "type": "feastra_nb.online_store.FeastraOnlineStore"}
+            opened.append(FeatureStore(config=RepoConfig(online_store=online, **config)))
+        return serve(opened[0], view, keys, features)
+
+    yield served
+    for store in opened:
+        store._get_provider().online_store.shutdown()
+
+
+ROWS = {
+    1: (T, {"trips": 7, "rating": 4.5, "city": "Köln"}),
+    2: (later(hours=1), {"trips": None, "rating": 1.5, "city": "São Paulo ☂"}),
+    3: (later(hours=2), {"trips": -1, "rating": None, "city": ""}),
+}
+
+
+def test_what_is_served_is_the_same_after_a_copy(repo, ours):
+    folder, store = repo
+    write(store, "drivers", ROWS)
+    report = migrated(folder)
+    assert report.ok
+    assert report.frame["rows"].tolist() == [3]
+    assert ours([1, 2, 3, 4]) == serve(store, "drivers", [1, 2, 3, 4])
+
+
+def test_features_of_different_event_times_are_served_together(repo, ours):
+    folder, store = repo
+    write(store, "drivers", [(1, ROWS[1]), (1, (later(days=1), {"trips": 8})), (1, (later(days=2), {"city": "Oslo"}))])
+    report = migrated(folder)
+    assert report.frame["rows"].tolist() == [3]
+    assert ours([1]) == serve(store, "drivers", [1]) == {1: (8, 4.5, "Oslo")}
+
+
+def test_a_late_row_that_has_overwritten_a_newer_one_is_served_as_feast_serves_it(repo, ours):
+    folder, store = repo
+    write(store, "drivers", [(1, (later(days=1), ROWS[1][1])), (1, (T, {"trips": 1, "rating": 1.0, "city": "late"}))])
+    migrated(folder)
+    assert ours([1]) == serve(store, "drivers", [1]) == {1: (1, 1.0, "late")}
+
+
+@pytest.mark.filterwarnings("ignore:.*version < 3")
+def test_keys_of_version_2_are_found_again(repo, ours, session, project):
+    folder, _store = repo
+    session.execute(
+        f'INSERT INTO {KEYSPACE}."{project}_drivers" (entity_key, feature_name, value, event_ts) VALUES (%s, %s, %s, %s)',
+        (old_key(9), "trips", value(42).SerializeToString(), T),
+    )
+    report = migrated(folder)
+    assert report.frame["version_2"].tolist() == [1]
+    assert ours([9]) == {9: (42, None, None)}
+
+
+def test_a_verified_copy_differs_in_nothing(repo):
+    folder, store = repo
+    write(store, "drivers", ROWS)
+    migrated(folder)
+    with fnb.connect(repo=folder) as ws:
+        report = ws.migration().verify(progress=False)
+    assert report.ok, report
+    assert report.views["equal"].tolist() == [3]
+    assert report.exit_code == 0
+
+
+def test_planted_damage_is_found_and_nothing_else(repo, session, project):
+    folder, store = repo
+    write(store, "drivers", {number: (T, {"trips": number, "rating": 0.5, "city": "x"}) for number in range(1, 40)})
+    migrated(folder)
+    with fnb.connect(repo=folder) as ws:
+        migration = ws.migration()
+        table = f'{KEYSPACE}."{project}_drivers"'
+        rows = list(session.execute(f"SELECT entity_key, feature_name, WRITETIME(value) FROM {table}"))
+        keys = {int.from_bytes(bytes.fromhex(row[0])[-8:], "little", signed=True): row for row in rows}
+        written = f"USING TIMESTAMP {keys[5][2] + 1}"
+        session.execute(
+            f"UPDATE {table} {written} SET value = %s WHERE entity_key = %s AND feature_name = 'trips'",
+            (value(999).SerializeToString(), keys[5][0]),
+        )
+        session.execute(f"DELETE FROM {table} WHERE entity_key = %s", (keys[7][0],))
+        [our] = [row[0] for row in session.execute(
+            "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s", (KEYSPACE,)) if row[0].startswith("fv_drivers")
+            and row[0].endswith(_digest(project))]  # fmt: skip
+        session.execute(f"DELETE FROM {KEYSPACE}.{our} WHERE entity_key = %s", (bytes.fromhex(keys[9][0]),))
+        report = migration.verify(progress=False)
+    found = {(row.entity, row.feature, row.kind) for row in report.frame.itertuples()}
+    assert found == {
+        ("driver=5", "trips", "differs"),
+        ("driver=7", None, "missing_in_feast"),
+        *(("driver=9", feature, "missing_in_feastra") for feature in FEATURES),
+    }
+    assert report.views["differing"].tolist() == [3]
+    assert report.exit_code == 1
+
+
+def _digest(project):
+    from feastra_nb.storage.catalog import table_name
+
+    return table_name(project, "drivers", 1)[-15:]
+
+
+# --- switch, mirror, finish ----------------------------------------------------------------------------------------------
+
+
+def steps(folder, *verbs, **options):
+    """Run steps, each in a process's own workspace as the command does, and return their reports."""
+    reports = []
+    for verb in verbs:
+        with fnb.connect(repo=folder) as ws:
+            reports.append(getattr(ws.migration(), verb)(progress=False, **options))
+    return reports
+
+
+@pytest.fixture
+def filled_repo(repo):
+    folder, store = repo
+    write(store, "drivers", ROWS)
+    return folder, store
+
+
+def test_a_switch_edits_the_online_store_alone_and_keeps_the_former_file(filled_repo):
+    folder, _store = filled_repo
+    settings = folder / "feature_store.yaml"
+    before = settings.read_text()
+    settings.write_text(f"# kept\n{before}\n# kept, too\n")
+    [report] = steps(folder, "switch")
+    assert report.ok, report
+    after = settings.read_text()
+    assert after.startswith("# kept\n")
+    assert after.endswith("# kept, too\n")
+    assert "type: feastra_nb.online_store.FeastraOnlineStore" in after
+    assert "  mirror:\n    type: cassandra" in after
+    assert (folder / "feature_store.yaml.before-1").read_text() == f"# kept\n{before}\n# kept, too\n"
+
+
+def test_secrets_that_are_variables_stay_variables(filled_repo, monkeypatch, node):
+    folder, _store = filled_repo
+    monkeypatch.setenv("OLD_PASSWORD", node.password.reveal())
+    settings = folder / "feature_store.yaml"
+    settings.write_text(settings.read_text().replace(node.password.reveal(), "${OLD_PASSWORD}"))
+    steps(folder, "switch")
+    assert settings.read_text().count("${OLD_PASSWORD}") == 2
+    assert node.password.reveal() not in settings.read_text()
+    with fnb.connect(repo=folder) as ws:
+        assert node.password.reveal() not in repr(ws.feast.config)
+        assert ws.materialize is not None
+
+
+def switched_store(folder):
+    from feast import FeatureStore
+
+    return FeatureStore(repo_path=str(folder))
+
+
+def close(store):
+    store._get_provider().online_store.shutdown()
+
+
+def test_after_a_switch_whatever_is_written_is_served_by_both_sides(filled_repo):
+    folder, feasts = filled_repo
+    steps(folder, "switch")
+    store = switched_store(folder)
+    write(store, "drivers", [
+        (1, (later(days=3), {"trips": 70, "rating": 0.5, "city": "new"})),
+        (1, (later(days=2), {"trips": 60, "rating": 0.4, "city": "late"})),
+        (4, (later(days=1), {"trips": 4})),
+    ])  # fmt: skip
+    keys = [1, 2, 3, 4]
+    assert serve(store, "drivers", keys) == serve(feasts, "drivers", keys)
+    assert serve(store, "drivers", [1]) == {1: (70, 0.5, "new")}
+    close(store)
+    [verified] = steps(folder, "verify")
+    assert verified.ok, verified
+
+
+def test_materialize_and_forget_reach_the_mirror(filled_repo):
+    folder, feasts = filled_repo
+    steps(folder, "switch")
+    frame = pd.DataFrame({
+        "driver": [1, 5], "event_timestamp": [later(days=5), later(days=5)], "trips": [1, 5], "rating": [0.1, 0.5],
+        "city": ["a", "b"],
+    })  # fmt: skip
+    frame.to_parquet(folder / "drivers.parquet")
+    with fnb.connect(repo=folder) as ws:
+        ws.materialize("drivers", start=T, end=later(days=9), progress=False)
+        assert serve(feasts, "drivers", [1, 5]) == {1: (1, 0.1, "a"), 5: (5, 0.5, "b")}
+        ws.forget("drivers", {"driver": [5, 2]})
+    assert serve(feasts, "drivers", [1, 2, 5]) == {1: (1, 0.1, "a"), 2: (None,) * 3, 5: (None,) * 3}
+
+
+def test_a_mirror_that_fails_is_an_error_and_the_rows_are_kept(filled_repo, session, project):
+    folder, _feasts = filled_repo
+    steps(folder, "switch")
+    session.execute(f'DROP TABLE {KEYSPACE}."{project}_drivers"')
+    store = switched_store(folder)
+    with pytest.raises(fnb.errors.RequestFailed, match="its mirror is not"):
+        write(store, "drivers", {1: (later(days=3), {"trips": 70})})
+    assert serve(store, "drivers", [1]) == {1: (70, None, None)}
+    close(store)
+
+
+def test_finish_ends_the_mirror_and_keeps_the_tables(filled_repo):
+    folder, feasts = filled_repo
+    settings = folder / "feature_store.yaml"
+    _switch, finish = steps(folder, "switch", "finish")
+    assert finish.ok, finish
+    assert "mirror" not in settings.read_text()
+    store = switched_store(folder)
+    write(store, "drivers", {1: (later(days=3), {"trips": 70})})
+    close(store)
+    assert serve(feasts, "drivers", [1]) == {1: (7, 4.5, "Köln")}
+    with pytest.raises(fnb.errors.ConfigurationError, match="nothing to migrate"):
+        steps(folder, "finish")
+
+
+def test_finish_drops_feasts_tables_when_it_is_asked_to(filled_repo, session, project):
+    folder, _feasts = filled_repo
+    steps(folder, "switch")
+    [finish] = steps(folder, "finish", drop_old=True)
+    assert finish.ok
+    names = [
+        row[0]
+        for row in session.execute("SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s", (KEYSPACE,))
+    ]
+    assert f"{project}_drivers" not in names
+
+
+def test_what_feasts_own_store_still_writes_after_a_switch_is_copied(filled_repo, ours):
+    """Processes that run go on with the former file until they are started again."""
+    folder, feasts = filled_repo
+    steps(folder, "switch")
+    write(feasts, "drivers", {1: (later(days=4), {"trips": 71, "rating": 0.7, "city": "old process"})})
+    [verified] = steps(folder, "verify")
+    assert verified.exit_code == 1
+    copied, verified = steps(folder, "copy", "verify")
+    assert copied.views["unchanged"].tolist() != []
+    assert verified.ok, verified
+    assert ours([1]) == serve(feasts, "drivers", [1])
+
+
+def test_a_switch_without_equal_sides_changes_nothing(filled_repo, session, project):
+    folder, _feasts = filled_repo
+    steps(folder, "copy")
+    before = (folder / "feature_store.yaml").read_text()
+    [our] = [row[0] for row in session.execute("SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s", (KEYSPACE,))
+             if row[0].endswith(_digest(project))]  # fmt: skip
+    session.execute(f"TRUNCATE {KEYSPACE}.{our}")
+    with fnb.connect(repo=folder) as ws:
+        journal_moves_on(ws)
+        report = ws.migration().switch(progress=False)
+    assert report.exit_code == 1
+    assert (folder / "feature_store.yaml").read_text() == before
+
+
+def journal_moves_on(ws):
+    """Let the last copy seem to have been made much later, so that the next one copies nothing again."""
+    import dataclasses
+    import time
+
+    from feastra_nb.migration.sides import opened_sides
+
+    with opened_sides(ws.stores, None, {}) as sides:
+        current = sides.journal.progress("drivers").current
+        sides.journal.begin("drivers", dataclasses.replace(current, began_us=time.time_ns() // 1000 + 3_600_000_000))
