@@ -343,8 +343,11 @@ def _works(stores: Stores, opened: OpenStore, given: Entities, *, offline: bool)
     _refuse_unknown(names, {name for fields in known.values() for name, _kind in fields})
     covered = {view: fields for view, fields in known.items() if set(names) <= {name for name, _kind in fields}}
     if not covered:
-        shown = "; ".join(f"{view}: {', '.join(name for name, _kind in fields)}" for view, fields in known.items())
-        raise UnknownName(f"no feature view has all of the join keys {', '.join(names)}", hint=f"they have {shown}")
+        some = sorted({tuple(name for name, _kind in fields) for fields in known.values()})
+        near = " or ".join(", ".join(keys) for keys in some if set(keys) & set(names))
+        raise UnknownName(
+            f"no feature view has all of the join keys {', '.join(names)}", hint=f"there are views by {near}"
+        )
     works = [_work(view, fields, names, given, entries.get(view)) for view, fields in sorted(covered.items())]
     if offline:
         ours = [views[work.name] for work in works if getattr(views.get(work.name), "batch_source", None) is not None]

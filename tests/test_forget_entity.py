@@ -256,6 +256,12 @@ def forget_customer(node, project, folder, number):
         return ws.forget_entity({"customer": [number]}).rows_online
 
 
+def test_skew_shows_a_forgotten_entity_that_the_warehouse_still_has(shop):
+    shop.forget_entity({"customer": [7]})
+    cells = shop.skew("customers").frame.query("verdict != 'match'")
+    assert cells[["customer", "verdict", "cause"]].to_numpy().tolist() == [[7, "missing_online", "not_materialized"]]
+
+
 def test_what_another_process_forgets_this_one_does_not_write(shop, processes, project):
     shop.materialize(rows(customer=[8]).assign(x=3.0, event_timestamp=NOW), "customers", **QUIET)  # the list is known
     arguments = (shop.target.name, project, shop.directory, 7)
@@ -430,8 +436,9 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_deleted(shop, entities, 
 
 def test_join_keys_that_no_view_has_together_are_refused(shop):
     shop.materialize(rows(city=["x"]), "cities", keys=["city"], **QUIET)
-    with pytest.raises(UnknownName, match="no feature view has all of the join keys city, customer"):
+    with pytest.raises(UnknownName, match="no feature view has all of the join keys city, customer") as caught:
         shop.forget_entity({"city": "x", "customer": 7})
+    assert caught.value.hint == "there are views by city or customer or customer, shop"
 
 
 def test_no_entities_are_no_work(shop):
