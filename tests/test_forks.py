@@ -2,7 +2,8 @@
 
 import multiprocessing
 import os
-import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -138,14 +139,31 @@ def test_a_session_that_was_kept_refuses_at_once_in_the_child(filled):
     assert in_child(use) < 5.0
 
 
-def test_a_child_that_ends_as_a_program_does_leaves_the_parents_session_open(filled):
-    child = os.fork()
-    if child == 0:  # pragma: no cover - in the child
-        import atexit
+ENDS = """
+import atexit, os, sys
+import feastra_nb as fnb
 
-        signal.alarm(int(ANSWER_S))
-        answered = trips(filled) == [6]
+port, project, folder, direct = sys.argv[1:]
+target = fnb.Hosts(
+    ["127.0.0.1"], port=int(port), username="feastra", password=os.environ["FEASTRA_PASSWORD"], direct=direct == "direct"
+)
+with fnb.connect(target, project=project, keyspace="tests", directory=folder) as ws:
+    def trips():
+        return ws.online("drivers:trips", {"driver": [1]})["trips"].tolist()
+
+    before, child = trips(), os.fork()
+    if child == 0:
+        answered = trips() == before
         atexit._run_exitfuncs()
         os._exit(0 if answered else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert trips(filled) == [6]
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert (ended, trips(), before) == (0, [6], [6]), (ended, before)
+"""
+
+
+def test_a_child_that_ends_as_a_program_does_leaves_the_parents_session_open(filled, node, project, tmp_path, way):
+    command = [sys.executable, "-c", ENDS, str(node.port), project, str(tmp_path / ".feastra"), way]
+    environment = {**os.environ, "FEASTRA_PASSWORD": node.password.reveal()}
+    ended = subprocess.run(command, env=environment, timeout=300, capture_output=True, text=True, check=False)
+    assert ended.stderr == ""
+    assert ended.returncode == 0

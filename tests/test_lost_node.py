@@ -90,7 +90,7 @@ def small_disk(tmp_path, monkeypatch):
     (disk / "jars").symlink_to(jars)
     yield disk
     local.purge("full")
-    subprocess.run(["umount", str(disk)], check=True)
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)  # whoever still ends there lets go of it by itself
 
 
 def fill(disk):

@@ -26,7 +26,7 @@ SETTINGS = {
         "providerTimeout": 30_000
     },  # a second by default: little on a busy machine
 }
-READY_S, WAIT_MS = 60, 60_000
+READY_S, ENDED_S, WAIT_MS = 60, 180, 60_000  # a busy machine needs its time to end kernels, too
 KEY = "key-of-the-lab"  # of a server on loopback that lives for one test
 VIEW = {"width": 1280, "height": 1200}
 RAN = re.compile(r"^\[\d+\]:$")  # the prompt of a cell that is done
@@ -75,7 +75,7 @@ def served(command, log: Path, **options):
         yield url
     finally:
         server.terminate()  # it ends its kernels
-        server.wait(30)
+        server.wait(ENDED_S)
 
 
 def _wait(url, server, log):
