@@ -607,6 +607,7 @@ class Workspace:
         features: FeatureRefs | None = None,
         tolerance: Mapping[str, float] | float | None = None,
         sample: int | None = None,
+        rows_per_s: float | None = None,
         progress: bool | Callable[[int], object] = False,
     ) -> SkewReport:
         """Compare online with point-in-time offline, value by value, each difference with its cause.
@@ -616,7 +617,7 @@ class Workspace:
         view_or_features
             A view's name, feature references, or a feature service.
         spine
-            A frame of join keys and ``event_timestamp``: compare as of each row. None compares now, for every entity offline.
+            A frame of join keys and ``event_timestamp``: compare as of each row. None compares now: every entity of either side.
         served
             A frame of join keys, ``event_timestamp`` and the values that were logged when they were served, named as in Feast
             (``feature`` or ``view__feature``): compare what the model really got. ``…__ts`` and ``…__status`` beside them are
@@ -628,7 +629,10 @@ class Workspace:
         tolerance
             Absolute difference that still counts as equal: one number, or one per feature.
         sample
-            Compare at most this many entities (now) or rows (as of, served), chosen evenly.
+            Compare at most this many entities (now) or rows (as of, served), chosen evenly. Without it the online table is
+            scanned (now), which finds also what is online only.
+        rows_per_s
+            How many rows a second such a scan reads at most, so that those who are served meanwhile feel nothing of it.
         progress
             True for a bar, or a callable that is told of rows as they are compared.
 
@@ -644,7 +648,7 @@ class Workspace:
 
         report = pairing.skew(
             self.stores, view_or_features, spine=spine, served=served, known_at=known_at, only=features,
-            tolerance=tolerance, sample=sample, progress=progress,
+            tolerance=tolerance, sample=sample, rows_per_s=rows_per_s, progress=progress,
         )  # fmt: skip
         self._note_skew(report)
         return report

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # In the order in which they are looked for; a cause's place is its code, and 0 is none.
 CAUSES = (
     "", "dropped_offline", "event_time_shift", "timezone", "late_arrival", "overwritten", "ttl_changed", "expired",
-    "not_materialized", "stale", "ahead", "feature_added_later", "corrected", "conversion", "null", "type", "text_form",
+    "not_materialized", "stale", "orphan", "ahead", "feature_added_later", "corrected", "conversion", "null", "type", "text_form",
     "precision", "scale", "offset", "unexplained",
 )  # fmt: skip
 CODES = {name: code for code, name in enumerate(CAUSES)}
@@ -43,6 +43,8 @@ ADVICE = {
     "expired": "the online event is past the ttl: materialize more often, or lengthen the ttl",
     "not_materialized": "nothing of the entity is online by then: materialize the view",
     "stale": "an older event was served, the newer one is not online: materialize the view up to it",
+    "orphan": "the entity is online and not offline: deleted in the warehouse, a test row, or of another source: delete it online, "
+    "too, or bring it back offline",
     "ahead": "the online event is absent offline: it was pushed online only, or lost offline",
     "feature_added_later": "the online row is older than the feature: materialize its interval again",
     "corrected": "the offline row was corrected afterwards: materialize its interval again",
@@ -91,6 +93,8 @@ class Evidence:
         By when a row must have arrived to count; None where all rows do.
     online_event_offline
         Whether the event that was served is found offline.
+    entity_offline
+        Whether anything of the entity is found offline.
     covered
         What the journal says of e*: NOT_COVERED, CREATED_AFTER (the runs that cover it), OUGHT_TO_BE.
     lost
@@ -110,6 +114,7 @@ class Evidence:
     star_arrived_us: Int64s
     known_us: Int64s | None
     online_event_offline: Bools
+    entity_offline: Bools
     covered: Int8s
     lost: Bools
 
@@ -143,7 +148,8 @@ def row_bits(evidence: Evidence) -> Bits:
     >>> times = dict.fromkeys(["online_event_us", "online_created_us", "offline_event_us", "offline_created_us",
     ...     "star_arrived_us"], none)
     >>> flags = dict.fromkeys(["served", "holds_any", "beyond_ttl", "ttl_changed", "online_event_offline", "lost"], no)
-    >>> bare = Evidence(**times, **flags, joined=yes, has_history=True, known_us=None, covered=np.zeros(1, np.int8))
+    >>> flags |= {"joined": yes, "entity_offline": yes, "covered": np.zeros(1, np.int8)}
+    >>> bare = Evidence(**times, **flags, has_history=True, known_us=None)
     >>> first_cause(row_bits(bare)).tolist() == [CODES["not_materialized"]]
     True
     """
@@ -166,7 +172,8 @@ def row_bits(evidence: Evidence) -> Bits:
         expired=past_ttl & ~e.ttl_changed,
         not_materialized=e.joined & ~e.served & ~e.holds_any,
         stale=e.older & absent,
-        ahead=e.newer & ~e.online_event_offline,
+        orphan=e.served & ~e.entity_offline,
+        ahead=e.newer & ~e.online_event_offline & e.entity_offline,
     )
 
 

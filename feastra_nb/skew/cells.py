@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Int8s = npt.NDArray[np.int8]
     Int64s = npt.NDArray[np.int64]
 
-KEPT_BYTES = 256 * 2**20  # of cells that stay in memory; what comes after them goes to the disk
+KEPT_BYTES = 64 * 2**20  # of cells that stay in memory; what comes after them goes to the disk
 
 ROW, AS_OF, AT = "row", "as of", "at"
 # Before a feature's name: columns of `CellChunk.rows`; the last only where a value matches one of several rows of the same times.
@@ -135,9 +135,16 @@ def is_different(verdicts: Int8s) -> npt.NDArray[np.bool_]:
 
 
 class Cells:
-    """Chunks of compared cells, in memory or on the disk; the files go when nobody needs them any more."""
+    """Chunks of compared cells, in memory or on the disk; the files go when nobody needs them any more.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    by_key
+        Whether they are shown in the order of their keys: their rows are numbered in the order of a scan, which means nothing.
+    """
+
+    def __init__(self, *, by_key: bool = False) -> None:
+        self.by_key = by_key
         self._kept: list[CellChunk | str] = []
         self._bytes = 0
         self._folder: Any = None

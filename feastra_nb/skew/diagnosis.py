@@ -164,7 +164,7 @@ def _one_relation(report: SkewReport, view: str, feature: str) -> str:
 def _example(cell: Mapping[str, Any], side: str) -> str:
     values = f"{side} {shown(cell['online'])}, offline {shown(cell['offline'])}"
     events = ""
-    if cell["cause"] in _BEHIND | {"event_time_shift", "ahead"}:
+    if cell["cause"] in _BEHIND | {"event_time_shift", "ahead", "orphan"}:
         times = [(side, cell["online_event"]), ("offline", cell["offline_event"])]
         told = [f"{whose} {at:%Y-%m-%d %H:%M}" for whose, at in times if not pd.isna(at)]
         events = f"; event {', '.join(told)}" if told else ""
@@ -201,6 +201,8 @@ def _remedy(report: SkewReport, cell: Mapping[str, Any], counts: Sequence[CauseC
         return f'ws.materialize("{view}")  # more often than it is asked for'
     if cause == "event_time_shift":
         return f'df["event_timestamp"] = df["event_timestamp"]{_CLOCK}'
+    if cause == "orphan":
+        return f'ws.forget("{view}", {cell["key"]!r})  # and the others: report.different'
     if cause == "type" and not pd.isna(cell["offline"]):
         kind = type(cell["offline"]).__name__
         dtype = {"int": "int64", "float": "float64"}.get(kind, kind)

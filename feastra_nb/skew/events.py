@@ -64,13 +64,23 @@ class Versions:
     @classmethod
     def of(cls, rows: Rows, entities: pa.Array) -> Versions:
         """Sort rows; those of other entities are left out."""
-        codes = codes_of(rows.entity_key, entities)
+        return cls.of_codes(codes_of(rows.entity_key, entities), rows)
+
+    @classmethod
+    def of_codes(cls, codes: Int64s, rows: Rows) -> Versions:
+        """Sort rows of which the entities are known: by their numbers, -1 for others."""
         order = np.lexsort((rows.arrived_us, rows.created_us, rows.event_us, codes))
         order = order[np.searchsorted(codes[order], 0) :]
         return cls(codes[order], rows.event_us[order], rows.created_us[order], rows.arrived_us[order], order)
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def known(self, entities: int) -> Bools:
+        """Return which of so many entities have a version."""
+        is_known = np.zeros(entities, dtype=bool)
+        is_known[self.codes] = True
+        return is_known
 
     def last(self, codes: Int64s, at_us: Int64s) -> Int64s:
         """Return for each (entity, instant) the newest version at or before the instant; -1 for none."""

@@ -105,6 +105,7 @@ def gather(
         star_arrived_us=history.first_arrival(codes, star_event) if history is not None else np.full(len(rows), NO_US),
         known_us=known_us,
         online_event_offline=offline.last_of_event(codes, online_event) >= 0,
+        entity_offline=offline.known(len(chunk.entities))[codes],
         covered=_covered(star_event, star_created, covers),
         lost=compared.lost[rows],
     )

@@ -47,12 +47,16 @@ def cells_frame(compared: Cells, proofs: Proofs, *, differing: bool, each: int |
         part
         for view, features in cells.views_of(compared)
         for feature in features
-        if len(part := _feature_frame(compared.of_view(view), feature, proofs, differing=differing, each=each))
+        if len(
+            part := _feature_frame(
+                compared.of_view(view), feature, proofs, differing=differing, each=each, by_key=compared.by_key
+            )
+        )
         or not differing
     ]
     if not parts:
         return _feature_frame(
-            [next(iter(compared))], next(iter(compared)).features[0], proofs, differing=True, each=each
+            [next(iter(compared))], next(iter(compared)).features[0], proofs, differing=True, each=each, by_key=False
         )
     filled = [part for part in parts if len(part)] or parts[:1]
     keys = list(dict.fromkeys(key for chunk in compared for key in chunk.keys))
@@ -61,11 +65,13 @@ def cells_frame(compared: Cells, proofs: Proofs, *, differing: bool, each: int |
 
 
 def _feature_frame(
-    chunks: Iterable[CellChunk], feature: str, proofs: Proofs, *, differing: bool, each: int | None
+    chunks: Iterable[CellChunk], feature: str, proofs: Proofs, *, differing: bool, each: int | None, by_key: bool
 ) -> pd.DataFrame:
+    chunks = list(chunks)
     parts = [_chunk_frame(chunk, feature, proofs, differing=differing, each=each) for chunk in chunks]
     frame = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-    frame = frame.sort_values(_ROW, kind="stable", ignore_index=True).drop(columns=_ROW)
+    order = list(chunks[0].keys) if by_key and chunks[0].keys else [_ROW]
+    frame = frame.sort_values(order, kind="stable", ignore_index=True).drop(columns=_ROW)
     return frame if each is None else frame.groupby("cause", sort=False).head(each)
 
 

@@ -14,12 +14,15 @@ from feastra_nb import codec
 from feastra_nb.adapter.feast_calls import calling_feast
 from feastra_nb.codec.columns import epoch_us
 from feastra_nb.codec.conversion import lost, unconverted
+from feastra_nb.materialization.frames import TIMESTAMP_US
 from feastra_nb.materialization.pulled import OfflineView, Pulled
-from feastra_nb.skew.events import NO_US, Versions
+from feastra_nb.skew.events import NO_US, Versions, codes_of
 from feastra_nb.storage.reader import BEGINNING_US
 from feastra_nb.storage.rows import Rows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from feastra_nb.retrieval.request import Requested
@@ -77,18 +80,43 @@ class OfflineRows:
         """
         with calling_feast(f"reading view {self.view_request.view.name} offline"):
             table = self._pulled.of_keys(keys)
+        table = without_nulls(table, keys.column_names)
+        encoded = encoded_keys(self.view_request, table.select(keys.column_names))
+        return self.events_of(table, codes_of(encoded, entities))
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield all rows, batch by batch, under the view's column names."""
+        with calling_feast(f"reading view {self.view_request.view.name} offline"):
+            yield from self._pulled.tables()
+
+    def no_rows(self) -> pa.Table:
+        """Return a table of no rows with the columns that `events_of` and `OfflineEvents` look at."""
         source = self.view_request.view.batch_source
-        stored = keys.column_names
+        times = [name for name in (source.timestamp_field, source.created_timestamp_column) if name]
+        kinds = {field.name: codec.arrow_type(field.dtype.to_value_type()) for field in self.view_request.view.features}
+        return pa.table(
+            {**dict.fromkeys(times, pa.array([], TIMESTAMP_US)), **{n: pa.array([], k) for n, k in kinds.items()}}
+        )
+
+    def events_of(self, table: pa.Table, codes: Int64s) -> OfflineEvents:
+        """Return the rows of a table as events.
+
+        Parameters
+        ----------
+        codes
+            Shape (n,): the number of each row's entity.
+        """
+        source = self.view_request.view.batch_source
         created = source.created_timestamp_column
-        table = without_nulls(table, stored)
+        nothing = pa.nulls(table.num_rows, pa.large_binary())
         rows = Rows(
-            encoded_keys(self.view_request, table.select(stored)),
+            nothing,
             epoch_us(table.column(source.timestamp_field)),
             epoch_us(table.column(created)) if created else np.zeros(table.num_rows, dtype=np.int64),
             np.arange(table.num_rows, dtype=np.int64),
-            pa.nulls(table.num_rows, pa.large_binary()),
+            nothing,
         )
-        return OfflineEvents(Versions.of(rows, entities), table, has_created=bool(created))
+        return OfflineEvents(Versions.of_codes(codes, rows), table, has_created=bool(created))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,6 +136,24 @@ class OfflineEvents:
     versions: Versions
     table: pa.Table
     has_created: bool
+
+    def of_entities(self, some: Int64s, entities: int) -> OfflineEvents:
+        """Return those of some entities, which are numbered anew.
+
+        Parameters
+        ----------
+        some
+            Their numbers, ascending.
+        entities
+            How many there are in all.
+        """
+        number = np.full(entities, -1)
+        number[some] = np.arange(len(some))
+        v = self.versions
+        codes = number[v.codes]
+        keep = codes >= 0
+        times = (v.event_us[keep], v.created_us[keep], v.arrived_us[keep])
+        return OfflineEvents(Versions(codes[keep], *times, v.source[keep]), self.table, self.has_created)
 
     def join(self, codes: Int64s, upper_us: Int64s, lower_us: Int64s | None) -> Int64s:
         """Return for each (entity, instant) the version that the point-in-time join picks; -1 for none.

@@ -66,6 +66,14 @@ class Answers:
     arrived_us: Int64s
 
 
+def nothing_known(view_request: Requested, rows: int) -> Answers:
+    """Return the answers of a store that could not be asked."""
+    nothing, no = np.full(rows, NO_US), np.zeros(rows, dtype=bool)
+    kinds = {field.name: field.dtype.to_value_type() for field in view_request.view.features}
+    values = {name: pa.nulls(rows, codec.arrow_type(kinds[name])) for name in view_request.features}
+    return Answers(values, dict.fromkeys(values, no), no, ~no, ~no, nothing, nothing, nothing)
+
+
 class OnlineSide(Protocol):
     """A store to compare, and how it is asked."""
 
@@ -135,12 +143,12 @@ def _answers(stores: Stores, view_request: Requested, events: Found) -> Answers:
         unknown=np.asarray(events.status == UNKNOWN),
         holds_any=(events.index >= 0) | np.asarray(events.status == OUTSIDE_MAX_AGE),
         event_us=at(events.rows.event_us, events.index),
-        created_us=_made(at(events.rows.created_us, events.index)),
+        created_us=made(at(events.rows.created_us, events.index)),
         arrived_us=at(events.rows.arrived_us, events.index),
     )
 
 
-def _made(created_us: Int64s) -> Int64s:
+def made(created_us: Int64s) -> Int64s:
     """Return created times, NO_US where the source had none."""
     return np.where(created_us == 0, NO_US, created_us)
 

@@ -26,14 +26,17 @@ from feastra_nb.skew.cells import AS_OF, TIMES, CellChunk, Cells, numbers
 from feastra_nb.skew.chunks import Questions, whole_entities
 from feastra_nb.skew.events import NO_US
 from feastra_nb.skew.evidence import Cover
+from feastra_nb.skew.offline_ranges import KEPT_BYTES
 from feastra_nb.skew.offline_side import OfflineRows
 from feastra_nb.skew.online_side import EVENT, STATUS, AnyStoreNow, Logged, OnlineSide, OursAsOf, OursNow
 from feastra_nb.skew.proofs import Proofs
 from feastra_nb.skew.report import SkewReport
 from feastra_nb.skew.rules import LONGEST_US
+from feastra_nb.skew.scan import ScanPairing, comparable_as_a_whole
 from feastra_nb.skew.verdicts import Tolerance, compare
 from feastra_nb.storage.journal import DONE
 from feastra_nb.storage.row_selection import CLOCK_SKEW_US
+from feastra_nb.storage.scanning import Pace
 from feastra_nb.times import instants, us
 
 if TYPE_CHECKING:
@@ -59,10 +62,42 @@ class Pairing:
         What was materialized, as far as the store or Feast's registry tells.
     """
 
+    stores: Stores
     questions: Questions
     online: OnlineSide
     offline: OfflineRows
     covers: Sequence[Cover]
+    tolerance: Tolerance
+    is_unread = False
+
+    @property
+    def label(self) -> str:
+        """What the report calls the view."""
+        return self.questions.view_request.label
+
+    def rows(self) -> int:
+        """Count the rows that are compared."""
+        return len(self.questions)
+
+    def entities(self) -> int:
+        """Count the entities that are read."""
+        return self.questions.entities()
+
+    def compared(self, done: Callable[[int], object]) -> Iterator[CellChunk]:
+        """Compare the view chunk by chunk; an empty chunk keeps its columns in the report."""
+        questions = self.questions
+        lost = _lost(self.stores, questions)
+        chunks = whole_entities(questions, offline_rows=self.offline.count()) if len(questions) else iter(())
+        for chunk in chunks:
+            yield compare(
+                chunk, self.online, self.offline, self.covers, lost=lost[chunk.questions.rows], tolerance=self.tolerance
+            )
+            done(len(chunk.questions))
+        if not len(questions):
+            yield CellChunk.empty(self.label, questions.shown.schema, questions.view_request.features)
+
+    def failure(self) -> FeastraError | None:
+        """Return what could not be read: nothing, since a read that fails ends the comparison."""
 
 
 def skew(
@@ -75,6 +110,7 @@ def skew(
     only: Any = None,
     tolerance: Tolerance = None,
     sample: int | None = None,
+    rows_per_s: float | None = None,
     progress: bool | Callable[[int], object] = False,
 ) -> SkewReport:
     """Compare a workspace's online and offline stores; see `Workspace.skew`."""
@@ -89,22 +125,25 @@ def skew(
     _check_tolerance(tolerance, wanted)
     compared = Request(tuple(wanted))  # request data is not compared, so a frame need not have it
     frame = None if mode == NOW else _sampled(_frame(compared, spine if mode == PAST else served), sample)
+    whole = comparable_as_a_whole(stores) if mode == NOW and sample is None else None
+    pace = Pace(rows_per_s)
+    if rows_per_s is not None and whole is None:
+        raise ConfigurationError(
+            "rows_per_s= holds a scan of the online table to a pace, and this comparison asks entity by entity",
+            hint="leave it out, or compare the whole view as it is now: no spine, no served frame, no sample",
+        )
     alone = len(wanted) + len(failed) == 1
-    pairings = []
+    pairings: list[Pairing | ScanPairing] = []
     for one in wanted:
         with _failing(one.label, failed, alone=alone):
-            pairings.append(_pairing(stores, one, mode, frame, known_at, sample))
-    block = stores.feast.config.online_store
-    if billing.is_billed(block):
-        billing.show_use(block, "this comparison", reads=sum(one.questions.entities() for one in pairings))
-    cells = Cells()
-    with acknowledged_rows(sum(len(one.questions) for one in pairings), "skew", progress) as done:
-        for pairing in pairings:
-            with _failing(pairing.questions.view_request.label, failed, alone=alone):
-                for chunk in _compared(stores, pairing, tolerance, done):
-                    cells.add(chunk)
-    if len(failed) and cells.is_empty:
-        raise next(iter(failed.values()))
+            if whole is not None:
+                covers = covers_of(stores, one)
+                pairings.append(
+                    ScanPairing(stores, whole, one, covers, tolerance, pace, keep_bytes=KEPT_BYTES // len(wanted))
+                )
+            else:
+                pairings.append(_pairing(stores, one, mode, frame, known_at, sample, tolerance))
+    cells = _all_cells(stores, pairings, failed, alone=alone, progress=progress, by_key=whole is not None)
     return SkewReport(
         cells=cells,
         proofs=Proofs.of(cells),
@@ -116,6 +155,40 @@ def skew(
         failed={view: error.message for view, error in failed.items()},
         arrived_later=_arrived_later(cells) if mode == PAST and not known_at else 0,
     )
+
+
+def _all_cells(
+    stores: Stores,
+    pairings: Sequence[Pairing | ScanPairing],
+    failed: dict[str, FeastraError],
+    *,
+    alone: bool,
+    progress: bool | Callable[[int], object],
+    by_key: bool,
+) -> Cells:
+    """Compare all views; an error of one of several is added to ``failed``, so that the others are compared all the same."""
+    ready: list[Pairing | ScanPairing] = []
+    for pairing in pairings:
+        with _failing(pairing.label, failed, alone=alone):
+            pairing.rows()  # the offline side is read
+            ready.append(pairing)
+    block = stores.feast.config.online_store
+    if billing.is_billed(block):
+        billing.show_use(block, "this comparison", reads=sum(pairing.entities() for pairing in ready))
+    cells = Cells(by_key=by_key)
+    with acknowledged_rows(sum(pairing.rows() for pairing in ready), "skew", progress) as done:
+        for pairing in ready:
+            with _failing(pairing.label, failed, alone=alone):
+                for chunk in pairing.compared(done):
+                    cells.add(chunk)
+            unread = pairing.failure()
+            if unread is not None:
+                failed[pairing.label] = unread
+                if alone and pairing.is_unread:
+                    raise unread
+    if len(failed) and cells.is_empty:
+        raise next(iter(failed.values()))
+    return cells
 
 
 def _requested(stores: Stores, features: Any) -> tuple[Request, dict[str, FeastraError]]:
@@ -236,27 +309,37 @@ def _evenly(rows: int, sample: int) -> Int64s:
 
 
 def _pairing(
-    stores: Stores, view_request: Requested, mode: str, frame: pd.DataFrame | None, known_at: Any, sample: int | None
+    stores: Stores,
+    view_request: Requested,
+    mode: str,
+    frame: pd.DataFrame | None,
+    known_at: Any,
+    sample: int | None,
+    tolerance: Tolerance,
 ) -> Pairing:
     covers = covers_of(stores, view_request)
+
+    def paired(questions: Questions, online: OnlineSide, offline: OfflineRows) -> Pairing:
+        return Pairing(stores, questions, online, offline, covers, tolerance)
+
     if frame is None:
         now_us = time.time_ns() // 1000
         offline = OfflineRows(stores, view_request, now_us + CLOCK_SKEW_US, ahead_us=LONGEST_US)
         online: OnlineSide = OursNow(stores, now_us) if stores.has_history else AnyStoreNow(stores)
-        return Pairing(_asked_now(view_request, offline, now_us, sample), online, offline, covers)
+        return paired(_asked_now(view_request, offline, now_us, sample), online, offline)
     questions = _asked_then(view_request, frame, arrived=bool(known_at))
     until_us = int(questions.t_us.max()) if len(questions) else 0
     offline = OfflineRows(stores, view_request, until_us, ahead_us=LONGEST_US)
     if mode == SERVED:
         logged = _logged(view_request, frame)
         questions = replace(questions, logged=logged, known_us=questions.t_us if stores.has_history else None)
-        return Pairing(questions, Logged(OursAsOf(stores) if stores.has_history else None), offline, covers)
+        return paired(questions, Logged(OursAsOf(stores) if stores.has_history else None), offline)
     if not stores.has_history:
         raise ConfigurationError(
             f"{stores.type} keeps one value of each entity: it cannot be compared as of the past",
             hint="without spine= it is compared as it is now; served= compares values that were logged",
         )
-    return Pairing(questions, OursAsOf(stores), offline, covers)
+    return paired(questions, OursAsOf(stores), offline)
 
 
 def _asked_now(view_request: Requested, offline: OfflineRows, now_us: int, sample: int | None) -> Questions:
@@ -344,22 +427,6 @@ def _ttl_us(terms: str) -> int | None:
 
 
 # --- comparing ---------------------------------------------------------------------------------------------------------
-
-
-def _compared(
-    stores: Stores, pairing: Pairing, tolerance: Tolerance, done: Callable[[int], object]
-) -> Iterator[CellChunk]:
-    """Compare a view chunk by chunk; an empty chunk keeps its columns in the report."""
-    questions = pairing.questions
-    lost = _lost(stores, questions)
-    chunks = whole_entities(questions, offline_rows=pairing.offline.count()) if len(questions) else iter(())
-    for chunk in chunks:
-        yield compare(
-            chunk, pairing.online, pairing.offline, pairing.covers, lost=lost[chunk.questions.rows], tolerance=tolerance
-        )
-        done(len(chunk.questions))
-    if not len(questions):
-        yield CellChunk.empty(questions.view_request.label, questions.shown.schema, questions.view_request.features)
 
 
 def _lost(stores: Stores, questions: Questions) -> Bools:

@@ -52,7 +52,7 @@ _UNITS = (("days", 24 * HOUR_US), ("hours", HOUR_US), ("minutes", HOUR_US // 60)
 _FAR = 8.0  # values that spread further than this factor are drawn on log axes
 _IN_TIME = frozenset(("stale", "late_arrival", "overwritten", "expired", "ttl_changed", "ahead"))
 _ON_CLOCK = frozenset(("timezone", "event_time_shift"))
-_ABSENT = frozenset(("null", "not_materialized", "dropped_offline", "feature_added_later"))
+_ABSENT = frozenset(("null", "not_materialized", "dropped_offline", "feature_added_later", "orphan"))
 MATCHES, SHOWN_LABEL = "match", 28  # characters of a value beside a bar
 
 

@@ -22,7 +22,7 @@ from feastra_nb.skew.evidence import Compared, gather
 from feastra_nb.skew.rules import ENTITY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
     from feast.value_type import ValueType
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from feastra_nb.skew.causes import Evidence
     from feastra_nb.skew.cells import ShiftCount
     from feastra_nb.skew.chunks import Chunk
+    from feastra_nb.skew.events import Versions
     from feastra_nb.skew.evidence import Cover
-    from feastra_nb.skew.offline_side import OfflineRows
-    from feastra_nb.skew.online_side import OnlineSide
+    from feastra_nb.skew.offline_side import OfflineEvents, OfflineRows
+    from feastra_nb.skew.online_side import Answers, OnlineSide
 
     Bools = npt.NDArray[np.bool_]
     Int64s = npt.NDArray[np.int64]
@@ -70,10 +71,32 @@ def compare(
     lost: Bools,
     tolerance: Tolerance,
 ) -> cells.CellChunk:
-    """Return the compared cells of a chunk.
+    """Return the compared cells of a chunk; parameters as for `judged`."""
+    answers = online.answers(chunk)
+    events = offline.events(chunk.stored, chunk.entities)
+    return judged(chunk, answers, events, online.versions, covers, lost=lost, tolerance=tolerance)
+
+
+def judged(
+    chunk: Chunk,
+    answers: Answers,
+    events: OfflineEvents,
+    versions: Callable[[Chunk, Int64s], Versions | None],
+    covers: Sequence[Cover],
+    *,
+    lost: Bools,
+    tolerance: Tolerance,
+) -> cells.CellChunk:
+    """Return the compared cells of a chunk, of which both sides were read.
 
     Parameters
     ----------
+    answers
+        What was served to its rows.
+    events
+        All offline events of its entities.
+    versions
+        Returns the online history of some entities; None where the store keeps one value.
     covers
         What was materialized.
     lost
@@ -83,8 +106,6 @@ def compare(
     """
     view_request, questions = chunk.questions.view_request, chunk.questions
     ttl = ttl_us(view_request.view)
-    answers = online.answers(chunk)
-    events = offline.events(chunk.stored, chunk.entities)
     star = events.join(chunk.codes, questions.until_us, None if ttl is None else questions.t_us - ttl)
     compared = Compared(chunk, answers, events, star, lost)
     features = [_compared(compared, name, _tolerated(tolerance, name)) for name in view_request.features]
@@ -92,9 +113,9 @@ def compare(
     for feature in features:
         differs |= cells.is_different(feature.verdict)
     bad = np.flatnonzero(differs)
-    history = online.versions(chunk, chunk.codes[bad]) if len(bad) else None
+    history = versions(chunk, chunk.codes[bad]) if len(bad) else None
     evidence = gather(compared, bad, history, covers, ttl)
-    shift, shifted = count_shift(_events(compared, features, differs, online))
+    shift, shifted = count_shift(_events(compared, features, differs, versions))
     return cells.CellChunk(
         view=view_request.label,
         keys=tuple(shown_keys(questions.shown)),
@@ -107,7 +128,12 @@ def compare(
     )
 
 
-def _events(compared: Compared, features: Sequence[_Feature], differs: Bools, online: OnlineSide) -> Events:
+def _events(
+    compared: Compared,
+    features: Sequence[_Feature],
+    differs: Bools,
+    history: Callable[[Chunk, Int64s], Versions | None],
+) -> Events:
     """Return the events of both sides, to look for a shift between them."""
     chunk, versions = compared.chunk, compared.offline.versions
 
@@ -129,7 +155,7 @@ def _events(compared: Compared, features: Sequence[_Feature], differs: Bools, on
         matched,
         versions,
         same_values,
-        lambda codes: online.versions(chunk, codes),
+        lambda codes: history(chunk, codes),
     )
 
 

@@ -1,0 +1,212 @@
+"""Compares a whole view as it is now: a scan of the online store by ranges of its ring, merged with the offline rows of each.
+
+All of it counts at one instant, T0: what arrives later is not seen. A range that cannot be read is unknown, never a match.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from feastra_nb import codec
+from feastra_nb.errors import FeastraError, RequestFailed
+from feastra_nb.skew.cells import CellChunk
+from feastra_nb.skew.merge import Rules, compare_range, unread_range
+from feastra_nb.skew.offline_ranges import OfflineRanges
+from feastra_nb.skew.offline_side import OfflineRows
+from feastra_nb.skew.online_ranges import OurView
+from feastra_nb.skew.rules import LONGEST_US
+from feastra_nb.storage import reader
+from feastra_nb.storage.row_selection import CLOCK_SKEW_US
+from feastra_nb.storage.scanning import FailedRange, Pace, scanned, token_ranges
+from feastra_nb.storage.size import partitions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pyarrow as pa
+
+    from feastra_nb.connection.cluster import Database
+    from feastra_nb.retrieval.request import Requested
+    from feastra_nb.skew.evidence import Cover
+    from feastra_nb.skew.merge import OnlineRange, Partial
+    from feastra_nb.skew.verdicts import Tolerance
+    from feastra_nb.storage.scanned_columns import Columns
+    from feastra_nb.storage.scanning import Scan, TokenRange
+    from feastra_nb.stores import Stores
+
+RANGE_ROWS = 40_000  # of either side, about: what is in memory at a time
+
+
+class ScannedStore(Protocol):
+    """An online store that can be scanned."""
+
+    db: Database
+
+    def table(self, view_request: Requested) -> str:
+        """Return the name of the view's table."""
+
+    def scan(self, view_request: Requested, t0_us: int) -> Scan:
+        """Return what to read of it."""
+
+    def range(self, view_request: Requested, columns: Columns, t0_us: int) -> OnlineRange:
+        """Return a range that was scanned."""
+
+    def reload(self, view_request: Requested) -> None:
+        """Look again at what the view's rows hold: they hold more than was known."""
+
+
+class OurStore:
+    """A `FeastraOnlineStore` to scan."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._opened = stores.online
+        self.db = self._opened.db
+
+    def _view(self, view_request: Requested) -> OurView:
+        entry = self._opened.entry_with(view_request.view, view_request.features)
+        return OurView(
+            view_request, entry, self._opened.served_ttl_us(view_request.view),
+            lambda keys, bounds: reader.read_history(self.db, entry, keys, bounds),
+        )  # fmt: skip
+
+    def table(self, view_request: Requested) -> str:
+        """Return the name of the view's table."""
+        return self._opened.entry(view_request.view).table
+
+    def scan(self, view_request: Requested, t0_us: int) -> Scan:
+        """Return what to read of it."""
+        return self._view(view_request).scan(self.db, t0_us)
+
+    def range(self, view_request: Requested, columns: Columns, t0_us: int) -> OnlineRange:
+        """Return a range that was scanned."""
+        return self._view(view_request).range(columns, t0_us)
+
+    def reload(self, view_request: Requested) -> None:
+        """Read the view's entry in the catalog anew."""
+        self._opened.entry(view_request.view, reload=True)
+
+
+@dataclass(eq=False)
+class ScanPairing:
+    """One view to compare as a whole.
+
+    Parameters
+    ----------
+    stores
+        Whose offline store is asked.
+    online
+        The store to scan.
+    view_request
+        The view and its features.
+    covers
+        What was materialized.
+    tolerance
+        Absolute difference of numbers that still counts as equal.
+    pace
+        How fast the online store may be read.
+    keep_bytes
+        Of offline rows that stay in memory.
+    """
+
+    stores: Stores
+    online: ScannedStore
+    view_request: Requested
+    covers: Sequence[Cover]
+    tolerance: Tolerance
+    pace: Pace
+    keep_bytes: int
+    failed: list[FailedRange] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.t0_us = time.time_ns() // 1000
+        self._offline = OfflineRows(self.stores, self.view_request, self.t0_us + CLOCK_SKEW_US, ahead_us=LONGEST_US)
+
+    @property
+    def label(self) -> str:
+        """What the report calls the view."""
+        return self.view_request.label
+
+    @cached_property
+    def _ranges(self) -> list[TokenRange]:
+        rows = max(self._offline.count(), partitions(self.online.db, self.online.table(self.view_request)))
+        return token_ranges(self.online.db, max(1, -(-rows // RANGE_ROWS)))
+
+    @cached_property
+    def _shared_out(self) -> OfflineRanges:
+        return OfflineRanges(self._offline, self._ranges, keep_bytes=self.keep_bytes)
+
+    def rows(self) -> int:
+        """Count the entities that are offline."""
+        return self._shared_out.entities
+
+    def entities(self) -> int:
+        """Count the entities that are read, as far as it is known."""
+        return max(self.rows(), partitions(self.online.db, self.online.table(self.view_request)))
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether no range could be read."""
+        return len(self.failed) == len(self._ranges)
+
+    def compared(self, done: Callable[[int], object]) -> Iterator[CellChunk]:
+        """Compare the view range by range."""
+        offline = self._shared_out
+        scan = self.online.scan(self.view_request, self.t0_us)
+        rules = Rules(self.view_request, self._offline, self.covers, self.tolerance)
+        first_row, is_empty = 0, True
+        for number, found in enumerate(scanned(scan, self._ranges, pace=self.pace)):
+            table = offline.table(number)
+            rows = 0 if table is None else table.num_rows
+            if isinstance(found, FailedRange):
+                self.failed.append(found)
+                partial = unread_range(table, rules, self.t0_us, first_row=first_row)
+            else:
+                rows += len(found.columns[0])
+                partial = self._merged(table, found.columns, rules, first_row)
+            for chunk in partial:
+                is_empty = False
+                yield chunk
+                done(chunk.rows.num_rows)
+            first_row += rows
+        if is_empty:
+            yield self._nothing()
+
+    def _merged(self, table: pa.Table | None, columns: Columns, rules: Rules, first_row: int) -> Partial:
+        try:
+            online = self.online.range(self.view_request, columns, self.t0_us)
+            return compare_range(table, online, rules, self.t0_us, first_row=first_row)
+        except codec.UnknownPositions:
+            # Written by somebody who knows of newer positions: a feature may have moved to one.
+            self.online.reload(self.view_request)
+            online = self.online.range(self.view_request, columns, self.t0_us)
+            return compare_range(table, online, rules, self.t0_us, first_row=first_row)
+
+    def _nothing(self) -> CellChunk:
+        import pyarrow as pa
+
+        keys = pa.schema([(shown, codec.arrow_type(kind)) for _name, shown, kind in self.view_request.keys])
+        return CellChunk.empty(self.label, keys, self.view_request.features)
+
+    def failure(self) -> FeastraError | None:
+        """Return what could not be read, after all was compared; None for nothing."""
+        if not self.failed:
+            return None
+        error = self.failed[0].error
+        if self.is_unread:
+            return error
+        return RequestFailed(
+            f"{len(self.failed):,} of {len(self._ranges):,} ranges of the ring could not be read, their values are "
+            f"unknown: {error.message}",
+            hint=error.hint,
+        )
+
+
+def comparable_as_a_whole(stores: Stores) -> ScannedStore | None:
+    """Return the online store as one that can be scanned; None where it can only be asked entity by entity."""
+    return OurStore(stores) if stores.has_history else None
+
+
+__all__ = ["ScanPairing", "comparable_as_a_whole"]
