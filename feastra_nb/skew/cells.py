@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feastra_nb.skew.causes import CODES
 from feastra_nb.skew.comparison import MATCH, UNKNOWN
@@ -176,6 +177,14 @@ class Cells:
     def of_view(self, view: str) -> Iterator[CellChunk]:
         """Yield the chunks of one view."""
         return (chunk for chunk in self if chunk.view == view)
+
+    def order(self, view: str) -> Int64s:
+        """Return the order in which the rows of a view are shown."""
+        chunks = list(self.of_view(view))
+        if self.by_key and chunks[0].keys:
+            keys = pa.concat_tables([chunk.rows.select(chunk.keys) for chunk in chunks], promote_options="permissive")
+            return np.asarray(pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names]))
+        return np.argsort(np.concatenate([numbers(chunk.rows, ROW) for chunk in chunks]))
 
     def _written(self, chunk: CellChunk) -> str:
         if self._folder is None:

@@ -352,7 +352,7 @@ def _columns(report: SkewReport, view: str, name: str) -> tuple[Any, Any, Int8s,
     import pyarrow as pa
 
     chunks = list(report.cells.of_view(view))
-    order = np.argsort(np.concatenate([numbers(chunk.rows, cells.ROW) for chunk in chunks]))
+    order = report.cells.order(view)
     sides = [
         pa.concat_tables(
             [pa.table({"v": chunk.rows.column(side + name)}) for chunk in chunks], promote_options="permissive"

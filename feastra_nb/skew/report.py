@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from feastra_nb.errors import UnknownName, close_names
 from feastra_nb.reporting.report import Report
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import pandas as pd
-    import pyarrow as pa
     from matplotlib.axes import Axes
 
     from feastra_nb.skew.budget import BudgetCheck
@@ -274,11 +274,19 @@ class SkewReport(Report):
 
     def pairs(self, view: str, feature: str, cause: str) -> tuple[pa.Array, pa.Array] | None:
         """Return online and offline values of some cells that differ for a cause; None where there are none."""
+        found: list[tuple[pa.Array, pa.Array]] = []
+        left = SHOWN_PAIRS
         for chunk in self.cells.of_view(view):
-            places = np.flatnonzero(self.proofs.cause_codes(chunk, feature) == CODES[cause])[:SHOWN_PAIRS]
-            if len(places):
-                return chunk.pairs(feature, places)
-        return None
+            places = np.flatnonzero(self.proofs.cause_codes(chunk, feature) == CODES[cause])[:left]
+            left -= len(places)
+            pair = chunk.pairs(feature, places)
+            # Values of another type, as a store may hold some, have no relation to the first ones.
+            if len(places) and (not found or [side.type for side in pair] == [side.type for side in found[0]]):
+                found.append(pair)
+        if not found:
+            return None
+        online, offline = (pa.concat_arrays(side) for side in zip(*found, strict=True))
+        return online, offline
 
     def known(self, feature: str | None) -> tuple[str, str]:
         """Return the view and name of a feature, given by name or as ``view:feature``; of None the one that differs most.

@@ -152,7 +152,9 @@ class Distinct:
     def _compact(self) -> None:
         """Put the new ones in their places among the known: to sort all anew would need three times the memory."""
         new, self._new = np.sort(np.concatenate([self._known[:0], *self._new])), []
-        new = new[np.concatenate([[True], new[1:] != new[:-1]])] if len(new) else new  # np.unique takes ten times as long
+        new = (
+            new[np.concatenate([[True], new[1:] != new[:-1]])] if len(new) else new
+        )  # np.unique takes ten times as long
         places = np.searchsorted(self._known, new)
         is_known = np.zeros(len(new), dtype=bool)
         inside = places < len(self._known)

@@ -137,8 +137,9 @@ class Pace:
 def token_ranges(db: Database, parts: int = TOKEN_RANGES) -> list[TokenRange]:
     """Return the ring cut into about so many ranges, in order; no range has two owners."""
     cuts = {MIN_TOKEN + (2**64 // parts) * part for part in range(parts)}
-    token_map = db.session.cluster.metadata.token_map
-    cuts |= {int(token.value) for token in getattr(token_map, "ring", None) or ()}
+    metadata = db.session.cluster.metadata
+    if len(metadata.all_hosts()) > 1:
+        cuts |= {int(token.value) for token in getattr(metadata.token_map, "ring", None) or ()}
     return [TokenRange(*ends) for ends in pairwise(sorted(cuts | {MAX_TOKEN}))]
 
 
