@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from offline_changes import append, change_offline
+from skew_ways import held_against_each_other
 
 from feastra_nb.errors import ConfigurationError, InvalidFrame, UnknownName
 
@@ -13,6 +14,11 @@ from feastra_nb.errors import ConfigurationError, InvalidFrame, UnknownName
 def causes(report, feature="trips"):
     cells = report.frame[report.frame["feature"] == feature]
     return dict(zip(cells["driver"], cells["cause"], strict=True))
+
+
+@pytest.fixture(autouse=True)
+def _both_ways(monkeypatch):
+    held_against_each_other(monkeypatch)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skew_faults import FAULTS, MINUTE, planted, rewrite
+from skew_ways import held_against_each_other
 from sklearn.ensemble import RandomForestRegressor
 
 import feastra_nb as fnb
@@ -15,12 +16,17 @@ from benchmarks.peers import NotHereError, redis_server
 from feastra_nb import flights
 from feastra_nb.errors import ConfigurationError, InvalidFrame
 from feastra_nb.materialization.offline_file import path_of
-from feastra_nb.skew import cells, chunks
+from feastra_nb.skew import cells, chunks, pairing, scan
 from feastra_nb.skew.events import Versions
 from feastra_nb.skew.offline_side import OfflineEvents
 
 PLANES = 240
 EACH = 25  # aircraft of each fault
+
+
+@pytest.fixture(autouse=True)
+def _both_ways(monkeypatch):
+    held_against_each_other(monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -357,6 +363,8 @@ def test_chunks_and_files_change_nothing(stored, monkeypatch):
     whole = stored.skew("plane_stats")
     monkeypatch.setattr(chunks, "CHUNK_ROWS", 64)
     monkeypatch.setattr(cells, "KEPT_BYTES", 0)
+    monkeypatch.setattr(scan, "RANGE_ROWS", 64)
+    monkeypatch.setattr(pairing, "KEPT_BYTES", 0)  # of offline rows
     parts = stored.skew("plane_stats")
     assert len(list(parts.cells)) > 3
     columns = ["tailnum", "feature", "online", "offline", "verdict", "cause", "note"]

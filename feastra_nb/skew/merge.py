@@ -213,10 +213,16 @@ class _Range:
     def judged(self, some: Int64s, first_row: int) -> CellChunk:
         """Return the compared cells of entities that may differ, each with its cause."""
         where = pa.array(some)
+        t0_us = np.full(len(some), self.t0_us)
         questions = Questions(
-            self.rules.view_request, self.shown.take(where), np.full(len(some), self.t0_us), None, None,
-            first_row + some, ahead_us=CLOCK_SKEW_US,
-        )  # fmt: skip
+            self.rules.view_request,
+            self.shown.take(where),
+            t0_us,
+            t0_us,
+            None,
+            first_row + some,
+            ahead_us=CLOCK_SKEW_US,
+        )
         chunk = Chunk(questions, self.entities.take(where), questions.shown, np.arange(len(some)))
         answers = self.online.answers(self.places[some], self.t0_us, alike=False)
         return judged(
