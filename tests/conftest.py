@@ -17,7 +17,7 @@ import feastra_nb as fnb
 from feastra_nb.connection import local
 from feastra_nb.connection.cluster import Database
 
-pytest_plugins = ["astra_stand_in.fixtures"]
+pytest_plugins = ["astra_stand_in.fixtures", "migrations"]
 
 _numbers = itertools.count()
 

@@ -1,91 +1,12 @@
 """From Feast's own Cassandra tables to ours: what is served does not change, whatever is in them and whenever it stops."""
 
-from datetime import timedelta
-
 import pandas as pd
 import pytest
-from feasts_own import FEATURES, block, driver_view, feast_store, old_key, serve, utc, value, write
+from feasts_own import FEATURES, driver_view, entity_key, old_key, serve, value, write
+from migrations import KEYSPACE, ROWS, T, close, digest, later, migrated, steps, switched_store
 
 import feastra_nb as fnb
-
-KEYSPACE = "tests_migration"
-T = utc(2026, 1, 1)
-
-
-def later(**by):
-    return T + timedelta(**by)
-
-
-@pytest.fixture
-def session(ws):
-    ws.session.execute(
-        f"CREATE KEYSPACE IF NOT EXISTS {KEYSPACE} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
-    )
-    return ws.session
-
-
-@pytest.fixture
-def make_repo(node, session, project, tmp_path):
-    """Make a Feast repository on Feast's own store, and return its folder."""
-    import yaml
-
-    opened = []
-
-    def made(objects=None, *, kind="cassandra", online=None):
-        folder = tmp_path / "repo"
-        folder.mkdir()
-        online = online or block(node, KEYSPACE, kind)
-        config = {
-            "project": project, "provider": "local", "registry": "registry.db", "offline_store": {"type": "duckdb"},
-            "entity_key_serialization_version": 3, "online_store": online,
-        }  # fmt: skip
-        (folder / "feature_store.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-        opened.append(feast_store(folder, online, project, objects or driver_view(folder)))
-        return folder, opened[-1]
-
-    yield made
-    for store in opened:
-        store._get_provider().online_store._cluster.shutdown()
-
-
-@pytest.fixture
-def repo(make_repo):
-    return make_repo()
-
-
-def migrated(folder, view="drivers", **own):
-    """Copy, and return what our store serves, by key: through Feast."""
-    with fnb.connect(repo=folder) as ws:
-        return ws.migration(**own).copy(progress=False)
-
-
-@pytest.fixture
-def ours(node, project, tmp_path):
-    """Return what our store serves on the tables that a migration has made."""
-    from feast import FeatureStore, RepoConfig
-
-    opened = []
-
-    def served(keys, view="drivers", features=FEATURES):
-        if not opened:
-            config = {
-                "project": project, "provider": "local", "registry": str(tmp_path / "repo" / "registry.db"),
-                "offline_store": {"type": "duckdb"}, "entity_key_serialization_version": 3,
-            }  # fmt: skip
-            online = {**block(node, KEYSPACE), "type": "feastra_nb.online_store.FeastraOnlineStore"}
-            opened.append(FeatureStore(config=RepoConfig(online_store=online, **config)))
-        return serve(opened[0], view, keys, features)
-
-    yield served
-    for store in opened:
-        store._get_provider().online_store.shutdown()
-
-
-ROWS = {
-    1: (T, {"trips": 7, "rating": 4.5, "city": "Köln"}),
-    2: (later(hours=1), {"trips": None, "rating": 1.5, "city": "São Paulo ☂"}),
-    3: (later(hours=2), {"trips": -1, "rating": None, "city": ""}),
-}
+from feastra_nb.storage.catalog import table_name
 
 
 def test_what_is_served_is_the_same_after_a_copy(repo, ours):
@@ -152,7 +73,7 @@ def test_planted_damage_is_found_and_nothing_else(repo, session, project):
         session.execute(f"DELETE FROM {table} WHERE entity_key = %s", (keys[7][0],))
         [our] = [row[0] for row in session.execute(
             "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s", (KEYSPACE,)) if row[0].startswith("fv_drivers")
-            and row[0].endswith(_digest(project))]  # fmt: skip
+            and row[0].endswith(digest(project))]  # fmt: skip
         session.execute(f"DELETE FROM {KEYSPACE}.{our} WHERE entity_key = %s", (bytes.fromhex(keys[9][0]),))
         report = migration.verify(progress=False)
     found = {(row.entity, row.feature, row.kind) for row in report.frame.itertuples()}
@@ -165,29 +86,7 @@ def test_planted_damage_is_found_and_nothing_else(repo, session, project):
     assert report.exit_code == 1
 
 
-def _digest(project):
-    from feastra_nb.storage.catalog import table_name
-
-    return table_name(project, "drivers", 1)[-15:]
-
-
 # --- switch, mirror, finish ----------------------------------------------------------------------------------------------
-
-
-def steps(folder, *verbs, **options):
-    """Run steps, each in a process's own workspace as the command does, and return their reports."""
-    reports = []
-    for verb in verbs:
-        with fnb.connect(repo=folder) as ws:
-            reports.append(getattr(ws.migration(), verb)(progress=False, **options))
-    return reports
-
-
-@pytest.fixture
-def filled_repo(repo):
-    folder, store = repo
-    write(store, "drivers", ROWS)
-    return folder, store
 
 
 def test_a_switch_edits_the_online_store_alone_and_keeps_the_former_file(filled_repo):
@@ -216,16 +115,6 @@ def test_secrets_that_are_variables_stay_variables(filled_repo, monkeypatch, nod
     with fnb.connect(repo=folder) as ws:
         assert node.password.reveal() not in repr(ws.feast.config)
         assert ws.materialize is not None
-
-
-def switched_store(folder):
-    from feast import FeatureStore
-
-    return FeatureStore(repo_path=str(folder))
-
-
-def close(store):
-    store._get_provider().online_store.shutdown()
 
 
 def test_after_a_switch_whatever_is_written_is_served_by_both_sides(filled_repo):
@@ -315,7 +204,7 @@ def test_a_switch_without_equal_sides_changes_nothing(filled_repo, session, proj
     steps(folder, "copy")
     before = (folder / "feature_store.yaml").read_text()
     [our] = [row[0] for row in session.execute("SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s", (KEYSPACE,))
-             if row[0].endswith(_digest(project))]  # fmt: skip
+             if row[0].endswith(digest(project))]  # fmt: skip
     session.execute(f"TRUNCATE {KEYSPACE}.{our}")
     with fnb.connect(repo=folder) as ws:
         journal_moves_on(ws)
@@ -334,3 +223,73 @@ def journal_moves_on(ws):
     with opened_sides(ws.stores, None, {}) as sides:
         current = sides.journal.progress("drivers").current
         sides.journal.begin("drivers", dataclasses.replace(current, began_us=time.time_ns() // 1000 + 3_600_000_000))
+
+
+# --- event times, Scylla, people who were forgotten ------------------------------------------------------------------------
+
+
+def test_an_event_copied_in_milliseconds_is_served_once_when_it_is_materialized_in_microseconds(repo, ours):
+    """Two rows of the log for one event, less than a millisecond apart: the full one is newer, and nothing served changes."""
+    folder, store = repo
+    event = later(microseconds=123_456)
+    write(store, "drivers", {1: (event, ROWS[1][1])})
+    steps(folder, "switch")
+    frame = pd.DataFrame({"driver": [1], "event_timestamp": [event], **{name: [x] for name, x in ROWS[1][1].items()}})
+    frame.to_parquet(folder / "drivers.parquet")
+    with fnb.connect(repo=folder) as ws:
+        ws.materialize("drivers", start=T, end=later(days=1), progress=False)
+        answer = ws.online("drivers:trips", {"driver": [1]}, timestamps=True)
+        assert answer["trips__ts"].tolist() == [pd.Timestamp(event)]
+        assert ws.migration().verify(progress=False).ok
+    assert ours([1]) == serve(store, "drivers", [1]) == {1: (7, 4.5, "Köln")}
+
+
+def test_as_of_an_instant_before_the_migration_is_unknown(filled_repo):
+    folder, _store = filled_repo
+    steps(folder, "switch")
+    with fnb.connect(repo=folder) as ws:
+        with pytest.raises(fnb.errors.BeyondRetention):
+            ws.online("drivers:trips", {"driver": [1]}, as_of=later(days=1))
+        assert ws.online("drivers:trips", {"driver": [1]}, as_of=pd.Timestamp.now(tz="UTC"))["trips"].tolist() == [7]
+        assert ws.runs("drivers")["kind"].tolist() == ["copy"]
+
+
+def test_feasts_scylla_tables_are_copied_with_their_created_times_and_lives(
+    make_repo, ours, tmp_path, session, project
+):
+    ttl = pd.Timedelta("3650d").to_pytimedelta()
+    folder, store = make_repo(driver_view(tmp_path, ttl=ttl), kind="scylladb")
+    table = store.get_feature_view("drivers")
+    row = (entity_key(1), {name: value(x) for name, x in ROWS[1][1].items()}, T, later(hours=3))
+    store._get_provider().online_store.online_write_batch(store.config, table, [row], None)
+    copied, verified = steps(folder, "copy", "verify")
+    assert copied.ok
+    assert verified.ok
+    assert ours([1]) == serve(store, "drivers", [1]) == {1: (7, 4.5, "Köln")}
+    [stored] = session.execute(f"SELECT created_us, TTL(features) FROM {KEYSPACE}.{table_name(project, 'drivers', 1)}")
+    assert pd.Timestamp(stored[0], unit="us", tz="UTC") == pd.Timestamp(later(hours=3))
+    assert 3_600 < stored[1] <= ttl.total_seconds()
+
+
+def test_values_past_their_ttl_are_counted_and_not_copied(make_repo, ours, tmp_path):
+    folder, store = make_repo(driver_view(tmp_path, ttl=pd.Timedelta("1d").to_pytimedelta()))
+    write(store, "drivers", {1: ROWS[1], 2: (pd.Timestamp.now(tz="UTC").to_pydatetime(), ROWS[2][1])})
+    copied, verified = steps(folder, "copy", "verify")
+    assert (copied.views["rows"].tolist(), copied.views["expired"].tolist()) == ([1], [1])
+    assert verified.ok
+    assert verified.notes == (
+        "drivers: 1 entities are past the view's ttl: Feast serves them all the same, feastra_nb does not",
+    )
+    assert ours([1, 2])[1] == (None, None, None)
+
+
+def test_a_person_who_was_forgotten_is_not_copied_back(filled_repo, ours):
+    folder, feasts = filled_repo
+    steps(folder, "switch")
+    with fnb.connect(repo=folder) as ws:
+        ws.forget_entity({"driver": [2]}, progress=False)
+    assert serve(feasts, "drivers", [2]) == {2: (None, None, None)}
+    write(feasts, "drivers", {2: ROWS[2]})
+    [copied] = steps(folder, "copy")
+    assert copied.views["suppressed"].tolist() == [1]
+    assert ours([2]) == {2: (None, None, None)}

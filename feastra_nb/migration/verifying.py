@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -102,10 +103,11 @@ def verify_view(
     """Compare one view's table with our log, as of an instant."""
     began = time.monotonic()
     terms = Terms.of(view, sides.new.entry(view, reload=True))
-    work = _Verification(sides, terms, table, VerifiedView(view.name, t0_us))
-    work.scan_feasts(pace, on_entities)
-    if not work.done.failed:
-        work.scan_ours(pace)
+    with duckdb.connect() as connection:
+        work = _Verification(sides, terms, table, VerifiedView(view.name, t0_us), connection)
+        work.scan_feasts(pace, on_entities)
+        if not work.done.failed:
+            work.scan_ours(pace)
     work.confirm()
     work.done.seconds = time.monotonic() - began
     return work.done
@@ -119,6 +121,7 @@ class _Verification:
     terms: Terms
     table: FeastTable
     done: VerifiedView
+    connection: Any
     seen: list[npt.NDArray[np.uint64]] = field(default_factory=list)  # 8 bytes an entity
     doubtful: list[bytes] = field(default_factory=list)  # stored keys, in hex
     orphans: list[bytes] = field(default_factory=list)  # keys that Feast's table seems to lack
@@ -140,7 +143,7 @@ class _Verification:
             forgotten = listed.mask_of_keys(self.terms.entry, entities.keys)
             self.done.counts["suppressed"] += int(forgotten.sum())
             entities = entities.take(~forgotten)
-            self.seen.append(key_hashes(entities.keys))
+            self.seen.append(key_hashes(entities.keys.cast(pa.large_binary()), self.connection))
             compared = self._compared(entities, self._newest(entities.keys))
             self._count(entities, compared)
             self.doubtful += entities.found.entity_key.filter(pa.array(compared.is_wrong)).to_pylist()
@@ -170,7 +173,7 @@ class _Verification:
             counts = (
                 lives & (event_us >= oldest_us) & (event_us <= now_us + CLOCK_SKEW_US) & (arrived_us <= self.done.t0_us)
             )
-            new = counts & ~np.isin(key_hashes(keys), seen)
+            new = counts & ~np.isin(key_hashes(keys, self.connection), seen)
             self.orphans += keys.filter(pa.array(new)).to_pylist()
 
     def confirm(self) -> None:

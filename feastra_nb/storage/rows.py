@@ -162,14 +162,16 @@ class Distinct:
         self._known = np.insert(self._known, places[~is_known], new[~is_known])
 
 
-def key_hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
-    """Return the hash of each of n keys (n,), by which 2³² of them may hold two that are alike."""
-    import duckdb
+def key_hashes(keys: pa.Array, connection: Any) -> npt.NDArray[np.uint64]:
+    """Return the hash of each of n keys (n,), by which 2³² of them may hold two that are alike.
 
-    with duckdb.connect() as connection:
-        return np.asarray(
-            connection.from_arrow(pa.table({"key": keys})).project("hash(key) AS hash").to_arrow_table()["hash"]
-        )
+    Parameters
+    ----------
+    connection
+        Of DuckDB, which takes longer to open than to hash.
+    """
+    hashed = connection.from_arrow(pa.table({"key": keys})).project("hash(key) AS hash")
+    return np.asarray(hashed.to_arrow_table()["hash"])
 
 
 def _hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
