@@ -14,7 +14,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from feastra_nb.commands import doctor, latency, materialize, migrate, skew
+from feastra_nb.commands import doctor, export, latency, materialize, migrate, skew
 from feastra_nb.commands.inputs import EXIT_UNKNOWN, add_quiet, tell
 from feastra_nb.errors import FeastraError
 
@@ -294,6 +294,7 @@ COMMANDS: Mapping[str, Command] = {
             ("skew", skew),
             ("latency", latency),
             ("migrate", migrate),
+            ("export", export),
             ("doctor", doctor),
         )
     },

@@ -99,7 +99,7 @@ class FeastraOnlineStore(OnlineStore):
         with self._lock:
             if self._opened is None:
                 self._opened = open_store(config.online_store, config.project)
-                self._opened.mirror = Mirror(config) if config.online_store.mirror else None
+                self._opened.mirror = Mirror(config, config.online_store.mirror) if config.online_store.mirror else None
             return self._opened
 
     def shutdown(self) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from feastra_nb.latency.report import LatencyReport
     from feastra_nb.materialization.run import Materialization
     from feastra_nb.migration.migration import Migration
+    from feastra_nb.migration.reports import MigrationReport
     from feastra_nb.online_store import FeastraOnlineStore
     from feastra_nb.pruning import Pruned
     from feastra_nb.reporting.listing import Listing
@@ -878,6 +879,42 @@ class Workspace:
             )
         own = {**({} if retain is None else {"retain": retain}), **(to or {})}
         return Migration(self.stores, own)
+
+    def export(
+        self,
+        layout: str,
+        views: Sequence[str] | None = None,
+        *,
+        to: Mapping[str, Any] | None = None,
+        rows_per_s: float | None = None,
+        progress: bool = True,
+    ) -> MigrationReport:
+        """Write what the online store serves into tables of Feast's own store, which then serves the same.
+
+        Parameters
+        ----------
+        layout
+            ``"feast-cassandra"``.
+        views
+            Names of views; None for all that are kept online.
+        to
+            The ``online_store`` block of Feast's store; None for its ``type: cassandra`` in the same keyspace.
+        rows_per_s
+            Read at most so many entities a second.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no such layout, or the online store is not ours.
+
+        Examples
+        --------
+        >>> ws.export("feast-cassandra")  # doctest: +SKIP
+        """
+        self._check(writing=True)
+        from feastra_nb.migration.export import export
+
+        return export(self.stores, layout, views, to=to, rows_per_s=rows_per_s, shown=progress)
 
     # --- ways out ---
 

@@ -108,7 +108,7 @@ def test_a_range_that_could_not_be_read_is_unknown_and_is_copied_by_the_next_cal
     assert "no copy of it was ever finished" in verify.unknown[0]
     again, verify = steps(folder, "copy", "verify")
     assert again.ok
-    assert "went on after 79 ranges" in " ".join(again.notes)
+    assert "went on after" in " ".join(again.notes)
     assert verify.ok
 
 

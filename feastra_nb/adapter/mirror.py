@@ -44,25 +44,27 @@ class Mirror:
     Parameters
     ----------
     config
-        Of the repository; its ``online_store`` block is ours, and its ``mirror`` Feast's.
+        Of the repository.
+    block
+        The ``online_store`` block of Feast's own store; secrets may be wrapped.
     """
 
-    def __init__(self, config: RepoConfig) -> None:
-        self._config = config_of(config, revealed(config.online_store.mirror))
+    def __init__(self, config: RepoConfig, block: Mapping[str, Any]) -> None:
+        self._config = config_of(config, revealed(block))
         self._store = get_online_store_from_config(self._config.online_store)
         self._lock = (
             threading.Lock()
         )  # Feast's store opens its session at the first use, once for each thread that is first
 
-    def write(self, opened: OpenStore, view: FeatureView, keys: Sequence[bytes]) -> None:
-        """Write to Feast's table what our log serves of some entities now.
+    def write(self, opened: OpenStore, view: FeatureView, keys: Sequence[bytes]) -> int:
+        """Write to Feast's table what our log serves of some entities now, and return of how many it serves anything.
 
         Raises
         ------
         RequestFailed
             Feast's store could not write; our log has the rows.
         """
-        distinct = list(dict.fromkeys(keys))
+        distinct, written = list(dict.fromkeys(keys)), 0
         for start in range(0, len(distinct), KEYS_AT_ONCE):
             some = distinct[start : start + KEYS_AT_ONCE]
             served = many_views.read_view(opened, view, some, None)
@@ -72,6 +74,8 @@ class Mirror:
                 if event is not None and values is not None
             ]
             self._call(f"writing view {view.name!r}", "online_write_batch", view, rows, None)
+            written += len(rows)
+        return written
 
     def make_tables(self, views: Sequence[FeatureView]) -> None:
         """Make Feast's tables of views that are new."""

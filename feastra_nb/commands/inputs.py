@@ -82,6 +82,29 @@ def read_frame(path: str) -> pd.DataFrame:
     return frame
 
 
+def read_block(path: str) -> dict[str, Any]:
+    """Read a yaml file with keys of an ``online_store`` block; ``${VAR}`` stays as it is.
+
+    Raises
+    ------
+    ConfigurationError
+        It cannot be read, or holds something else.
+    """
+    import yaml
+
+    try:
+        block = yaml.safe_load(Path(path).read_text("utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigurationError(
+            f"cannot read {path!r}: {error}", hint="a yaml file with keys of an online_store block"
+        ) from error
+    if not isinstance(block, dict):
+        raise ConfigurationError(
+            f"{path!r} holds no mapping", hint="keys of an online_store block, such as keyspace: features"
+        )
+    return block
+
+
 def tell(error: FeastraError, *, about: str = "") -> int:
     """Print an error with its hint, and return the exit code for what could not be told."""
     print(f"error: {about}{': ' * bool(about)}{error.message}", file=sys.stderr)

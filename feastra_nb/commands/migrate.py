@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from feastra_nb.commands.inputs import add_quiet, open_workspace, tell
+from feastra_nb.commands.inputs import add_quiet, open_workspace, read_block, tell
 from feastra_nb.errors import ConfigurationError, FeastraError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     options |= {"views": arguments.views or None} if verb in _OF_VIEWS else {}
     try:
         with open_workspace(arguments, read_only=verb == "plan") as ws:
-            own = _own_block(arguments.to) if arguments.to else None
+            own = read_block(arguments.to) if arguments.to else None
             migration = ws.migration(retain=arguments.retain, to=own)
             report = getattr(migration, verb)(progress=not arguments.quiet, **options)
     except ConfigurationError as error:
@@ -38,23 +38,6 @@ def run(arguments: argparse.Namespace) -> int:
     for path in arguments.save:
         print(f"saved: {report.save(path)}")
     return int(report.exit_code)
-
-
-def _own_block(path: str) -> dict[str, Any]:
-    import yaml
-
-    try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - a name, as it was typed
-            block = yaml.safe_load(file)
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigurationError(
-            f"cannot read {path!r}: {error}", hint="a yaml file with keys of an online_store block"
-        ) from error
-    if not isinstance(block, dict):
-        raise ConfigurationError(
-            f"{path!r} holds no mapping", hint="keys of an online_store block, such as keyspace: features"
-        )
-    return {name: value for name, value in block.items() if name != "type"}
 
 
 _OF_VIEWS = ("plan", "copy", "verify")

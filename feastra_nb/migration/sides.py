@@ -97,6 +97,7 @@ def opened_sides(stores: Stores, wanted: Sequence[str] | None, own: Mapping[str,
             f"the online store of this repository is {stores.type!r}; tables are copied from cassandra and scylladb",
             hint='ws.migration(to={"hosts": […], …}) takes the entities from the offline data, and reads them through Feast',
         )
+    own = {name: value for name, value in own.items() if name != "type"}
     block = config.online_store if is_switched else own_block(old_block, own)
     with contextlib.ExitStack() as opened:
         old = feast_tables.open_block(old_block)
@@ -113,16 +114,16 @@ def opened_sides(stores: Stores, wanted: Sequence[str] | None, own: Mapping[str,
 def own_block(old: StoreConfig, own: Mapping[str, Any]) -> StoreConfig:
     """Return our block: another cluster where one is named, otherwise that of Feast's tables."""
     if any(name in own for name in ("hosts", "datacenters", "secure_bundle_path", "astra", "local")):
-        return StoreConfig(**_expanded(own))
-    own = _expanded(own)
+        return StoreConfig(**expanded(own))
+    own = expanded(own)
     checked = StoreConfig(**{"hosts": ["-"], **own})
     return old.model_copy(update={name: getattr(checked, name) for name in own})
 
 
-def _expanded(value: Any) -> Any:
+def expanded(value: Any) -> Any:
     """Return a block with ``${VAR}`` replaced as Feast does when it reads the file."""
     if isinstance(value, dict):
-        return {name: _expanded(each) for name, each in value.items()}
+        return {name: expanded(each) for name, each in value.items()}
     return os.path.expandvars(value) if isinstance(value, str) else value
 
 

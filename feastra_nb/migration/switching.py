@@ -92,6 +92,7 @@ def edited(before: str, own: Mapping[str, Any]) -> str:
     """
     import yaml
 
+    own = {name: value for name, value in own.items() if name != "type"}
     for name in _SECRETS:
         if own.get(name) and not str.startswith(own[name], "${"):
             raise ConfigurationError(

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Mirrored(Protocol):
     """Another store that is written after ours."""
 
-    def write(self, opened: OpenStore, view: Any, keys: Sequence[bytes]) -> None:
-        """Write there what our log serves of some entities."""
+    def write(self, opened: OpenStore, view: Any, keys: Sequence[bytes]) -> int:
+        """Write there what our log serves of some entities; return of how many it serves anything."""
 
     def forget(self, view: str, keys: Sequence[bytes]) -> None:
         """Delete some entities there."""
