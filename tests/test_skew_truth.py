@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from skew_faults import FAULTS, MINUTE, planted, rewrite
+from other_stores import build_repository, overwrite
+from skew_faults import FAULTS, MINUTE, last_events, planted, rewrite
 from skew_ways import held_against_each_other
 from sklearn.ensemble import RandomForestRegressor
 
 import feastra_nb as fnb
 from benchmarks.peers import NotHereError, redis_server
-from feastra_nb import flights
 from feastra_nb.errors import ConfigurationError, InvalidFrame
 from feastra_nb.materialization.offline_file import path_of
 from feastra_nb.skew import cells, chunks, pairing, scan
@@ -31,15 +31,8 @@ def _both_ways(monkeypatch):
 
 @pytest.fixture(scope="session")
 def planes():
-    """Some aircraft's last events: real means of delays, narrowed as a model's might be, and distinct."""
-    stats = flights.load().plane_stats[["tailnum", "event_timestamp", "mean_delay", "flights"]]
-    last = stats.groupby("tailnum").tail(4)
-    names = last["tailnum"].value_counts()
-    names = sorted(names[names == 4].index)[:PLANES]
-    frame = last[last["tailnum"].isin(names)].reset_index(drop=True)
-    noise = np.random.default_rng(0).uniform(1, 2, len(frame))
-    values = (frame["mean_delay"].fillna(0) + noise).astype(np.float32).astype(np.float64)
-    return frame.assign(mean_delay=values, made=frame["event_timestamp"] + MINUTE)
+    """Some aircraft's last events."""
+    return last_events(PLANES)
 
 
 @pytest.fixture
@@ -438,37 +431,6 @@ def repository(tmp_path, planes):
     return build_repository(tmp_path / "repo", planes, {"type": "sqlite", "path": "online.db"})
 
 
-def build_repository(folder, planes, online, offline="duckdb", created_timestamp_column="made"):
-    from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
-    from feast.types import Float64, Int64
-
-    folder.mkdir()
-    planes.to_parquet(folder / "planes.parquet")
-    lines = [
-        "project: other", "provider: local", "registry: registry.db", "entity_key_serialization_version: 3",
-        f"offline_store: {{type: {offline}}}", "online_store:", *(f"  {key}: {value}" for key, value in online.items()),
-    ]  # fmt: skip
-    (folder / "feature_store.yaml").write_text("\n".join(lines) + "\n")
-    plane = Entity(name="plane", join_keys=["tailnum"], value_type=ValueType.STRING)
-    source = FileSource(
-        path=str(folder / "planes.parquet"),
-        timestamp_field="event_timestamp",
-        created_timestamp_column=created_timestamp_column or "",
-    )
-    view = FeatureView(
-        name="plane_stats", entities=[plane], source=source, ttl=pd.Timedelta("3650d").to_pytimedelta(),
-        schema=[Field(name="mean_delay", dtype=Float64), Field(name="flights", dtype=Int64)],
-    )  # fmt: skip
-    store = FeatureStore(repo_path=str(folder))
-    store.apply([plane, view])
-    end = planes["event_timestamp"].max() + pd.Timedelta("1s")
-    store.materialize(pd.Timestamp("2000-01-01", tz="UTC").to_pydatetime(), end.to_pydatetime())
-    cluster = getattr(store._get_provider().online_store, "_cluster", None)  # Feast's Cassandra store never closes it
-    if cluster is not None:
-        cluster.shutdown()
-    return folder
-
-
 def test_another_store_is_compared_as_it_is_and_nothing_is_written(repository):
     before = tree(repository)
     with fnb.connect(repo=repository, read_only=True) as other:
@@ -512,15 +474,6 @@ def test_another_store_tells_stale_late_and_overwritten_apart(repository, planes
     groups["overwritten"] = overwrite(repository, planes, names[2 * EACH : 3 * EACH])
     with fnb.connect(repo=repository, read_only=True) as other:
         assert planted(other.skew("plane_stats")) == {plane: cause for cause, some in groups.items() for plane in some}
-
-
-def overwrite(repository, planes, names):
-    """Write an older event over the newest one, as a backfill does to a store that keeps the last write."""
-    from feast import FeatureStore
-
-    older = planes[planes["tailnum"].isin(names)].groupby("tailnum").head(1)
-    FeatureStore(repo_path=str(repository)).write_to_online_store("plane_stats", df=older)
-    return names
 
 
 def test_another_store_cannot_be_asked_as_of_the_past(repository, planes):

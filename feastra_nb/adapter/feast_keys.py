@@ -72,6 +72,23 @@ def from_hex(texts: pa.Array) -> tuple[pa.LargeBinaryArray, Mask]:
     return from_offsets(np.concatenate([[0], np.cumsum(lengths)]), halves[:, 0] << np.uint8(4) | halves[:, 1]), is_hex
 
 
+_DIGITS = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
+
+
+def to_hex(keys: pa.Array) -> pa.LargeBinaryArray:
+    r"""Encode n byte strings as the hex texts that Feast stores.
+
+    Examples
+    --------
+    >>> to_hex(pa.array([b"\n\xff", b""])).to_pylist()
+    [b'0aff', b'']
+    """
+    offsets, data = content(keys.cast(pa.large_binary()))
+    part = data[int(offsets[0]) : int(offsets[-1])]
+    digits = np.stack([_DIGITS[part >> np.uint8(4)], _DIGITS[part & np.uint8(15)]], axis=1).ravel()
+    return from_offsets(2 * (offsets - offsets[0]), digits)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ParsedKeys:
     """What n stored keys are.

@@ -59,11 +59,12 @@ ADVICE = {
 }
 
 # What the journal says of e*, the event that the point-in-time join picks.
-NOT_COVERED, CREATED_AFTER, OUGHT_TO_BE = 0, 1, 2
+NOT_COVERED, CREATED_AFTER, OUGHT_TO_BE, REPLACED = 0, 1, 2, 3
 _WHY_ABSENT = (
     "no run covers the newer event",
     "the newer event was created after the run that covers it",
     "a run covers the newer event, it ought to be there",
+    "what is served was written after the run that covers the newer event",
 )
 
 
@@ -75,7 +76,7 @@ class Evidence:
     ----------
     served, joined
         Whether a row was served online, and found by the point-in-time join.
-    online_event_us, online_created_us
+    online_event_us, online_created_us, online_arrived_us
         Of the row that was served.
     offline_event_us, offline_created_us
         Of the row that the join picked (e*).
@@ -96,7 +97,8 @@ class Evidence:
     entity_offline
         Whether anything of the entity is found offline.
     covered
-        What the journal says of e*: NOT_COVERED, CREATED_AFTER (the runs that cover it), OUGHT_TO_BE.
+        What the journal says of e*: NOT_COVERED, CREATED_AFTER (the runs that cover it), OUGHT_TO_BE, REPLACED (it ought to be
+        there, and what is served instead was written after the run).
     lost
         Whether the offline store's own join lost the row.
     """
@@ -105,6 +107,7 @@ class Evidence:
     joined: Bools
     online_event_us: Int64s
     online_created_us: Int64s
+    online_arrived_us: Int64s
     offline_event_us: Int64s
     offline_created_us: Int64s
     holds_any: Bools
@@ -146,7 +149,7 @@ def row_bits(evidence: Evidence) -> Bits:
     --------
     >>> yes, no, none = np.array([True]), np.array([False]), np.array([NO_US])
     >>> times = dict.fromkeys(["online_event_us", "online_created_us", "offline_event_us", "offline_created_us",
-    ...     "star_arrived_us"], none)
+    ...     "star_arrived_us", "online_arrived_us"], none)
     >>> flags = dict.fromkeys(["served", "holds_any", "beyond_ttl", "ttl_changed", "online_event_offline", "lost"], no)
     >>> flags |= {"joined": yes, "entity_offline": yes, "covered": np.zeros(1, np.int8)}
     >>> bare = Evidence(**times, **flags, has_history=True, known_us=None)
@@ -162,7 +165,9 @@ def row_bits(evidence: Evidence) -> Bits:
     else:
         late = e.covered == CREATED_AFTER
         absent = np.ones(len(missed), bool)
-        overwritten = e.older & (e.covered == OUGHT_TO_BE) & (e.offline_created_us != NO_US)
+        # Where it is known when a value was written, only one from after the run can have replaced what the run wrote.
+        replaced = np.where(e.online_arrived_us == NO_US, e.covered == OUGHT_TO_BE, e.covered == REPLACED)
+        overwritten = e.older & replaced & (e.offline_created_us != NO_US)
     past_ttl = e.beyond_ttl & ~(e.served & e.joined)
     return _bits(
         dropped_offline=e.lost,
@@ -195,7 +200,15 @@ def cell_bits(
     """
     e = evidence
     both_known = (e.offline_created_us != NO_US) & (e.online_created_us != NO_US)
-    corrected = e.same_event & (superseded | both_known & (e.offline_created_us > e.online_created_us))
+    later = both_known & (e.offline_created_us > e.online_created_us)
+    # A store that keeps no created time, but the time of writing: what was made after that is a correction.
+    later |= (
+        (e.offline_created_us != NO_US)
+        & ~both_known
+        & (e.online_arrived_us != NO_US)
+        & (e.offline_created_us > e.online_arrived_us)
+    )
+    corrected = e.same_event & (superseded | later)
     # Where the events are known to differ, the values may differ for that reason alone.
     comparable = ~e.older & ~e.newer & e.joined & (e.served | e.holds_any)
     one_null = np.asarray(online.is_null()) != np.asarray(offline.is_null())

@@ -174,13 +174,13 @@ class Cells:
         for chunk in self._kept:
             yield _read(chunk) if isinstance(chunk, str) else chunk
 
-    def of_view(self, view: str) -> Iterator[CellChunk]:
-        """Yield the chunks of one view."""
-        return (chunk for chunk in self if chunk.view == view)
+    def of_view(self, view: str, feature: str | None = None) -> Iterator[CellChunk]:
+        """Yield the chunks of one view; with a feature only those that have cells of it."""
+        return (chunk for chunk in self if chunk.view == view and (feature is None or feature in chunk.features))
 
-    def order(self, view: str) -> Int64s:
-        """Return the order in which the rows of a view are shown."""
-        chunks = list(self.of_view(view))
+    def order(self, view: str, feature: str) -> Int64s:
+        """Return the order in which the rows of a feature are shown."""
+        chunks = list(self.of_view(view, feature))
         if self.by_key and chunks[0].keys:
             keys = pa.concat_tables([chunk.rows.select(chunk.keys) for chunk in chunks], promote_options="permissive")
             return np.asarray(pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names]))
@@ -228,4 +228,7 @@ def _table(path: str) -> pa.Table:
 
 def views_of(chunks: Cells) -> Sequence[tuple[str, tuple[str, ...]]]:
     """Return the views of some cells and their features, in order."""
-    return list({chunk.view: (chunk.view, chunk.features) for chunk in chunks}.values())
+    views: dict[str, dict[str, None]] = {}
+    for chunk in chunks:
+        views.setdefault(chunk.view, {}).update(dict.fromkeys(chunk.features))
+    return [(view, tuple(features)) for view, features in views.items()]

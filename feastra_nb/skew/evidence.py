@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from feastra_nb.retrieval.lookup import last_arrived
-from feastra_nb.skew.causes import CREATED_AFTER, NOT_COVERED, OUGHT_TO_BE, Evidence
+from feastra_nb.skew.causes import CREATED_AFTER, NOT_COVERED, OUGHT_TO_BE, REPLACED, Evidence
 from feastra_nb.skew.events import NO_US, Versions
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def gather(
     star_created = compared.offline.created(star)
     online_event = compared.online_event_us[rows]
     is_found = answers.found[rows]
+    # Of a store that keeps all versions nothing is replaced.
+    written_us = answers.arrived_us[rows] if history is None else np.full(len(rows), NO_US)
     newest = _newest_held(history, codes, until_us, known_us)
     newest_event = online_event if history is None else newest.event_us
     beyond = (
@@ -106,7 +108,8 @@ def gather(
         known_us=known_us,
         online_event_offline=offline.last_of_event(codes, online_event) >= 0,
         entity_offline=offline.known(len(chunk.entities))[codes],
-        covered=_covered(star_event, star_created, covers),
+        online_arrived_us=answers.arrived_us[rows],
+        covered=_covered(star_event, star_created, covers, written_us),
         lost=compared.lost[rows],
     )
 
@@ -140,12 +143,23 @@ def _written_under_other_ttl(held: _Held, covers: Sequence[Cover], ttl_us: int |
     return other
 
 
-def _covered(event_us: Int64s, created_us: Int64s, covers: Sequence[Cover]) -> Int8s:
-    """Return what the runs say of each event: none covers it, all that do were before it was created, or it ought to be there."""
+def _covered(event_us: Int64s, created_us: Int64s, covers: Sequence[Cover], arrived_us: Int64s) -> Int8s:
+    """Return what the runs say of each event.
+
+    None covers it; all that do were before it was created; it ought to be there; or what is served in its place was written
+    after such a run: then the run's own write was replaced, since of two writes the later one stays.
+
+    Parameters
+    ----------
+    arrived_us
+        When the value that was served instead was written; NO_US where that is not known.
+    """
     words = np.full(len(event_us), NOT_COVERED, dtype=np.int8)
     for cover in covers:
         inside = (event_us >= cover.start_us) & (event_us <= cover.end_us)
         later = (created_us != NO_US) & (created_us > cover.seen_us)
         words[inside & later & (words == NOT_COVERED)] = CREATED_AFTER
-        words[inside & ~later] = OUGHT_TO_BE
+        sure = inside & ~later
+        words[sure & (words != REPLACED)] = OUGHT_TO_BE
+        words[sure & (arrived_us != NO_US) & (arrived_us > cover.seen_us)] = REPLACED
     return words

@@ -49,7 +49,7 @@ def cells_frame(compared: Cells, proofs: Proofs, *, differing: bool, each: int |
         for feature in features
         if len(
             part := _feature_frame(
-                compared.of_view(view), feature, proofs, differing=differing, each=each, by_key=compared.by_key
+                compared.of_view(view, feature), feature, proofs, differing=differing, each=each, by_key=compared.by_key
             )
         )
         or not differing

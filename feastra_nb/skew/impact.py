@@ -351,8 +351,8 @@ def _columns(report: SkewReport, view: str, name: str) -> tuple[Any, Any, Int8s,
     """Return a feature's online and offline values, causes, and which rows are unknown, in the order of what was asked."""
     import pyarrow as pa
 
-    chunks = list(report.cells.of_view(view))
-    order = report.cells.order(view)
+    chunks = list(report.cells.of_view(view, name))
+    order = report.cells.order(view, name)
     sides = [
         pa.concat_tables(
             [pa.table({"v": chunk.rows.column(side + name)}) for chunk in chunks], promote_options="permissive"

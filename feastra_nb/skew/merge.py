@@ -49,6 +49,10 @@ if TYPE_CHECKING:
         def keys(self) -> pa.Array:
             """The entity keys, each once."""
 
+        @property
+        def unit_us(self) -> int:
+            """How finely event times are kept, in microseconds."""
+
         def served_us(self, places: Int64s, t0_us: int) -> Int64s:
             """Return the event that is served of some entities, by their places among the keys, -1 for none; `NO_US` for none."""
 
@@ -181,8 +185,8 @@ class _Range:
         both = np.flatnonzero((self.star >= 0) & (self.served_us != NO_US))
         if not len(both):
             return equal
-        versions = self.events.versions
-        both = both[versions.event_us[self.star[both]] == self.served_us[both]]
+        versions, unit_us = self.events.versions, self.online.unit_us
+        both = both[versions.event_us[self.star[both]] // unit_us == self.served_us[both] // unit_us]
         table = self.events.table.take(pa.array(versions.source[self.star[both]]))
         same = self.online.same_bytes(self.places[both], table)
         if same is None:
@@ -260,6 +264,7 @@ class _Unread:
     """A range that no node could tell of."""
 
     keys = pa.array([], pa.large_binary())
+    unit_us = 1
 
     def __init__(self, view_request: Requested) -> None:
         self._view_request = view_request

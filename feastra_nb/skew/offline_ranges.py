@@ -15,7 +15,7 @@ from feastra_nb.storage.rows import Distinct
 from feastra_nb.storage.tokens import tokens_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy.typing as npt
 
@@ -35,6 +35,8 @@ class OfflineRanges:
         Where they are read from, once, batch by batch.
     ranges
         In the ring's order.
+    ring_key
+        Returns the bytes by which entity keys have their places on the ring.
     keep_bytes
         What may stay in memory.
 
@@ -44,10 +46,18 @@ class OfflineRanges:
         There is no room on the disk for what memory does not hold.
     """
 
-    def __init__(self, offline: OfflineRows, ranges: Sequence[TokenRange], *, keep_bytes: int = KEPT_BYTES) -> None:
+    def __init__(
+        self,
+        offline: OfflineRows,
+        ranges: Sequence[TokenRange],
+        *,
+        ring_key: Callable[[pa.Array], pa.Array],
+        keep_bytes: int = KEPT_BYTES,
+    ) -> None:
         self.offline = offline
         self.rows = 0
         self._kept: list[list[pa.Table]] = [[] for _ in ranges]
+        self._ring_key = ring_key
         self._bytes, self._keep_bytes = 0, keep_bytes
         self._folder = _Folder()
         self._ends = np.array([each.upto for each in ranges[:-1]], dtype=np.int64)
@@ -60,7 +70,7 @@ class OfflineRanges:
 
     def _share_out(self, table: pa.Table) -> npt.NDArray[np.int64]:
         """Add rows to the ranges that they belong to, and return their tokens."""
-        tokens = tokens_of(table.column(ENTITY_KEY).combine_chunks())
+        tokens = tokens_of(self._ring_key(table.column(ENTITY_KEY).combine_chunks()))
         places = np.searchsorted(self._ends, tokens, side="left")
         order = np.argsort(places, kind="stable")
         ordered = table.take(pa.array(order))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ from feastra_nb.storage.scanned_columns import BIGINT, BLOB, Column
 from feastra_nb.storage.scanning import Scan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -92,6 +92,7 @@ class OurRange:
 
     view: OurView
     rows: Rows
+    unit_us: ClassVar[int] = 1
 
     @property
     def keys(self) -> pa.Array:
@@ -107,16 +108,8 @@ class OurRange:
         """Return which entities are stored with just these features; None where a position is not among them."""
         slots = self.view.entry.slots
         names = [None if slot.dropped else slot.name for slot in slots]
-        if not {name for name in names if name} <= set(features.column_names):
-            return None
-        payloads = codec.encode_payloads(
-            [None if name is None else features.column(name) for name in names],
-            [None if name is None else ValueType[slot.value_type] for name, slot in zip(names, slots, strict=True)],
-            features.num_rows,
-            names=[name or "" for name in names],
-        )
-        stored = self.rows.features.take(pa.array(places))
-        return np.asarray(pc.equal(payloads, stored.cast(payloads.type)), dtype=bool)
+        kinds = [None if slot.dropped else ValueType[slot.value_type] for slot in slots]
+        return same_payloads(self.rows.features.take(pa.array(places)), names, kinds, features)
 
     def answers(self, places: Int64s, t0_us: int, *, alike: bool) -> Answers:
         """Return what the store serves of some entities.
@@ -157,6 +150,25 @@ class OurRange:
         keys = chunk.entities.take(pa.array(np.unique(codes))).to_pylist()
         until_us = int(chunk.questions.until_us.max())
         return Versions.of(self.view.history(keys, reader.Bounds(reader.BEGINNING_US, until_us)), chunk.entities)
+
+
+def same_payloads(
+    stored: pa.Array, names: Sequence[str | None], kinds: Sequence[ValueType | None], features: pa.Table
+) -> Bools | None:
+    """Return which stored payloads are the bytes that features would be stored as; None where a position is none of them.
+
+    Parameters
+    ----------
+    names, kinds
+        The feature at each position, and its type; None for a hole.
+    features
+        A row a payload.
+    """
+    if not {name for name in names if name} <= set(features.column_names):
+        return None
+    columns = [None if name is None else features.column(name) for name in names]
+    payloads = codec.encode_payloads(columns, kinds, features.num_rows, names=[name or "" for name in names])
+    return np.asarray(pc.equal(payloads, stored.cast(payloads.type)), dtype=bool)
 
 
 def _together(first: Rows, second: Rows) -> Rows:

@@ -180,7 +180,7 @@ class AnyStoreNow:
         codes = pa.array(chunk.codes)
         held = [features or {} for _event, features in rows]
         values = {
-            name: _column([row.get(name) for row in held], view_request, name).take(codes)
+            name: column_of_protos([row.get(name) for row in held], view_request, name).take(codes)
             for name in view_request.features
         }
         is_found = np.array([bool(row) for row in held], dtype=bool)
@@ -219,7 +219,7 @@ class AnyStoreNow:
         return rows
 
 
-def _column(protos: Sequence[Any], view_request: Requested, name: str) -> pa.Array:
+def column_of_protos(protos: Sequence[Any], view_request: Requested, name: str) -> pa.Array:
     """Return Feast's values of one feature as an Arrow column, of their own type where it is not the feature's."""
     from feast.protos.feast.types.Value_pb2 import RepeatedValue
     from feast.type_map import feast_value_type_to_python_type

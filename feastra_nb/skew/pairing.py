@@ -32,7 +32,8 @@ from feastra_nb.skew.online_side import EVENT, STATUS, AnyStoreNow, Logged, Onli
 from feastra_nb.skew.proofs import Proofs
 from feastra_nb.skew.report import SkewReport
 from feastra_nb.skew.rules import LONGEST_US
-from feastra_nb.skew.scan import ScanPairing, comparable_as_a_whole
+from feastra_nb.skew.scan import ScanPairing
+from feastra_nb.skew.scanned_stores import comparable_as_a_whole
 from feastra_nb.skew.verdicts import Tolerance, compare
 from feastra_nb.storage.journal import DONE
 from feastra_nb.storage.row_selection import CLOCK_SKEW_US
@@ -69,6 +70,10 @@ class Pairing:
     covers: Sequence[Cover]
     tolerance: Tolerance
     is_unread = False
+
+    def notes(self) -> list[str]:
+        """Return what could not be compared beside the rows: nothing."""
+        return []
 
     @property
     def label(self) -> str:
@@ -125,25 +130,27 @@ def skew(
     _check_tolerance(tolerance, wanted)
     compared = Request(tuple(wanted))  # request data is not compared, so a frame need not have it
     frame = None if mode == NOW else _sampled(_frame(compared, spine if mode == PAST else served), sample)
-    whole = comparable_as_a_whole(stores) if mode == NOW and sample is None else None
-    pace = Pace(rows_per_s)
-    if rows_per_s is not None and whole is None:
-        raise ConfigurationError(
-            "rows_per_s= holds a scan of the online table to a pace, and this comparison asks entity by entity",
-            hint="leave it out, or compare the whole view as it is now: no spine, no served frame, no sample",
-        )
     alone = len(wanted) + len(failed) == 1
-    pairings: list[Pairing | ScanPairing] = []
-    for one in wanted:
-        with _failing(one.label, failed, alone=alone):
-            if whole is not None:
-                covers = covers_of(stores, one)
-                pairings.append(
-                    ScanPairing(stores, whole, one, covers, tolerance, pace, keep_bytes=KEPT_BYTES // len(wanted))
-                )
-            else:
-                pairings.append(_pairing(stores, one, mode, frame, known_at, sample, tolerance))
-    cells = _all_cells(stores, pairings, failed, alone=alone, progress=progress, by_key=whole is not None)
+    with contextlib.ExitStack() as opened:
+        whole = comparable_as_a_whole(stores) if mode == NOW and sample is None else None
+        if whole is not None:
+            opened.callback(whole.close)
+        elif rows_per_s is not None:
+            raise ConfigurationError(
+                "rows_per_s= holds a scan of the online table to a pace, and this comparison asks entity by entity",
+                hint="leave it out, or compare the whole view as it is now: no spine, no served frame, no sample",
+            )
+        pace = Pace(rows_per_s)
+        pairings: list[Pairing | ScanPairing] = []
+        for one in wanted:
+            with _failing(one.label, failed, alone=alone):
+                if whole is None:
+                    pairings.append(_pairing(stores, one, mode, frame, known_at, sample, tolerance))
+                else:
+                    keep_bytes, covers = KEPT_BYTES // len(wanted), covers_of(stores, one)
+                    pairings.append(ScanPairing(stores, whole, one, covers, tolerance, pace, keep_bytes=keep_bytes))
+        cells = _all_cells(stores, pairings, failed, alone=alone, progress=progress, by_key=whole is not None)
+        notes = {pairing.label: noted for pairing in pairings if (noted := pairing.notes())}
     return SkewReport(
         cells=cells,
         proofs=Proofs.of(cells),
@@ -153,6 +160,7 @@ def skew(
         has_history=stores.has_history,
         not_compared=request.on_demand,
         failed={view: error.message for view, error in failed.items()},
+        notes=notes,
         arrived_later=_arrived_later(cells) if mode == PAST and not known_at else 0,
     )
 

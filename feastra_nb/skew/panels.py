@@ -185,7 +185,7 @@ def panel_of(report: SkewReport, view: str, feature: str, cause: str | None = No
     """Return some rows of a feature, of each chunk those that differ first: for one cause, or for any."""
     count = report.feature_counts[view, feature]
     parts: list[tuple[Any, ...]] = []
-    chunks = list(report.cells.of_view(view))
+    chunks = list(report.cells.of_view(view, feature))
     for chunk in chunks:
         codes = np.zeros(chunk.rows.num_rows, dtype=np.int8)
         codes[numbers(chunk.bad, cells.AT)] = report.proofs.cause_codes(chunk, feature)

@@ -26,7 +26,7 @@ from feastra_nb.skew.frame import cells_frame
 from feastra_nb.skew.proofs import Proofs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
     from matplotlib.axes import Axes
@@ -67,7 +67,9 @@ class SkewReport(Report):
         On-demand features that were asked for, as ``view:feature``: they are computed when they are read, and only their
         inputs are compared.
     failed
-        Of several views those that could not be compared, each with the reason.
+        Of several views those that could not be compared, or only in part, each with the reason.
+    notes
+        By view, what its online table holds that nobody is served: keys of an old form, features that the view has not.
     """
 
     cells: Cells
@@ -79,6 +81,7 @@ class SkewReport(Report):
     arrived_later: int = 0
     not_compared: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     # --- cells ---
 
@@ -228,7 +231,7 @@ class SkewReport(Report):
 
     def _distances(self, view: str, feature: str) -> Distances:
         online, offline = Distribution(), Distribution()
-        for chunk in self.cells.of_view(view):
+        for chunk in self.cells.of_view(view, feature):
             known = chunk.verdicts(feature) != UNKNOWN
             rows = chunk.rows if known.all() else chunk.rows.filter(known)
             parts = [Distribution.of(rows.column(side + feature)) for side in (of_cells.ONLINE, of_cells.OFFLINE)]
@@ -276,7 +279,7 @@ class SkewReport(Report):
         """Return online and offline values of some cells that differ for a cause; None where there are none."""
         found: list[tuple[pa.Array, pa.Array]] = []
         left = SHOWN_PAIRS
-        for chunk in self.cells.of_view(view):
+        for chunk in self.cells.of_view(view, feature):
             places = np.flatnonzero(self.proofs.cause_codes(chunk, feature) == CODES[cause])[:left]
             left -= len(places)
             pair = chunk.pairs(feature, places)
@@ -383,7 +386,8 @@ class SkewReport(Report):
     def sentence(self) -> str:
         """The report in one sentence."""
         compared, bad, unknown = self.compared, self.differing, self.unknown
-        tail = f"; {unknown:,} lie before the store's memory" if unknown else ""
+        why = "could not be read" if self.failed else "lie before the store's memory"
+        tail = f"; {unknown:,} {why}" if unknown else ""
         if not compared:
             return f"No value could be compared ({self.mode}){tail}."
         if not self.is_told:
@@ -419,7 +423,8 @@ class SkewReport(Report):
         )
         ill = f"Could not be compared: {'; '.join(f'{view} ({why})' for view, why in self.failed.items())}."
         left_out = f"Not compared, since they are computed on demand: {', '.join(self.not_compared)}."
-        caveats = ((ill, self.failed), (late, self.arrived_later), (left_out, self.not_compared))
+        aside = "".join(f" In the table of {view}: {'; '.join(notes)}." for view, notes in self.notes.items()).strip()
+        caveats = ((ill, self.failed), (late, self.arrived_later), (left_out, self.not_compared), (aside, self.notes))
         return " ".join(text for text, holds in caveats if holds)
 
     def plot(self, ax: Axes | None = None, *, kind: str = "features", feature: str | None = None) -> Axes:
@@ -450,6 +455,7 @@ class SkewReport(Report):
             "arrived_later": self.arrived_later,
             "not_compared": list(self.not_compared),
             "failed": dict(self.failed),
+            "notes": {view: list(notes) for view, notes in self.notes.items()},
             "about": self.about,
             "diagnoses": [asdict(diagnosis) for diagnosis in self.diagnoses],
             "summary": self.summary,

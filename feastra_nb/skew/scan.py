@@ -6,9 +6,9 @@ All of it counts at one instant, T0: what arrives later is not seen. A range tha
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from feastra_nb import codec
 from feastra_nb.errors import FeastraError, RequestFailed
@@ -16,9 +16,7 @@ from feastra_nb.skew.cells import CellChunk
 from feastra_nb.skew.merge import Rules, compare_range, unread_range
 from feastra_nb.skew.offline_ranges import OfflineRanges
 from feastra_nb.skew.offline_side import OfflineRows
-from feastra_nb.skew.online_ranges import OurView
 from feastra_nb.skew.rules import LONGEST_US
-from feastra_nb.storage import reader
 from feastra_nb.storage.row_selection import CLOCK_SKEW_US
 from feastra_nb.storage.scanning import FailedRange, Pace, scanned, token_ranges
 from feastra_nb.storage.size import partitions
@@ -28,65 +26,16 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from feastra_nb.connection.cluster import Database
     from feastra_nb.retrieval.request import Requested
     from feastra_nb.skew.evidence import Cover
-    from feastra_nb.skew.merge import OnlineRange, Partial
+    from feastra_nb.skew.merge import Partial
+    from feastra_nb.skew.scanned_stores import ScannedStore
     from feastra_nb.skew.verdicts import Tolerance
     from feastra_nb.storage.scanned_columns import Columns
-    from feastra_nb.storage.scanning import Scan, TokenRange
+    from feastra_nb.storage.scanning import TokenRange
     from feastra_nb.stores import Stores
 
 RANGE_ROWS = 40_000  # of either side, about: what is in memory at a time
-
-
-class ScannedStore(Protocol):
-    """An online store that can be scanned."""
-
-    db: Database
-
-    def table(self, view_request: Requested) -> str:
-        """Return the name of the view's table."""
-
-    def scan(self, view_request: Requested, t0_us: int) -> Scan:
-        """Return what to read of it."""
-
-    def range(self, view_request: Requested, columns: Columns, t0_us: int) -> OnlineRange:
-        """Return a range that was scanned."""
-
-    def reload(self, view_request: Requested) -> None:
-        """Look again at what the view's rows hold: they hold more than was known."""
-
-
-class OurStore:
-    """A `FeastraOnlineStore` to scan."""
-
-    def __init__(self, stores: Stores) -> None:
-        self._opened = stores.online
-        self.db = self._opened.db
-
-    def _view(self, view_request: Requested) -> OurView:
-        entry = self._opened.entry_with(view_request.view, view_request.features)
-        return OurView(
-            view_request, entry, self._opened.served_ttl_us(view_request.view),
-            lambda keys, bounds: reader.read_history(self.db, entry, keys, bounds),
-        )  # fmt: skip
-
-    def table(self, view_request: Requested) -> str:
-        """Return the name of the view's table."""
-        return self._opened.entry(view_request.view).table
-
-    def scan(self, view_request: Requested, t0_us: int) -> Scan:
-        """Return what to read of it."""
-        return self._view(view_request).scan(self.db, t0_us)
-
-    def range(self, view_request: Requested, columns: Columns, t0_us: int) -> OnlineRange:
-        """Return a range that was scanned."""
-        return self._view(view_request).range(columns, t0_us)
-
-    def reload(self, view_request: Requested) -> None:
-        """Read the view's entry in the catalog anew."""
-        self._opened.entry(view_request.view, reload=True)
 
 
 @dataclass(eq=False)
@@ -136,7 +85,7 @@ class ScanPairing:
 
     @cached_property
     def _shared_out(self) -> OfflineRanges:
-        return OfflineRanges(self._offline, self._ranges, keep_bytes=self.keep_bytes)
+        return OfflineRanges(self._offline, self._ranges, ring_key=self.online.ring_key, keep_bytes=self.keep_bytes)
 
     def rows(self) -> int:
         """Count the entities that are offline."""
@@ -176,19 +125,30 @@ class ScanPairing:
 
     def _merged(self, table: pa.Table | None, columns: Columns, rules: Rules, first_row: int) -> Partial:
         try:
-            online = self.online.range(self.view_request, columns, self.t0_us)
-            return compare_range(table, online, rules, self.t0_us, first_row=first_row)
+            return self._of_parts(table, columns, rules, first_row)
         except codec.UnknownPositions:
             # Written by somebody who knows of newer positions: a feature may have moved to one.
             self.online.reload(self.view_request)
-            online = self.online.range(self.view_request, columns, self.t0_us)
-            return compare_range(table, online, rules, self.t0_us, first_row=first_row)
+            return self._of_parts(table, columns, rules, first_row)
+
+    def _of_parts(self, table: pa.Table | None, columns: Columns, rules: Rules, first_row: int) -> Partial:
+        return [
+            chunk
+            for offline, online, view_request in self.online.parts(self.view_request, columns, table, self.t0_us)
+            for chunk in compare_range(
+                offline, online, replace(rules, view_request=view_request), self.t0_us, first_row=first_row
+            )
+        ]
 
     def _nothing(self) -> CellChunk:
         import pyarrow as pa
 
         keys = pa.schema([(shown, codec.arrow_type(kind)) for _name, shown, kind in self.view_request.keys])
         return CellChunk.empty(self.label, keys, self.view_request.features)
+
+    def notes(self) -> list[str]:
+        """Return what the online table holds that could not be compared, in words."""
+        return self.online.notes(self.view_request)
 
     def failure(self) -> FeastraError | None:
         """Return what could not be read, after all was compared; None for nothing."""
@@ -204,9 +164,4 @@ class ScanPairing:
         )
 
 
-def comparable_as_a_whole(stores: Stores) -> ScannedStore | None:
-    """Return the online store as one that can be scanned; None where it can only be asked entity by entity."""
-    return OurStore(stores) if stores.has_history else None
-
-
-__all__ = ["ScanPairing", "comparable_as_a_whole"]
+__all__ = ["ScanPairing"]
