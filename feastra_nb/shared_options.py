@@ -43,6 +43,7 @@ SHARED: Mapping[str, Option] = {
             ("--served",), "compare values that were logged: {frame} with them, join keys and event_timestamp", "FRAME"
         ),
         Option(("--known-at",), "count online only what had arrived by then, with --spine", "as_of"),
+        Option(("--rows-per-s",), "read at most this many rows a second of the online table (no limit)", "N", float),
         Option(("--sample",), "compare at most this many entities, or rows of the frame (all)", "N", int),
         # measuring
         Option(("--entities",), "{frame} with the join keys (sampled from the store)", "FRAME"),

@@ -80,7 +80,8 @@ class ScanPairing:
 
     @cached_property
     def _ranges(self) -> list[TokenRange]:
-        rows = max(self._offline.count(), partitions(self.online.db, self.online.table(self.view_request)))
+        entities = max(self._offline.count(), partitions(self.online.db, self.online.table(self.view_request)))
+        rows = entities * self.online.rows_of_entity(self.view_request)
         return token_ranges(self.online.db, max(1, -(-rows // RANGE_ROWS)))
 
     @cached_property

@@ -52,6 +52,9 @@ class ScannedStore(Protocol):
     def table(self, view_request: Requested) -> str:
         """Return the name of the view's table."""
 
+    def rows_of_entity(self, view_request: Requested) -> int:
+        """Return how many rows a scan reads of an entity."""
+
     def ring_key(self, keys: pa.Array) -> pa.Array:
         """Return the bytes by which entity keys have their places on the ring."""
 
@@ -92,6 +95,10 @@ class OurStore:
     def scan(self, view_request: Requested, t0_us: int) -> Scan:
         """Return what to read of it."""
         return self._view(view_request).scan(self.db, t0_us)
+
+    def rows_of_entity(self, view_request: Requested) -> int:  # noqa: ARG002 - of the protocol
+        """Return how many rows a scan reads of an entity: the newest."""
+        return 1
 
     def ring_key(self, keys: pa.Array) -> pa.Array:
         """Return the keys, which are stored as they are."""
@@ -138,6 +145,10 @@ class FeastStore:
     def table(self, view_request: Requested) -> str:
         """Return the name of the view's table."""
         return self._table(view_request).name
+
+    def rows_of_entity(self, view_request: Requested) -> int:
+        """Return how many rows a scan reads of an entity: one a feature."""
+        return max(1, len(view_request.view.features))
 
     def ring_key(self, keys: pa.Array) -> pa.Array:
         """Return the keys as hex text, as Feast stores them."""
