@@ -62,7 +62,7 @@ class Compared:
     is_missing
         Shape (m,): our log has no row, though it should.
     is_moved
-        Shape (m,): the values are the same, and the event times are not, in milliseconds.
+        Shape (m,): the values are the same, and the event times are not.
     is_younger, is_expired, is_future
         Shape (m,): not compared, since something was written after the instant, since the view's ttl is over (Feast serves it all
         the same), or since its event has not happened yet.
@@ -92,7 +92,7 @@ class Compared:
         return ~(self.is_younger | self.is_expired | self.is_future)
 
 
-def compare(entities: Entities, ours: Ours, terms: Terms, *, t0_us: int, now_us: int) -> Compared:
+def compare(entities: Entities, ours: Ours, terms: Terms, *, t0_us: int, now_us: int, unit_us: int = MS_US) -> Compared:
     """Compare entities as both sides were at an instant.
 
     Parameters
@@ -103,10 +103,14 @@ def compare(entities: Entities, ours: Ours, terms: Terms, *, t0_us: int, now_us:
         What our log served at ``t0_us``, aligned with them.
     t0_us
         The instant: an entity of which Feast has written anything after it is not compared.
+    unit_us
+        In which event times are compared, in microseconds: Feast's own Cassandra store keeps milliseconds.
     """
     found = entities.found
     feast_us = found.event_us().max(axis=0, initial=NO_US)
-    is_younger = found.written_us().max(axis=0, initial=NO_US) > t0_us
+    written_us = found.written_us().max(axis=0, initial=NO_US)
+    # A store that does not say when a value was written may not have written it before its event.
+    is_younger = np.where(written_us == NO_US, feast_us, written_us) > t0_us
     is_future = feast_us > now_us + CLOCK_SKEW_US
     ttl_us = terms.entry.ttl_us
     is_expired = feast_us < now_us - ttl_us + EXPIRY_MARGIN_US if ttl_us else np.zeros(len(entities), dtype=bool)
@@ -119,7 +123,7 @@ def compare(entities: Entities, ours: Ours, terms: Terms, *, t0_us: int, now_us:
         unequal = ~_same(found.values(name).fill_null(b""), stored[terms.slots.index(index)])
         differs[name] = both & unequal
     any_differs = np.logical_or.reduce(list(differs.values())) if differs else np.zeros(len(entities), dtype=bool)
-    is_moved = both & ~any_differs & (ours.event_us // MS_US != feast_us // MS_US)
+    is_moved = both & ~any_differs & (ours.event_us // unit_us != feast_us // unit_us)
     return Compared(differs, here & ~ours.is_there, is_moved, is_younger, is_expired, is_future, feast_us)
 
 

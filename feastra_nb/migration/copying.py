@@ -8,9 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.adapter.feast_cells import FeastCells
-from feastra_nb.connection.cluster import READ
-from feastra_nb.errors import RequestFailed
 from feastra_nb.migration.translation import Terms, problems_of, translate
 from feastra_nb.storage import writer
 from feastra_nb.storage.forgetting import sweep
@@ -18,34 +15,25 @@ from feastra_nb.storage.journal import journalled, new_run
 from feastra_nb.storage.migration_journal import CopyPass
 from feastra_nb.storage.pruning import move_horizon
 from feastra_nb.storage.reader import BEGINNING_US, END_US
-from feastra_nb.storage.scanned_columns import Column
 from feastra_nb.storage.scanning import (
-    MAX_TOKEN,
-    MIN_TOKEN,
-    TOKEN_RANGES,
     FailedRange,
     Pace,
-    Scan,
-    scanned,
-    token_ranges,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from feastra_nb.adapter.feast_tables import FeastTable
-    from feastra_nb.connection.cluster import Database
+    from feastra_nb.adapter.feast_cells import FeastCells
     from feastra_nb.migration.sides import Sides
+    from feastra_nb.migration.sources import Source
     from feastra_nb.storage.catalog import ViewEntry
     from feastra_nb.storage.journal import Run
-    from feastra_nb.storage.scanning import Scanned, TokenRange
+    from feastra_nb.storage.scanning import TokenRange
     from feastra_nb.storage.suppression import Suppressed
 
 # What was written shortly before a pass began is copied again by the next one: the clocks of Feast's writers, whose write times
 # these are, may be behind ours.
 CLOCK_MARGIN_US = 5 * 60 * 1_000_000
-RANGE_ROWS = 30_000  # of Feast's tables, about: some ranges are in memory at a time
-MOST_RANGES = 16_384
 KIND = "copy"
 
 
@@ -99,7 +87,7 @@ class CopiedView:
         return {"view": self.view, **figures, "seconds": self.seconds, "entities_per_s": rate}
 
 
-def copy_view(sides: Sides, view: Any, table: FeastTable, *, pace: Pace, full: bool, on_entities: Any) -> CopiedView:
+def copy_view(sides: Sides, view: Any, source: Source, *, pace: Pace, full: bool, on_entities: Any) -> CopiedView:
     """Copy one view's table, or what is new in it since the last time.
 
     Parameters
@@ -118,7 +106,7 @@ def copy_view(sides: Sides, view: Any, table: FeastTable, *, pace: Pace, full: b
     entry = sides.registered(view)
     sides.journal.create()
     progress = sides.journal.progress(view.name)
-    current = _pass_of(sides, table, entry, progress.current, full=full)
+    current = _pass_of(sides, source, entry, progress.current, full=full)
     done = progress.ranges if current == progress.current else {}
     # Events that Feast's table has overwritten are nowhere: before this instant nobody knows what was served.
     entry = move_horizon(sides.new.catalog, entry, current.began_us)
@@ -128,18 +116,16 @@ def copy_view(sides: Sides, view: Any, table: FeastTable, *, pace: Pace, full: b
         copied.counts.update(counts)
     if copied.resumed:
         on_entities(copied.counts["entities"])
-    work = _Copy(sides, Terms.of(view, entry), table, current, copied, sides.new.suppression.current())
+    work = _Copy(sides, Terms.of(view, entry), source, current, copied, sides.new.suppression.current())
     with work.journalled():
-        work.run(
-            [part for part in token_ranges(sides.old, current.parts) if tuple(part) not in done], pace, on_entities
-        )
+        work.run([part for part in source.parts(current.parts) if tuple(part) not in done], pace, on_entities)
     if not copied.failed:
         sides.journal.end(view.name, current)
     copied.seconds = time.monotonic() - began
     return copied
 
 
-def _pass_of(sides: Sides, table: FeastTable, entry: ViewEntry, last: CopyPass | None, *, full: bool) -> CopyPass:
+def _pass_of(sides: Sides, source: Source, entry: ViewEntry, last: CopyPass | None, *, full: bool) -> CopyPass:
     """Return the pass that was stopped, or begin another."""
     if last is not None and last.generation != entry.generation:
         last = None  # the view was dropped since, and what was copied with it
@@ -149,37 +135,12 @@ def _pass_of(sides: Sides, table: FeastTable, entry: ViewEntry, last: CopyPass |
     current = CopyPass(
         began_us=time.time_ns() // 1000,
         generation=entry.generation,
-        parts=range_count(sides.old, table),
-        since_us=None if full or before_us is None else before_us - CLOCK_MARGIN_US,
+        parts=source.part_count(),
+        since_us=None if full or before_us is None or not source.has_write_times else before_us - CLOCK_MARGIN_US,
         done_before_us=before_us,
     )
     sides.journal.begin(entry.view, current)
     return current
-
-
-def range_count(db: Database, table: FeastTable) -> int:
-    """Return into how many ranges to cut the ring, so that each is about `RANGE_ROWS` rows."""
-    return min(max(estimated_entities(db, table) * 10 // RANGE_ROWS, TOKEN_RANGES), MOST_RANGES)
-
-
-def estimated_entities(db: Database, table: FeastTable) -> int:
-    """Return how many partitions the server believes a table to have: of the ranges that the asked node owns, times the nodes.
-
-    The server counts every five minutes; of a new table it says 0.
-    """
-    cql = "SELECT range_start, range_end, partitions_count FROM system.size_estimates WHERE keyspace_name = ? AND table_name = ?"
-    try:
-        counted = [tuple(map(int, row)) for row in db.execute(cql, (table.keyspace, table.name), profile=READ)]
-    except RequestFailed:  # not every server has it, and not every role may read it
-        return 0
-    share = sum((end - start) % (1 << 64) or 1 << 64 for start, end, _count in counted) / (MAX_TOKEN - MIN_TOKEN)
-    return int(sum(count for _start, _end, count in counted) / share) if share else 0
-
-
-def cells_scan(db: Database, table: FeastTable, view: str) -> Scan:
-    """Return the scan of a table of Feast's."""
-    columns = [Column(cql, kind) for cql, kind in table.cell_columns]
-    return Scan(db, f"scanning Feast's table of view {view}", table.qualified, "entity_key", columns)
 
 
 @dataclass(slots=True)
@@ -188,7 +149,7 @@ class _Copy:
 
     sides: Sides
     terms: Terms
-    table: FeastTable
+    source: Source
     current: CopyPass
     copied: CopiedView
     listed: Suppressed  # entities that were forgotten, which nothing brings back
@@ -214,22 +175,14 @@ class _Copy:
 
     def run(self, ranges: Sequence[TokenRange], pace: Pace, on_entities: Any) -> None:
         """Copy some ranges."""
-        scan = cells_scan(self.sides.old, self.table, self.copied.view)
-        for part in scanned(scan, ranges, pace=pace):
+        for part in self.source.cells(ranges, pace):
             if isinstance(part, FailedRange):
                 self.copied.failed.append(part)
             else:
-                on_entities(self._copy(part))
+                on_entities(self._copy(*part))
 
-    def _copy(self, part: Scanned) -> int:
-        if isinstance(part, FailedRange):
-            raise TypeError
-        translated = translate(
-            FeastCells.of_columns(part.columns),
-            self.terms,
-            now_us=time.time_ns() // 1000,
-            since_us=self.current.since_us,
-        )
+    def _copy(self, part: TokenRange, cells: FeastCells) -> int:
+        translated = translate(cells, self.terms, now_us=time.time_ns() // 1000, since_us=self.current.since_us)
         allowed = ~self.listed.mask_of_keys(self.terms.entry, translated.rows.entity_key)
         translated.counts["suppressed"] = int((~allowed).sum())
         rows, ttl_s = translated.rows.take(allowed), translated.ttl_s[allowed]
@@ -242,7 +195,7 @@ class _Copy:
             self.events = min(first, int(rows.event_us.min())), max(last, int(rows.event_us.max()))
         self.written += len(rows)
         counts = {name: number for name, number in translated.counts.items() if number}
-        self.sides.journal.range_done(self.copied.view, self.current, part.range, counts)
+        self.sides.journal.range_done(self.copied.view, self.current, part, counts)
         self.copied.counts.update(counts)
         self.copied.samples += translated.samples
         return translated.counts["entities"]

@@ -8,26 +8,24 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.adapter.feast_cells import FeastCells
 from feastra_nb.adapter.objects import registry_identity, spec_of
 from feastra_nb.connection.astra.billing import is_billed
 from feastra_nb.errors import CatalogConflict, ConfigurationError
-from feastra_nb.migration.copying import cells_scan, estimated_entities, range_count
 from feastra_nb.migration.reports import MigrationReport
-from feastra_nb.migration.sides import online_views
+from feastra_nb.migration.sides import online_views, without_tables
 from feastra_nb.migration.translation import Terms, problems_of, translate
 from feastra_nb.reporting.progress import bar
 from feastra_nb.storage.catalog import ViewEntry, follow
 from feastra_nb.storage.migration_journal import TABLE
 from feastra_nb.storage.retention import Retention
-from feastra_nb.storage.scanning import FailedRange, scanned, token_ranges
+from feastra_nb.storage.scanning import FailedRange, Pace
 from feastra_nb.storage.table_limit import table_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from feastra_nb.adapter.feast_tables import FeastTable
     from feastra_nb.migration.sides import Sides
+    from feastra_nb.migration.sources import Source
 
 ENTITIES_PER_S = 5_000  # of ten features, that a copy takes at least from one machine; benchmarks say more
 READ_BYTES, WRITE_BYTES = 4_096, 1_024  # what Astra counts as one read and one write
@@ -86,24 +84,19 @@ def plan(sides: Sides, *, sample: float, shown: bool, began_s: float) -> Migrati
     if not 0 < sample <= 1:
         raise ConfigurationError(f"sample={sample!r} is not a share of the ring", hint="a number above 0, at most 1")
     tables = sides.tables
-    if not tables.of_views and not tables.unfit:
-        raise ConfigurationError(
-            f"keyspace {sides.old.keyspace!r} holds no table of Feast's for project {sides.stores.project!r}",
-            hint=f"expected such as {sides.stores.project}_{next(iter(tables.missing), 'view')}; is it the right keyspace?",
-        )
+    if not sides.sources and not tables.unfit:
+        raise without_tables(sides)
     done, conflicts = [], []
     for view in online_views(sides.stores):
-        if view.name in tables.of_views:
+        if view.name in sides.sources:
             try:
                 terms = Terms.of(view, planned_entry(sides, view))
             except CatalogConflict as error:
                 conflicts.append(f"{view.name}: {error.message}")
                 continue
-            table = tables.of_views[view.name]
-            with bar(
-                estimated_entities(sides.old, table) or None, f"reading {view.name}", "entities", shown=shown
-            ) as made:
-                done.append(_planned(sides, view.name, table, terms, sample, made.update))
+            source = sides.sources[view.name]
+            with bar(source.estimate() or None, f"reading {view.name}", "entities", shown=shown) as made:
+                done.append(_planned(view.name, source, terms, sample, made.update))
     frame = pd.DataFrame([view.row for view in done])
     return MigrationReport(
         "plan",
@@ -143,16 +136,16 @@ def planned_entry(sides: Sides, view: Any) -> ViewEntry:
 
 
 def _planned(
-    sides: Sides, view: str, table: FeastTable, terms: Terms, sample: float, on_entities: Callable[[int], object]
+    view: str, source: Source, terms: Terms, sample: float, on_entities: Callable[[int], object]
 ) -> PlannedView:
-    ranges = token_ranges(sides.old, range_count(sides.old, table))
-    some = ranges[:: max(round(1 / sample), 1)]
-    planned = PlannedView(view, len(some) / len(ranges))
-    for part in scanned(cells_scan(sides.old, table, view), some):
+    parts = source.parts(source.part_count())
+    some = parts[:: max(round(1 / sample), 1)]
+    planned = PlannedView(view, len(some) / max(len(parts), 1) or 1.0)
+    for part in source.cells(some, Pace(None)):
         if isinstance(part, FailedRange):
             planned.failed.append(part)
             continue
-        translated = translate(FeastCells.of_columns(part.columns), terms, now_us=time.time_ns() // 1000)
+        translated = translate(part[1], terms, now_us=time.time_ns() // 1000)
         planned.counts.update(translated.counts)
         planned.size_bytes += translated.size_bytes
         planned.samples += translated.samples
@@ -164,7 +157,9 @@ def _sentence(done: list[PlannedView]) -> str:
     rows = [view.row for view in done]
     entities, seconds = sum(row["entities"] for row in rows), sum(row["copy_s"] for row in rows)
     about = "about " if any(view.share < 1 for view in done) else ""
-    return f"{about}{entities:,} entities in {len(done)} tables; to copy them takes up to {seconds:,.0f} s from one machine"
+    return (
+        f"{about}{entities:,} entities in {len(done)} views; to copy them takes up to {seconds:,.0f} s from one machine"
+    )
 
 
 def _obstacles(sides: Sides) -> list[str]:
@@ -172,7 +167,7 @@ def _obstacles(sides: Sides) -> list[str]:
     tables = sides.tables
     found = [f"{view}: the table of its name is not one of Feast's: {why}" for view, why in tables.unfit.items()]
     room = table_room(sides.new.db)
-    new = len([view for view in tables.of_views if not sides.new.catalog.is_there() or sides.new.known(view) is None])
+    new = len([view for view in sides.sources if not sides.new.catalog.is_there() or sides.new.known(view) is None])
     new += 0 if sides.new.db.table_exists(TABLE) else 1
     new += 0 if sides.new.catalog.is_there() else 2
     if room is not None and room.tables + new > room.limit:

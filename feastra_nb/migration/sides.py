@@ -7,19 +7,26 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from feast.infra.online_stores.helpers import get_online_store_from_config
+
 from feastra_nb.adapter import feast_tables
+from feastra_nb.adapter.feast_tables import FeastTables
+from feastra_nb.adapter.mirror import config_of, revealed
 from feastra_nb.adapter.objects import registry_identity, spec_of
 from feastra_nb.adapter.store_config import StoreConfig, open_store
 from feastra_nb.connection.cluster import pool
 from feastra_nb.errors import ConfigurationError, UnknownName, close_names
+from feastra_nb.migration.sources import OfflineSource, TableSource
 from feastra_nb.storage.migration_journal import MigrationJournal
 from feastra_nb.storage.retention import Retention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from feastra_nb.adapter.feast_tables import FeastTables
+    from feast.repo_config import RepoConfig
+
     from feastra_nb.connection.cluster import Database
+    from feastra_nb.migration.sources import Source
     from feastra_nb.storage.catalog import ViewEntry
     from feastra_nb.storage.opened import OpenStore
     from feastra_nb.stores import Stores
@@ -36,9 +43,11 @@ class Sides:
     block
         Our ``online_store`` block: the one that `switch` writes, or has written.
     old
-        The keyspace of Feast's tables.
+        The keyspace of Feast's tables; None for another store than Cassandra and Scylla.
     tables
         Those of the views that are migrated.
+    sources
+        By view: where its entities come from.
     new
         Our store.
     is_switched
@@ -47,8 +56,9 @@ class Sides:
 
     stores: Stores
     block: StoreConfig
-    old: Database
+    old: Database | None
     tables: FeastTables
+    sources: Mapping[str, Source]
     new: OpenStore
     is_switched: bool
 
@@ -83,39 +93,56 @@ def opened_sides(stores: Stores, wanted: Sequence[str] | None, own: Mapping[str,
     Raises
     ------
     ConfigurationError
-        The repository's online store is not Feast's own Cassandra or Scylla, and is not ours with a ``mirror``.
+        The repository's online store is ours and has no ``mirror``, or it is another than Cassandra and Scylla and ``own`` does not
+        say where ours is.
     """
-    views = online_views(stores, wanted)
-    config = stores.feast.config
-    is_switched = stores.has_history
-    if is_switched:
-        old_block = mirrored_block(config.online_store)
-    elif feast_tables.kind_of(config) is not None:
-        old_block = feast_tables.connection_block(config.online_store)
-    else:
-        raise ConfigurationError(
-            f"the online store of this repository is {stores.type!r}; tables are copied from cassandra and scylladb",
-            hint='ws.migration(to={"hosts": […], …}) takes the entities from the offline data, and reads them through Feast',
-        )
+    views, is_switched = online_views(stores, wanted), stores.has_history
     own = {name: value for name, value in own.items() if name != "type"}
-    block = config.online_store if is_switched else own_block(old_block, own)
+    old_config = _mirrored(stores.feast.config) if is_switched else stores.feast.config
+    is_table = feast_tables.kind_of(old_config) is not None
+    if not is_table and not is_switched and not _names_cluster(own):
+        raise ConfigurationError(
+            f"the online store of this repository is {stores.type!r}, so where ours is to be has to be said",
+            hint='ws.migration(to={"hosts": ["10.0.0.1"], "keyspace": "features", …}), or --to FILE with these keys',
+        )
     with contextlib.ExitStack() as opened:
-        old = feast_tables.open_block(old_block)
-        opened.callback(feast_tables.close_tables, old)
-        if is_switched:
-            new = stores.online
-        else:
-            new = open_store(block, stores.project)
+        old = feast_tables.open_tables(old_config) if is_table else None
+        if old is not None:
+            opened.callback(feast_tables.close_tables, old)
+        block = stores.feast.config.online_store if is_switched else own_block(old_config.online_store, own)
+        new = stores.online if is_switched else open_store(block, stores.project)
+        if not is_switched:
             opened.callback(pool.release, new.db.session)
-        tables = feast_tables.find_tables(old, stores.project, [view.name for view in views])
-        yield Sides(stores, block, old, tables, new, is_switched)
+        yield _sides(stores, block, old_config, old, new, views, is_switched=is_switched)
 
 
-def own_block(old: StoreConfig, own: Mapping[str, Any]) -> StoreConfig:
+def _sides(
+    stores: Stores, block: StoreConfig, old_config: RepoConfig, old: Database | None, new: OpenStore, views: Sequence[Any],
+    *, is_switched: bool,
+) -> Sides:  # fmt: skip
+    sources: dict[str, Source]
+    if old is None:
+        online_store = get_online_store_from_config(old_config.online_store)
+        sources = {view.name: OfflineSource(stores, old_config, online_store, view) for view in views}
+        return Sides(stores, block, None, FeastTables({}, (), {}, ()), sources, new, is_switched)
+    tables = feast_tables.find_tables(old, stores.project, [view.name for view in views])
+    sources = {name: TableSource(old, table, name) for name, table in tables.of_views.items()}
+    return Sides(stores, block, old, tables, sources, new, is_switched)
+
+
+_CLUSTER = ("hosts", "datacenters", "secure_bundle_path", "astra", "local")
+
+
+def _names_cluster(own: Mapping[str, Any]) -> bool:
+    return any(name in own for name in _CLUSTER)
+
+
+def own_block(feasts: Any, own: Mapping[str, Any]) -> StoreConfig:
     """Return our block: another cluster where one is named, otherwise that of Feast's tables."""
-    if any(name in own for name in ("hosts", "datacenters", "secure_bundle_path", "astra", "local")):
-        return StoreConfig(**expanded(own))
-    own = expanded(own)
+    own = expanded(dict(own))
+    if _names_cluster(own):
+        return StoreConfig(**own)
+    old = feast_tables.connection_block(feasts)
     checked = StoreConfig(**{"hosts": ["-"], **own})
     return old.model_copy(update={name: getattr(checked, name) for name in own})
 
@@ -127,15 +154,34 @@ def expanded(value: Any) -> Any:
     return os.path.expandvars(value) if isinstance(value, str) else value
 
 
-def mirrored_block(block: Any) -> StoreConfig:
-    """Return where the tables are that our store mirrors into."""
-    mirror = getattr(block, "mirror", None)
-    if mirror is None:
+def refuse_unmirrored(block: Any) -> None:
+    """Refuse a store of ours that mirrors nothing.
+
+    Raises
+    ------
+    ConfigurationError
+        It does not.
+    """
+    if getattr(block, "mirror", None) is None:
         raise ConfigurationError(
             "this repository's online store is feastra_nb's already, and mirrors nothing: there is nothing to migrate",
             hint="`feastra export --layout feast-cassandra` goes back",
         )
-    return feast_tables.connection_block(mirror)
+
+
+def _mirrored(config: RepoConfig) -> RepoConfig:
+    """Return the configuration of the store that ours mirrors into."""
+    refuse_unmirrored(config.online_store)
+    return config_of(config, revealed(config.online_store.mirror))
+
+
+def without_tables(sides: Sides) -> ConfigurationError:
+    """Return the error for a keyspace that holds no table of Feast's."""
+    keyspace = sides.old.keyspace if sides.old is not None else ""
+    return ConfigurationError(
+        f"keyspace {keyspace!r} holds no table of Feast's for project {sides.stores.project!r}",
+        hint=f"expected such as {sides.stores.project}_{next(iter(sides.tables.missing), 'view')}; is it the right keyspace?",
+    )
 
 
 def online_views(stores: Stores, wanted: Sequence[str] | None = None) -> list[Any]:

@@ -6,51 +6,38 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from feastra_nb.errors import ConfigurationError
-from feastra_nb.migration.copying import copy_view, estimated_entities, summed
+from feastra_nb.migration.copying import copy_view, summed
 from feastra_nb.migration.differences import frame_of
 from feastra_nb.migration.reports import MigrationReport
-from feastra_nb.migration.sides import Sides, online_views
+from feastra_nb.migration.sides import Sides, online_views, without_tables
 from feastra_nb.migration.verifying import verify_view
 from feastra_nb.reporting.progress import bar
 from feastra_nb.storage.scanning import Pace
 from feastra_nb.times import instant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from feastra_nb.adapter.feast_tables import FeastTable
+    from feastra_nb.migration.sources import Source
     from feastra_nb.times import Instant
 
 
-def _each_table(sides: Sides, views: Sequence[Any]) -> Iterator[tuple[Any, FeastTable]]:
-    for view in views:
-        table = sides.tables.of_views.get(view.name)
-        if table is not None:
-            yield view, table
-
-
-def _present(sides: Sides) -> list[tuple[Any, FeastTable]]:
-    """Return the views that have a table of Feast's.
+def _present(sides: Sides) -> list[tuple[Any, Source]]:
+    """Return the views of which Feast's store has entities.
 
     Raises
     ------
     ConfigurationError
-        None has, or a table of a view's name is not Feast's.
+        It has none, or a table of a view's name is not Feast's.
     """
     if sides.tables.unfit:
         view, why = next(iter(sides.tables.unfit.items()))
+        keyspace = sides.old.keyspace if sides.old is not None else ""
         raise ConfigurationError(
-            f"the table of view {view!r} in keyspace {sides.old.keyspace!r} is not one of Feast's: {why}",
+            f"the table of view {view!r} in keyspace {keyspace!r} is not one of Feast's: {why}",
             hint="name the views that are to be migrated, without this one",
         )
-    known = {*sides.tables.of_views, *sides.tables.missing}
-    found = list(_each_table(sides, [view for view in online_views(sides.stores) if view.name in known]))
-    if not found:
-        raise ConfigurationError(
-            f"keyspace {sides.old.keyspace!r} holds no table of Feast's for project {sides.stores.project!r}",
-            hint=f"expected such as {sides.stores.project}_{next(iter(sides.tables.missing), 'view')}; is it the right keyspace?",
-        )
-    return found
+    if not sides.sources:
+        raise without_tables(sides)
+    return [(view, sides.sources[view.name]) for view in online_views(sides.stores) if view.name in sides.sources]
 
 
 def missing_notes(sides: Sides) -> tuple[str, ...]:
@@ -67,9 +54,9 @@ def copied(sides: Sides, *, rows_per_s: float | None, full: bool, shown: bool) -
     sides.new.catalog.create()
     for view in online_views(sides.stores, list(sides.tables.missing)):
         sides.registered(view)
-    for view, table in found:
-        with bar(estimated_entities(sides.old, table) or None, f"copying {view.name}", "entities", shown=shown) as made:
-            done.append(copy_view(sides, view, table, pace=pace, full=full, on_entities=made.update))
+    for view, source in found:
+        with bar(source.estimate() or None, f"copying {view.name}", "entities", shown=shown) as made:
+            done.append(copy_view(sides, view, source, pace=pace, full=full, on_entities=made.update))
     rows = [view.row for view in done]
     seconds = time.monotonic() - began
     frame = pd.DataFrame(rows)
@@ -99,15 +86,13 @@ def verified(
     from feastra_nb.times import instants
 
     pace, began, done, unknown = Pace(rows_per_s), time.monotonic(), [], []
-    for view, table in _present(sides):
+    for view, source in _present(sides):
         t0_us = int(instants(at, 1, "at")[0]) if at is not None else _verified_at(sides, view)
         if t0_us is None:
             unknown.append(f"{view.name}: no copy of it was ever finished (feastra migrate copy)")
             continue
-        with bar(
-            estimated_entities(sides.old, table) or None, f"verifying {view.name}", "entities", shown=shown
-        ) as made:
-            done.append(verify_view(sides, view, table, t0_us=t0_us, pace=pace, on_entities=made.update))
+        with bar(source.estimate() or None, f"verifying {view.name}", "entities", shown=shown) as made:
+            done.append(verify_view(sides, view, source, t0_us=t0_us, pace=pace, on_entities=made.update))
         is_equal = not done[-1].failed and not done[-1].counts["differing"]
         if notes_it:
             sides.journal.verified(view.name, t0_us if is_equal else None)

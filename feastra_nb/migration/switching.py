@@ -14,13 +14,15 @@ from feastra_nb.adapter.store_config import STORE_TYPE
 from feastra_nb.connection.cluster import quoted
 from feastra_nb.errors import ConfigurationError, FeastraError
 from feastra_nb.migration.reports import MigrationReport
-from feastra_nb.migration.sides import mirrored_block, opened_sides
+from feastra_nb.migration.sides import opened_sides, refuse_unmirrored
 from feastra_nb.migration.steps import copied, verified
 from feastra_nb.migration.yaml_text import KEY, block_of, refuse_other_changes, switched_text, without_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from feastra_nb.adapter.feast_tables import FeastTable
+    from feastra_nb.migration.sides import Sides
     from feastra_nb.stores import Stores
 
 FILE = "feature_store.yaml"
@@ -59,7 +61,9 @@ def switch(stores: Stores, own: Mapping[str, Any], *, verify: bool, shown: bool)
 def finish(stores: Stores, *, drop_old: bool, shown: bool) -> MigrationReport:
     """Copy and verify once more, stop writing Feast's tables, and drop them where that is asked for."""
     began, path = time.monotonic(), stores.directory / FILE
-    mirrored_block(stores.feast.config.online_store)  # refuses a repository that is not switched, or finished already
+    refuse_unmirrored(
+        stores.feast.config.online_store
+    )  # refuses a repository that is not switched, or finished already
     before = path.read_text("utf-8")
     after = without_mirror(before)
     _refuse_other_changes(before, after)
@@ -67,19 +71,29 @@ def finish(stores: Stores, *, drop_old: bool, shown: bool) -> MigrationReport:
         copy = copied(sides, rows_per_s=None, full=False, shown=shown)
         if copy.unknown:
             return _stopped("finish", copy, "not finished: the copy is not complete", began)
+        if drop_old and sides.old is None:
+            raise ConfigurationError(
+                "only tables of Feast's Cassandra and Scylla stores can be dropped", hint="leave drop_old out"
+            )
         checked = verified(sides, at=None, rows_per_s=None, shown=shown, notes_it=True)
         if not checked.ok:
             return _stopped("finish", checked, "not finished: both sides are not equal", began)
         backup = _written(path, before, after)
         notes = [f"the former file is {backup}"]
-        for table in sides.tables.of_views.values() if drop_old else ():
-            sides.old.schema(f"DROP TABLE IF EXISTS {quoted(table.keyspace)}.{quoted(table.name)}")
+        dropped = list(sides.tables.of_views.values()) if drop_old else []
+        for table in dropped:
+            _drop(sides, table)
             notes.append(f"dropped {table.qualified}")
         if not drop_old:
             notes.append(
                 f"Feast's {len(sides.tables.of_views)} tables are kept; finish(drop_old=True), or --drop-old, drops them"
             )
     return _report("finish", checked, f"{path} writes Feast's tables no more", tuple(notes), began)
+
+
+def _drop(sides: Sides, table: FeastTable) -> None:
+    if sides.old is not None:
+        sides.old.schema(f"DROP TABLE IF EXISTS {quoted(table.keyspace)}.{quoted(table.name)}")
 
 
 def edited(before: str, own: Mapping[str, Any]) -> str:

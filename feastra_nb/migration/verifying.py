@@ -12,18 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from feastra_nb.adapter.feast_cells import NO_US, FeastCells
-from feastra_nb.connection.cluster import READ, Database, quoted
-from feastra_nb.migration.comparison import EXPIRY_MARGIN_US, MS_US, Ours, compare
-from feastra_nb.migration.copying import cells_scan, range_count
+from feastra_nb.adapter.feast_cells import NO_US
+from feastra_nb.connection.cluster import Database, quoted
+from feastra_nb.migration.comparison import EXPIRY_MARGIN_US, Ours, compare
 from feastra_nb.migration.differences import differences_of, missing_in_feast
 from feastra_nb.migration.translation import Terms, entities_of
 from feastra_nb.retrieval.lookup import newest_at
 from feastra_nb.storage import reader
-from feastra_nb.storage.requests import run_all
 from feastra_nb.storage.row_selection import CLOCK_SKEW_US
 from feastra_nb.storage.rows import key_hashes
-from feastra_nb.storage.scanned_columns import BIGINT, BLOB, INT, NOTHING, Column, columns_of_tuples
+from feastra_nb.storage.scanned_columns import BIGINT, BLOB, INT, NOTHING, Column
 from feastra_nb.storage.scanning import FailedRange, Pace, Scan, scanned, token_ranges
 
 if TYPE_CHECKING:
@@ -31,10 +29,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from feastra_nb.adapter.feast_tables import FeastTable
     from feastra_nb.migration.comparison import Compared
     from feastra_nb.migration.differences import Difference
     from feastra_nb.migration.sides import Sides
+    from feastra_nb.migration.sources import Source
     from feastra_nb.migration.translation import Entities
     from feastra_nb.storage.rows import Rows
 
@@ -98,15 +96,15 @@ class VerifiedView:
 
 
 def verify_view(
-    sides: Sides, view: Any, table: FeastTable, *, t0_us: int, pace: Pace, on_entities: Callable[[int], object]
+    sides: Sides, view: Any, source: Source, *, t0_us: int, pace: Pace, on_entities: Callable[[int], object]
 ) -> VerifiedView:
     """Compare one view's table with our log, as of an instant."""
     began = time.monotonic()
     terms = Terms.of(view, sides.new.entry(view, reload=True))
     with duckdb.connect() as connection:
-        work = _Verification(sides, terms, table, VerifiedView(view.name, t0_us), connection)
+        work = _Verification(sides, terms, source, VerifiedView(view.name, t0_us), connection)
         work.scan_feasts(pace, on_entities)
-        if not work.done.failed:
+        if source.knows_all and not work.done.failed:
             work.scan_ours(pace)
     work.confirm()
     work.done.seconds = time.monotonic() - began
@@ -119,7 +117,7 @@ class _Verification:
 
     sides: Sides
     terms: Terms
-    table: FeastTable
+    source: Source
     done: VerifiedView
     connection: Any
     seen: list[npt.NDArray[np.uint64]] = field(default_factory=list)  # 8 bytes an entity
@@ -132,14 +130,13 @@ class _Verification:
 
     def scan_feasts(self, pace: Pace, on_entities: Callable[[int], object]) -> None:
         """Compare every entity of Feast's table."""
-        old = self.sides.old
-        ranges = token_ranges(old, range_count(old, self.table))
+        source = self.source
         listed = self.sides.new.suppression.current()
-        for part in scanned(cells_scan(old, self.table, self.done.view), ranges, pace=pace):
+        for part in source.cells(source.parts(source.part_count()), pace):
             if isinstance(part, FailedRange):
                 self.done.failed.append(part)
                 continue
-            entities = entities_of(FeastCells.of_columns(part.columns), self.terms)
+            entities = entities_of(part[1], self.terms)
             forgotten = listed.mask_of_keys(self.terms.entry, entities.keys)
             self.done.counts["suppressed"] += int(forgotten.sum())
             entities = entities.take(~forgotten)
@@ -183,16 +180,14 @@ class _Verification:
             self._confirm_cells(some)
         for start in range(0, len(self.orphans), AGAIN):
             some = self.orphans[start : start + AGAIN]
-            here = {
-                bytes.fromhex(row) for row in _keys_of(self.sides.old, self.table, [key.hex().encode() for key in some])
-            }
+            here = {bytes.fromhex(row) for row in self.source.keys_of([key.hex().encode() for key in some])}
             lacking = [key for key in some if key not in here]
             self.done.counts["differing"] += len(lacking)
             self._list(missing_in_feast(self.terms, lacking))
         self.done.counts["equal"] = self.done.counts["compared"] - self.done.counts["differing in feast"]
 
     def _confirm_cells(self, stored: Sequence[bytes]) -> None:
-        entities = entities_of(_cells_of(self.sides.old, self.table, stored), self.terms)
+        entities = entities_of(self.source.cells_of(stored), self.terms)
         bounds = reader.Bounds(reader.BEGINNING_US, time.time_ns() // 1000 + CLOCK_SKEW_US)
         history = reader.read_history(
             self._db, self.terms.entry, list(dict.fromkeys(entities.keys.to_pylist())), bounds
@@ -211,7 +206,14 @@ class _Verification:
         self.done.differences += differences[: LISTED - len(self.done.differences)]
 
     def _compared(self, entities: Entities, ours: Ours) -> Compared:
-        return compare(entities, ours, self.terms, t0_us=self.done.t0_us, now_us=time.time_ns() // 1000)
+        return compare(
+            entities,
+            ours,
+            self.terms,
+            t0_us=self.done.t0_us,
+            now_us=time.time_ns() // 1000,
+            unit_us=self.source.unit_us,
+        )
 
     def _count(self, entities: Entities, compared: Compared) -> None:
         counts = self.done.counts
@@ -253,24 +255,3 @@ def _ours(rows: Rows, place: npt.NDArray[np.int64]) -> Ours:
         np.asarray(pa.array(rows.event_us).take(index).fill_null(NO_US)),
         np.asarray(pa.array(rows.arrived_us).take(index).fill_null(NO_US)),
     )
-
-
-def _cells_of(db: Database, table: FeastTable, stored: Sequence[bytes]) -> FeastCells:
-    """Read some entities of Feast's table by their keys."""
-    columns = [Column(cql, kind) for cql, kind in table.cell_columns]
-    selected = ", ".join(column.cql for column in columns)
-    statement = db.prepare(f"SELECT {selected} FROM {table.qualified} WHERE entity_key = ?", READ)
-    requests = [statement.bind((text.decode(),)) for text in stored]
-    answers = run_all(db, requests, f"reading {table.qualified}", profile=READ)
-    return FeastCells.of_columns(columns_of_tuples([tuple(row) for answer in answers for row in answer], columns))
-
-
-def _keys_of(db: Database, table: FeastTable, stored: Sequence[bytes]) -> set[str]:
-    """Return which of some keys Feast's table holds."""
-    statement = db.prepare(f"SELECT entity_key FROM {table.qualified} WHERE entity_key = ? LIMIT 1", READ)
-    requests = [statement.bind((text.decode(),)) for text in stored]
-    answers = run_all(db, requests, f"reading {table.qualified}", profile=READ)
-    return {row[0] for answer in answers for row in answer}
-
-
-__all__ = ["MS_US", "VerifiedView", "verify_view"]
