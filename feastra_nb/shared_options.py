@@ -44,6 +44,7 @@ SHARED: Mapping[str, Option] = {
         ),
         Option(("--known-at",), "count online only what had arrived by then, with --spine", "as_of"),
         Option(("--rows-per-s",), "read at most this many rows a second of the online table (no limit)", "N", float),
+        Option(("--resume",), "go on with a long comparison that was stopped"),
         Option(("--sample",), "compare at most this many entities, or rows of the frame (all)", "N", int),
         # measuring
         Option(("--entities",), "{frame} with the join keys (sampled from the store)", "FRAME"),

@@ -609,6 +609,7 @@ class Workspace:
         tolerance: Mapping[str, float] | float | None = None,
         sample: int | None = None,
         rows_per_s: float | None = None,
+        resume: bool = False,
         progress: bool | Callable[[int], object] = False,
     ) -> SkewReport:
         """Compare online with point-in-time offline, value by value, each difference with its cause.
@@ -634,6 +635,8 @@ class Workspace:
             scanned (now), which finds also what is online only.
         rows_per_s
             How many rows a second such a scan reads at most, so that those who are served meanwhile feel nothing of it.
+        resume
+            Go on with a long scan of just this that was stopped, at the instant at which it began.
         progress
             True for a bar, or a callable that is told of rows as they are compared.
 
@@ -649,7 +652,8 @@ class Workspace:
 
         report = pairing.skew(
             self.stores, view_or_features, spine=spine, served=served, known_at=known_at, only=features,
-            tolerance=tolerance, sample=sample, rows_per_s=rows_per_s, progress=progress,
+            tolerance=tolerance, sample=sample, rows_per_s=rows_per_s, resume=resume,
+            progress=progress,
         )  # fmt: skip
         self._note_skew(report)
         return report

@@ -48,6 +48,7 @@ def _compare(ws: Workspace, arguments: argparse.Namespace) -> int:
         known_at=arguments.known_at,
         sample=arguments.sample,
         rows_per_s=arguments.rows_per_s,
+        resume=arguments.resume,
         progress=not arguments.quiet,
     )
     print(report)
@@ -74,7 +75,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_store_options(parser)
     add_shared(parser, "spine", "served", metavar="FILE", frame=FRAME_FILE)
-    add_shared(parser, "known-at", "sample", "rows-per-s")
+    add_shared(parser, "known-at", "sample", "rows-per-s", "resume")
     add("--budget", metavar="FILE", help="JSON: how much of each feature may differ, and for which causes")
     add("--write-budget", metavar="FILE", help="write a budget that this comparison just meets, and exit with 0")
     add("--save", nargs="+", default=[], metavar="FILE", help="save the report: .html, .json, .parquet, .png")

@@ -96,7 +96,7 @@ def of_skew(parser: LineParser) -> None:
     """Add the options of a comparison."""
     _features(parser, "view_or_features")
     add_shared(parser, "spine", "served", metavar=FRAME, frame="a variable: frame")
-    add_shared(parser, "known-at", "sample", "rows-per-s")
+    add_shared(parser, "known-at", "sample", "rows-per-s", "resume")
 
 
 def of_explain(parser: LineParser) -> None:

@@ -172,7 +172,7 @@ class Cells:
 
     def __iter__(self) -> Iterator[CellChunk]:
         for chunk in self._kept:
-            yield _read(chunk) if isinstance(chunk, str) else chunk
+            yield read_chunk(chunk) if isinstance(chunk, str) else chunk
 
     def of_view(self, view: str, feature: str | None = None) -> Iterator[CellChunk]:
         """Yield the chunks of one view; with a feature only those that have cells of it."""
@@ -191,9 +191,7 @@ class Cells:
             self._folder = tempfile.mkdtemp(prefix="feastra-skew-")
             weakref.finalize(self, _remove, self._folder)
         path = f"{self._folder}/{len(self._kept)}"
-        names = {"view": chunk.view, "keys": chunk.keys, "features": chunk.features, "shift": astuple(chunk.shift)}
-        _write(f"{path}.rows", chunk.rows, names)
-        _write(f"{path}.bad", chunk.bad, names)
+        write_chunk(path, chunk)
         return path
 
 
@@ -201,6 +199,13 @@ def _remove(folder: str) -> None:
     import shutil
 
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_chunk(path: str, chunk: CellChunk) -> None:
+    """Write a chunk into two files, whose names begin with a path."""
+    names = {"view": chunk.view, "keys": chunk.keys, "features": chunk.features, "shift": astuple(chunk.shift)}
+    _write(f"{path}.rows", chunk.rows, names)
+    _write(f"{path}.bad", chunk.bad, names)
 
 
 def _write(path: str, table: pa.Table, names: dict[str, Any]) -> None:
@@ -211,7 +216,8 @@ def _write(path: str, table: pa.Table, names: dict[str, Any]) -> None:
         writer.write_table(marked)
 
 
-def _read(path: str) -> CellChunk:
+def read_chunk(path: str) -> CellChunk:
+    """Return a chunk that was written; what it holds stays on the disk until it is looked at."""
     import json
 
     rows, bad = (_table(f"{path}.{part}") for part in ("rows", "bad"))

@@ -116,6 +116,7 @@ def skew(
     tolerance: Tolerance = None,
     sample: int | None = None,
     rows_per_s: float | None = None,
+    resume: bool = False,
     progress: bool | Callable[[int], object] = False,
 ) -> SkewReport:
     """Compare a workspace's online and offline stores; see `Workspace.skew`."""
@@ -135,9 +136,9 @@ def skew(
         whole = comparable_as_a_whole(stores) if mode == NOW and sample is None else None
         if whole is not None:
             opened.callback(whole.close)
-        elif rows_per_s is not None:
+        elif rows_per_s is not None or resume:
             raise ConfigurationError(
-                "rows_per_s= holds a scan of the online table to a pace, and this comparison asks entity by entity",
+                "rows_per_s= and resume= are for a scan of the online table, and this comparison asks entity by entity",
                 hint="leave it out, or compare the whole view as it is now: no spine, no served frame, no sample",
             )
         pace = Pace(rows_per_s)
@@ -148,7 +149,7 @@ def skew(
                     pairings.append(_pairing(stores, one, mode, frame, known_at, sample, tolerance))
                 else:
                     keep_bytes, covers = KEPT_BYTES // len(wanted), covers_of(stores, one)
-                    pairings.append(ScanPairing(stores, whole, one, covers, tolerance, pace, keep_bytes=keep_bytes))
+                    pairings.append(ScanPairing(stores, whole, one, covers, tolerance, pace, keep_bytes, resume))
         cells = _all_cells(stores, pairings, failed, alone=alone, progress=progress, by_key=whole is not None)
         notes = {pairing.label: noted for pairing in pairings if (noted := pairing.notes())}
     return SkewReport(

@@ -17,9 +17,11 @@ from feastra_nb.skew.merge import Rules, compare_range, unread_range
 from feastra_nb.skew.offline_ranges import OfflineRanges
 from feastra_nb.skew.offline_side import OfflineRows
 from feastra_nb.skew.rules import LONGEST_US
+from feastra_nb.skew.stopped import KEPT_RANGES, KeptRanges, folder_of
 from feastra_nb.storage.row_selection import CLOCK_SKEW_US
 from feastra_nb.storage.scanning import FailedRange, Pace, scanned, token_ranges
 from feastra_nb.storage.size import partitions
+from feastra_nb.user_warnings import warn_user
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from feastra_nb.stores import Stores
 
 RANGE_ROWS = 40_000  # of either side, about: what is in memory at a time
+_ROWS_BITS = 32  # rows are numbered by range, and within it
 
 
 @dataclass(eq=False)
@@ -58,6 +61,8 @@ class ScanPairing:
         How fast the online store may be read.
     keep_bytes
         Of offline rows that stay in memory.
+    resume
+        Go on with the same comparison that was stopped, at its instant.
     """
 
     stores: Stores
@@ -67,10 +72,17 @@ class ScanPairing:
     tolerance: Tolerance
     pace: Pace
     keep_bytes: int
+    resume: bool = False
     failed: list[FailedRange] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.t0_us = time.time_ns() // 1000
+        runs = folder_of(self.stores.project, self.stores.keyspace, self.view_request.view.name, self.label,
+                         self.view_request.features, self.tolerance)  # fmt: skip
+        self._runs = runs
+        self._kept = KeptRanges.stopped(runs) if self.resume else None
+        if self.resume and self._kept is None:
+            warn_user(f"no comparison of {self.label} was stopped that could go on: it begins anew")
+        self.t0_us = time.time_ns() // 1000 if self._kept is None else self._kept.t0_us
         self._offline = OfflineRows(self.stores, self.view_request, self.t0_us + CLOCK_SKEW_US, ahead_us=LONGEST_US)
 
     @property
@@ -79,7 +91,9 @@ class ScanPairing:
         return self.view_request.label
 
     @cached_property
-    def _ranges(self) -> list[TokenRange]:
+    def _ranges(self) -> Sequence[TokenRange]:
+        if self._kept is not None:
+            return self._kept.ranges
         entities = max(self._offline.count(), partitions(self.online.db, self.online.table(self.view_request)))
         rows = entities * self.online.rows_of_entity(self.view_request)
         return token_ranges(self.online.db, max(1, -(-rows // RANGE_ROWS)))
@@ -103,26 +117,51 @@ class ScanPairing:
 
     def compared(self, done: Callable[[int], object]) -> Iterator[CellChunk]:
         """Compare the view range by range."""
-        offline = self._shared_out
-        scan = self.online.scan(self.view_request, self.t0_us)
-        rules = Rules(self.view_request, self._offline, self.covers, self.tolerance)
-        first_row, is_empty = 0, True
-        for number, found in enumerate(scanned(scan, self._ranges, pace=self.pace)):
-            table = offline.table(number)
-            rows = 0 if table is None else table.num_rows
-            if isinstance(found, FailedRange):
-                self.failed.append(found)
-                partial = unread_range(table, rules, self.t0_us, first_row=first_row)
-            else:
-                rows += len(found.columns[0])
-                partial = self._merged(table, found.columns, rules, first_row)
-            for chunk in partial:
+        kept = self._kept
+        if kept is None and len(self._ranges) >= KEPT_RANGES:
+            kept = self._kept = KeptRanges.begin(self._runs, self.t0_us, self._ranges)
+        is_empty = True
+        try:
+            for chunk in self._all_chunks(kept):
                 is_empty = False
                 yield chunk
                 done(chunk.rows.num_rows)
-            first_row += rows
+        except BaseException:
+            if kept is not None:
+                self._say_how_far(kept)
+            raise
+        if kept is not None:
+            kept.forget()
         if is_empty:
             yield self._nothing()
+
+    def _all_chunks(self, kept: KeptRanges | None) -> Iterator[CellChunk]:
+        left = list(range(len(self._ranges)))
+        if kept is not None:
+            yield from kept.chunks()
+            left = kept.left()
+        offline = self._shared_out
+        scan = self.online.scan(self.view_request, self.t0_us)
+        rules = Rules(self.view_request, self._offline, self.covers, self.tolerance)
+        ranges = [self._ranges[number] for number in left]
+        for number, found in zip(left, scanned(scan, ranges, pace=self.pace), strict=True):
+            table, first_row = offline.table(number), number << _ROWS_BITS
+            if isinstance(found, FailedRange):
+                self.failed.append(found)
+                yield from unread_range(table, rules, self.t0_us, first_row=first_row)
+                continue
+            partial = self._merged(table, found.columns, rules, first_row)
+            if kept is not None:
+                kept.keep(number, partial)
+            yield from partial
+
+    def _say_how_far(self, kept: KeptRanges) -> None:
+        kept.close()
+        if kept.done:
+            warn_user(
+                f"the comparison of {self.label} was stopped after {len(kept.done):,} of {len(kept.ranges):,} ranges; "
+                "ws.skew(…, resume=True) goes on with it, at the instant at which it began"
+            )
 
     def _merged(self, table: pa.Table | None, columns: Columns, rules: Rules, first_row: int) -> Partial:
         try:
