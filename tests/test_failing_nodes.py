@@ -18,7 +18,8 @@ from nodes import KEYSPACE
 import feastra_nb as fnb
 from feastra_nb.connection import local
 from feastra_nb.errors import FeastraError, Unavailable, WriteIncomplete
-from feastra_nb.storage import reader, writer
+from feastra_nb.skew import scan
+from feastra_nb.storage import reader, scanning, writer
 from feastra_nb.storage.catalog import ViewSpec
 from feastra_nb.storage.rows import Rows
 
@@ -166,6 +167,42 @@ def test_a_table_that_several_processes_make_at_once_is_there_for_all(cluster, w
         for turn in range(4):
             calls = [(target, tmp_path, turn, number) for number in range(3)]
             assert processes.starmap_async(make_and_fill, calls).get(60) == [1, 1, 1]
+
+
+def test_a_whole_view_is_compared_while_a_node_hangs_or_is_gone(ws, cluster, monkeypatch):
+    monkeypatch.setattr(scan, "RANGE_ROWS", 500)
+    frame = readings(ROWS // 4)
+    ws.materialize(frame, "wide", keys=["sensor"], progress=False)
+    time.sleep(NEW_TABLE_S)
+    with frozen(cluster, 1):
+        assert ws.skew("wide").ok
+    cluster.stop_node(2)
+    report = ws.skew("wide")
+    assert (report.ok, report.compared) == (True, len(frame))
+    local.running(cluster.name).start_node(2, progress=False)
+
+
+def test_ranges_that_too_few_nodes_can_tell_of_are_unknown(ws, cluster, monkeypatch):
+    monkeypatch.setattr(scan, "RANGE_ROWS", 500)
+    monkeypatch.setattr(scanning, "AGAIN_S", 0.05)
+    frame = readings(ROWS // 4)
+    ws.materialize(frame, "wide", keys=["sensor"], progress=False)
+    told = []
+
+    def two_nodes_die(rows):
+        told.append(rows)
+        if len(told) == 3:
+            for index in (1, 2):
+                cluster.stop_node(index)
+
+    report = ws.skew("wide", progress=two_nodes_die)
+    assert 0 < report.unknown < len(frame)
+    assert report.unknown + report.compared == len(frame)
+    assert report.differing == 0
+    assert report.check(0.0).state == "could not tell"
+    assert "ranges of the ring could not be read" in report.failed["wide"]
+    for index in (1, 2):
+        local.running(cluster.name).start_node(index, progress=False)
 
 
 def test_two_of_three_nodes_down_is_told_soon_and_with_its_cause(ws, cluster):

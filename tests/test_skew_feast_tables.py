@@ -74,6 +74,16 @@ def pushed(repository, frame):
     FeatureStore(repo_path=str(repository)).write_to_online_store("plane_stats", df=frame)
 
 
+def test_a_table_of_scyllas_layout_is_compared_likewise(tmp_path, planes, node, session):
+    session.execute(f'DROP TABLE IF EXISTS {KEYSPACE}."other_plane_stats"')
+    online = block(node, type="scylladb")
+    repository = build_repository(tmp_path / "repo", planes, online)
+    with fnb.connect(repo=repository, read_only=True) as other:  # Feast's own read takes another keyspace at first
+        report = other.skew("plane_stats")
+    assert (report.ok, report.compared) == (True, 2 * PLANES)
+    assert report.frame["online_arrived"].notna().all()
+
+
 def test_a_clean_table_has_no_skew_and_says_when_each_value_was_written(repository, report_of):
     began = pd.Timestamp.now(tz="UTC") - pd.Timedelta("10min")
     report = report_of(repository)

@@ -1,5 +1,6 @@
 """A whole view compared by a scan: what is online only, one instant for all, ranges that fail, memory, and pace."""
 
+import pickle
 import time
 
 import numpy as np
@@ -10,7 +11,8 @@ from skew_ways import held_against_each_other
 
 from feastra_nb.errors import ConfigurationError, RequestFailed, RequestTimedOut
 from feastra_nb.materialization.offline_file import path_of
-from feastra_nb.skew import offline_ranges, pairing, scan
+from feastra_nb.skew import cells, offline_ranges, pairing, scan
+from feastra_nb.skew.frame import cells_frame
 from feastra_nb.storage import scanning
 from feastra_nb.storage.scanning import FailedRange
 
@@ -177,3 +179,14 @@ def test_progress_counts_each_entity_once(many):
     told = []
     many.skew("v", progress=told.append)
     assert sum(told) == ROWS
+
+
+@pytest.mark.usefixtures("in_ranges")
+def test_what_comes_of_a_range_can_be_sent_to_another_process_and_put_together_there(many, once):
+    rewrite(path_of(many.directory, "v"), lambda frame: frame.assign(a=frame["a"].where(frame["id"] % 7 > 0, -1.0)))
+    report = once(many.stores, "v")
+    sent = cells.Cells(by_key=True)
+    for chunk in report.cells:
+        sent.add(pickle.loads(pickle.dumps(chunk)))
+    pd.testing.assert_frame_equal(cells_frame(sent, report.proofs, differing=True), report.different)
+    assert len(report.different) == len(range(0, ROWS, 7))
