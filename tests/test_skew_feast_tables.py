@@ -198,6 +198,14 @@ def test_a_view_whose_table_is_not_there_says_so(repository, session):
     assert "feast apply" in it.value.hint
 
 
+def test_a_table_of_that_name_which_is_not_feasts_is_not_read(repository, session):
+    session.execute(f'DROP TABLE {KEYSPACE}."other_plane_stats"')
+    session.execute(f'CREATE TABLE {KEYSPACE}."other_plane_stats" (entity_key blob PRIMARY KEY, value blob)')
+    with fnb.connect(repo=repository, read_only=True) as other, pytest.raises(CatalogConflict) as refused:
+        other.skew("plane_stats")
+    assert "none of Feast's: it has no column feature_name, event_ts, created_ts" in str(refused.value)
+
+
 def test_a_role_that_may_not_read_is_refused_with_the_reason(repository, session):
     session.execute("CREATE ROLE IF NOT EXISTS stranger WITH LOGIN = true AND PASSWORD = 'swordfish'")
     text = (repository / "feature_store.yaml").read_text()
