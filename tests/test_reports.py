@@ -40,7 +40,7 @@ def reports(filled, events, now, monkeypatch):
         done, skew, skew.check(0.5), skew.impact(lambda frame: frame["rating"].fillna(0)), latency,
         filled.explain("drivers:rating", {"driver": 1}), latency.check(p50_ms=1_000), latency.compare(latency),
         filled.capacity("drivers", p99_ms=60_000, seconds=0.2, progress=False), filled.status(), filled.prune(dry_run=True),
-        filled.forget_entity({"driver": 1}, dry_run=True),
+        filled.forget_entity({"driver": 1}, dry_run=True), filled.export("feast-cassandra", progress=False),
     ]  # fmt: skip
     assert skew_free.ok
     return {type(one).__name__: one for one in made}
