@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks import concurrency, importing, pacing, reading, serving, skewing, writing
+from benchmarks import concurrency, importing, migrating, pacing, reading, serving, skewing, writing
 from benchmarks.data import Columns
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ CASES: dict[str, Case] = {
     "as-of": Case("ws.online, now and as of an instant, entities with a history", reading.as_of),
     "skew-cells": Case("comparing cells that are equal, in memory", skewing.equal),
     "skew": Case("ws.skew, end to end: now, and as of ten instants of each entity", skewing.skew),
+    "copy": Case("feastra migrate copy and verify, from Feast's own Cassandra table of 10 features", migrating.copy),
     "pacing": Case("how late the open loop of ws.latency sends its requests", pacing.lateness),
     "import": Case("import feastra_nb; %load_ext feastra_nb", importing.importing),
     "peak-memory": Case("memory of a process that materializes a long file", writing.peak_memory),

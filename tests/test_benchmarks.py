@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 CASES = {
     "materialize-10", "materialize-50", "materialize-200", "materialize-mixed", "read-1", "read-10", "read-100", "read-1000",
     "five-views", "bare-1", "bare-100", "threads-bare", "threads-features", "serve",
-    "online", "as-of", "skew-cells", "skew", "pacing", "import", "peak-memory", "growth",
+    "online", "as-of", "skew-cells", "skew", "copy", "pacing", "import", "peak-memory", "growth",
 }  # fmt: skip
 
 

@@ -39,7 +39,8 @@ class Run:
     Parameters
     ----------
     kind
-        ``"frame"`` (a DataFrame), ``"view"`` (from the offline store by our engine), ``"feast"`` (from another engine);
+        ``"frame"`` (a DataFrame), ``"view"`` (from the offline store by our engine), ``"feast"`` (from another engine), ``"copy"``
+        (from a table of Feast's own);
         ``"prune"`` and ``"forget"`` write no event.
     start_us, end_us
         Interval of event time that the run covers, both inclusive; it covers nothing where it begins after its end.
