@@ -44,7 +44,8 @@ def copy_in_another_process(folder, rows_per_s):
 @pytest.fixture
 def session(ws):
     ws.session.execute(
-        f"CREATE KEYSPACE IF NOT EXISTS {KEYSPACE} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
+        f"CREATE KEYSPACE IF NOT EXISTS {KEYSPACE} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}",
+        timeout=60,
     )
     return ws.session
 
@@ -143,7 +144,7 @@ def test_nothing_that_is_served_changes_on_the_way(feasts, session, project, tmp
     for kill in range(KILLS):
         process = CONTEXT.Process(target=copy_in_another_process, args=(folder, 400))
         process.start()
-        wait_for_ranges(session, project, chance.randrange(1, 30) + 20 * kill)
+        wait_for_ranges(session, project, chance.randrange(1, 15) + 15 * kill)
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         assert process.exitcode == -signal.SIGKILL

@@ -18,7 +18,8 @@ def later(**by):
 @pytest.fixture
 def session(ws):
     ws.session.execute(
-        f"CREATE KEYSPACE IF NOT EXISTS {KEYSPACE} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}"
+        f"CREATE KEYSPACE IF NOT EXISTS {KEYSPACE} WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': 1}}",
+        timeout=60,
     )
     return ws.session
 
