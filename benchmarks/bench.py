@@ -47,6 +47,8 @@ class Size:
         Entities and events of each, for reads in the past.
     skew
         Numbers of entities that are compared one after another, each with a history.
+    scan
+        Entities of a view that is compared as a whole.
     growth
         Numbers of entities that are materialized one after another.
     peak_rows
@@ -67,6 +69,7 @@ class Size:
     online_keys: int
     history: tuple[int, int]
     skew: tuple[int, ...]
+    scan: int
     growth: tuple[int, ...]
     peak_rows: int
     imports: int
@@ -77,15 +80,15 @@ class Size:
 SIZES = {
     "full": Size(
         5, 100_000, {10: 200_000, 50: 80_000, 200: 30_000}, 10_000, {1: 2_000, 10: 1_000, 100: 250, 1_000: 50},
-        10_000, (1_000, 24), (1_000, 3_000, 10_000, 30_000), (10_000, 30_000, 100_000, 300_000, 1_000_000), 10_000_000, 10,
-        (1, 8, 16, 32), 2.0,
+        10_000, (1_000, 24), (1_000, 3_000, 10_000, 30_000), 1_000_000, (10_000, 30_000, 100_000, 300_000, 1_000_000),
+        10_000_000, 10, (1, 8, 16, 32), 2.0,
     ),
     "quick": Size(
         3, 20_000, {10: 30_000, 50: 10_000, 200: 4_500}, 1_500, {1: 600, 10: 120, 100: 30, 1_000: 15},
-        10_000, (100, 24), (1_000,), (), 50_000, 3, (1, 8, 16, 32), 0.25,
+        10_000, (100, 24), (1_000,), 50_000, (), 50_000, 3, (1, 8, 16, 32), 0.25,
     ),
     "tiny": Size(
-        1, 0, {10: 50, 50: 20, 200: 10}, 20, {1: 2, 10: 2, 100: 2, 1_000: 2}, 100, (3, 4), (20,), (50,), 100, 1, (1, 16), 0.02,
+        1, 0, {10: 50, 50: 20, 200: 10}, 20, {1: 2, 10: 2, 100: 2, 1_000: 2}, 100, (3, 4), (20,), 30, (50,), 100, 1, (1, 16), 0.02,
     ),
 }  # fmt: skip
 # A slow peer's share of the entities: throughput is compared, and waiting ten times as long would not change it.
@@ -172,14 +175,21 @@ class Bench(contextlib.ExitStack):
         peer.add([(view, table) for view in views])
         return views
 
-    def filled(self, peer: Peer, view: str, table: Table) -> str:
-        """Return a view that holds all rows of a table, written when it is first asked for."""
+    def filled(self, peer: Peer, view: str, table: Table, *, write: Callable[[str], None] | None = None) -> str:
+        """Return a view that holds all rows of a table, written when it is first asked for; `write` stands in for the peer."""
         if (peer.name, view) not in self._filled:
             peer.add([(view, table)])
-            peer.prepare(view)
-            peer.materialize(view)
+            if write is None:
+                peer.prepare(view)
+                peer.materialize(view)
+            else:
+                write(view)
             self._filled.add((peer.name, view))
         return view
+
+    def wire(self) -> WireConnection:
+        """Return a connection of the wire to the node; whoever asks closes it."""
+        return WireConnection(self.node.hosts[0], self.node.port, self._login())
 
     # --- opening and closing ---
 
@@ -230,7 +240,7 @@ class Bench(contextlib.ExitStack):
             peers.OURS: lambda: peers.OurPeer(self.node, self.folder, f"{self.keyspace}_ours"),
             peers.OURS_BY_DRIVER: lambda: peers.our_peer_by_driver(self.node, self.folder, f"{self.keyspace}_ours"),
             BARE: lambda: BarePeer(self.session, f"{self.keyspace}_bare"),
-            WIRE: lambda: WirePeer(self.session, f"{self.keyspace}_wire", self._wire),
+            WIRE: lambda: WirePeer(self.session, f"{self.keyspace}_wire", self.wire),
             peers.CASSANDRA: lambda: of_feast(peers.CASSANDRA, online_store={"type": "cassandra", **address}),
             peers.SQLITE: lambda: of_feast(
                 peers.SQLITE, online_store={"type": "sqlite", "path": str(self.folder / "online.db")}
@@ -239,9 +249,6 @@ class Bench(contextlib.ExitStack):
                 peers.REDIS, online_store={"type": "redis", "connection_string": self._redis()}
             ),
         }
-
-    def _wire(self) -> WireConnection:
-        return WireConnection(self.node.hosts[0], self.node.port, self._login())
 
     def _redis(self) -> str:
         return f"127.0.0.1:{self.enter_context(peers.redis_server(self.folder))}"

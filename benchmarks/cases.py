@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from benchmarks import concurrency, importing, migrating, pacing, reading, serving, skewing, writing
+from benchmarks import concurrency, importing, migrating, pacing, reading, scanning, serving, skewing, writing
 from benchmarks.data import Columns
+from benchmarks.peers import CASSANDRA, OURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +60,13 @@ CASES: dict[str, Case] = {
     "as-of": Case("ws.online, now and as of an instant, entities with a history", reading.as_of),
     "skew-cells": Case("comparing cells that are equal, in memory", skewing.equal),
     "skew": Case("ws.skew, end to end: now, and as of ten instants of each entity", skewing.skew),
+    "skew-scan": Case(
+        "ws.skew of a whole view of 10 features: by a scan, and entity by entity", partial(scanning.scan, store=OURS)
+    ),
+    "skew-scan-feast": Case(
+        "the same of a view on Feast's own Cassandra store", partial(scanning.scan, store=CASSANDRA)
+    ),
+    "skew-memory": Case("memory of a process that compares a whole view by a scan", scanning.memory),
     "copy": Case("feastra migrate copy and verify, from Feast's own Cassandra table of 10 features", migrating.copy),
     "pacing": Case("how late the open loop of ws.latency sends its requests", pacing.lateness),
     "import": Case("import feastra_nb; %load_ext feastra_nb", importing.importing),

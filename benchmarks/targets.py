@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.peers import CASSANDRA, OURS, OURS_BY_DRIVER, REDIS, SQLITE
 from benchmarks.ready import BARE
+from benchmarks.scanning import ONE_BY_ONE, SCAN
 from benchmarks.wire_peer import WIRE
 
 if TYPE_CHECKING:
@@ -131,6 +132,21 @@ TARGETS = (
     Target(
         "skew: cells that are equal, compared in memory", "skew-cells", "cells_per_s", 1_000_000, 10_000_000,
         peer="doubles", unit="cells/s",
+    ),
+    Target(
+        "skew of a whole view, by a scan", "skew-scan", "cells_per_s", 1_000_000, 2_500_000, peer=SCAN, unit="cells/s",
+        of=("entities", 50_000),
+    ),
+    Target(
+        "skew of a whole view on Feast's Cassandra store, over entity by entity", "skew-scan-feast", "cells_per_s", 10, 30,
+        ONE_BY_ONE, SCAN,
+    ),
+    *(
+        Target(
+            f"memory of that scan beyond what was held before, {store}", "skew-memory", "extra_mb", 500, 250, peer=store,
+            unit="MB", of=("entities", 50_000),
+        )
+        for store in (OURS, CASSANDRA)
     ),
     Target("import feastra_nb", "import", "import_s", 0.1, 0.05, unit="s"),
     Target("%load_ext feastra_nb", "import", "load_ext_s", 0.3, 0.15, unit="s"),

@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[1]
 CASES = {
     "materialize-10", "materialize-50", "materialize-200", "materialize-mixed", "read-1", "read-10", "read-100", "read-1000",
     "five-views", "bare-1", "bare-100", "threads-bare", "threads-features", "serve",
-    "online", "as-of", "skew-cells", "skew", "copy", "pacing", "import", "peak-memory", "growth",
+    "online", "as-of", "skew-cells", "skew", "skew-scan", "skew-scan-feast", "skew-memory", "copy",
+    "pacing", "import", "peak-memory", "growth",
 }  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def test_peers_stand_beside_ours_unless_the_machine_lacks_them(result):
     without_feast = {"feastra_nb", "wire", "bare driver"}
     beside = {
         "materialize-10": everyone, "read-100": everyone, "bare-100": without_feast, "threads-bare": without_feast,
-        "online": without_feast, "serve": {"feastra_nb", "feast redis"},
+        "online": without_feast, "skew-memory": {"feastra_nb", "feast cassandra"}, "serve": {"feastra_nb", "feast redis"},
         "threads-features": {"feastra_nb", "feastra_nb, direct off", "feast redis"},
     }  # fmt: skip
     for name, peers in beside.items():
