@@ -54,7 +54,7 @@ def test_feasts_own_store_serves_the_same_after_an_export(filled, feasts_own, ev
 
 def test_the_command_exports_from_a_repository(saved_repo, feasts_own, filled, capsys):
     assert cli.main(["export", "--layout", "feast-cassandra", "-q"]) == 0
-    assert "3 of 3 entities of 1 views" in capsys.readouterr().out
+    assert "3 of 3 entities of 1 view are" in capsys.readouterr().out
     assert feasts_own(FEATURES, ENTITIES) == filled.feast.get_online_features(FEATURES, ENTITIES).to_dict()
 
 

@@ -244,6 +244,29 @@ def test_an_event_copied_in_milliseconds_is_served_once_when_it_is_materialized_
     assert ours([1]) == serve(store, "drivers", [1]) == {1: (7, 4.5, "Köln")}
 
 
+def test_finish_keeps_what_was_served_since_the_switch(filled_repo):
+    folder, _store = filled_repo
+    steps(folder, "switch")
+    store = switched_store(folder)
+    write(store, "drivers", {1: (later(days=3), {"trips": 70, "rating": 1.0, "city": "Oslo"})})
+    close(store)
+    moment = pd.Timestamp.now(tz="UTC")
+    [finish] = steps(folder, "finish")
+    assert finish.ok, finish
+    with fnb.connect(repo=folder) as ws:
+        assert ws.online("drivers:trips", {"driver": [1]}, as_of=moment)["trips"].tolist() == [70]
+        assert ws.runs("drivers")["kind"].tolist() == ["copy"]  # of the switch
+
+
+def test_finish_copies_what_a_former_process_wrote_to_feasts_table_alone(filled_repo, ours):
+    folder, feasts = filled_repo
+    steps(folder, "switch")
+    write(feasts, "drivers", {2: (later(days=3), {"trips": 71, "rating": 1.0, "city": "Oslo"})})
+    [finish] = steps(folder, "finish")
+    assert finish.ok, finish
+    assert ours([2]) == {2: (71, 1.0, "Oslo")}
+
+
 def test_as_of_an_instant_before_the_migration_is_unknown(filled_repo):
     folder, _store = filled_repo
     steps(folder, "switch")

@@ -163,8 +163,8 @@ def test_orphans_and_keys_that_feast_no_longer_reads_are_told_apart(repository, 
     with fnb.connect(repo=repository, read_only=True) as other:
         report = other.skew("plane_stats")
     assert planted(report) == {names[3]: "orphan"}
-    assert "1 entities are stored under keys of serialization 2" in report.caveat
-    assert "1 entities are stored under keys that are not of the view's join keys" in report.caveat
+    assert "1 entity has a key of serialization 2" in report.caveat
+    assert "1 entity has a key that the view's join keys do not make" in report.caveat
     assert "features that the view has not: gone (1)" in report.caveat
     assert report.to_dict()["notes"]
 

@@ -11,6 +11,7 @@ from feastra_nb.errors import ConfigurationError
 from feastra_nb.migration.reports import MigrationReport
 from feastra_nb.migration.sides import expanded, online_views
 from feastra_nb.reporting.progress import bar
+from feastra_nb.reporting.words import counted
 from feastra_nb.storage.scanned_columns import BLOB, Column
 from feastra_nb.storage.scanning import FailedRange, Pace, Scan, scanned, token_ranges
 
@@ -81,7 +82,7 @@ def export(
     written, entities = (int(frame[name].sum()) if rows else 0 for name in ("rows", "entities"))
     return MigrationReport(
         "export",
-        f"{written:,} of {entities:,} entities of {len(rows)} views are in Feast's own tables",
+        f"{written:,} of {counted(entities, 'entity', 'entities')} of {counted(len(rows), 'view')} are in Feast's own tables",
         frame,
         frame,
         unknown=tuple(unknown),

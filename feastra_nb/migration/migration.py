@@ -130,7 +130,7 @@ class Migration:
         return switching.switch(self._stores, self._own, verify=verify, shown=progress)
 
     def finish(self, *, drop_old: bool = False, progress: bool = True) -> MigrationReport:
-        """Copy and verify once more, and stop writing Feast's tables.
+        """Verify once more, copy what is missing if anything is, and stop writing Feast's tables.
 
         Parameters
         ----------

@@ -15,6 +15,7 @@ from feastra_nb.migration.reports import MigrationReport
 from feastra_nb.migration.sides import online_views, without_tables
 from feastra_nb.migration.translation import Terms, problems_of, translate
 from feastra_nb.reporting.progress import bar
+from feastra_nb.reporting.words import counted
 from feastra_nb.storage.catalog import ViewEntry, follow
 from feastra_nb.storage.migration_journal import TABLE
 from feastra_nb.storage.retention import Retention
@@ -157,9 +158,8 @@ def _sentence(done: list[PlannedView]) -> str:
     rows = [view.row for view in done]
     entities, seconds = sum(row["entities"] for row in rows), sum(row["copy_s"] for row in rows)
     about = "about " if any(view.share < 1 for view in done) else ""
-    return (
-        f"{about}{entities:,} entities in {len(done)} views; to copy them takes up to {seconds:,.0f} s from one machine"
-    )
+    what = f"{about}{counted(entities, 'entity', 'entities')} in {counted(len(done), 'view')}"
+    return f"{what}; to copy all takes up to {seconds:,.0f} s from one machine"
 
 
 def _obstacles(sides: Sides) -> list[str]:
@@ -189,7 +189,8 @@ def _notes(sides: Sides, done: list[PlannedView]) -> list[str]:
         if view.counts["expired"]:
             number = round(view.counts["expired"] / view.share)
             notes.append(
-                f"{view.view}: {number:,} entities are past the view's ttl; Feast serves them all the same, they are not copied"
+                f"{view.view}: {counted(number, 'entity', 'entities')} past the view's ttl: "
+                "Feast serves such all the same, they are not copied"
             )
     if is_billed(sides.block):
         reads, writes = (sum(use) for use in zip(*(view.use for view in done), strict=True)) if done else (0, 0)

@@ -12,6 +12,7 @@ from feastra_nb.migration.reports import MigrationReport
 from feastra_nb.migration.sides import Sides, online_views, without_tables
 from feastra_nb.migration.verifying import verify_view
 from feastra_nb.reporting.progress import bar
+from feastra_nb.reporting.words import counted
 from feastra_nb.storage.scanning import Pace
 from feastra_nb.times import instant
 
@@ -63,7 +64,8 @@ def copied(sides: Sides, *, rows_per_s: float | None, full: bool, shown: bool) -
     number, written = summed(rows, "entities"), summed(rows, "rows")
     return MigrationReport(
         "copy",
-        f"{number:,} entities of {len(done)} views read and {written:,} rows written in {seconds:.1f} s",
+        f"{counted(number, 'entity', 'entities')} of {counted(len(done), 'view')} read and {counted(written, 'row')} written "
+        f"in {seconds:.1f} s",
         frame,
         frame,
         problems=tuple(text for view in done for text in view.problems),
@@ -100,12 +102,14 @@ def verified(
     differing = summed(rows, "differing")
     return MigrationReport(
         "verify",
-        f"{summed(rows, 'entities'):,} entities of {len(done)} views: "
+        f"{counted(summed(rows, 'entities'), 'entity', 'entities')} of {counted(len(done), 'view')}: "
         + (f"{differing:,} differ" if differing else "no cell differs"),
         frame_of([difference for view in done for difference in view.differences]),
         pd.DataFrame(rows),
         problems=tuple(
-            f"{view.view}: {view.counts['differing']:,} entities differ" for view in done if view.counts["differing"]
+            f"{view.view}: {counted(view.counts['differing'], 'entity differs', 'entities differ')}"
+            for view in done
+            if view.counts["differing"]
         ),
         unknown=(*unknown, *(text for view in done for text in view.unknown)),
         notes=(*(note for view in done for note in view.notes), *missing_notes(sides)),

@@ -62,6 +62,22 @@ def ago(seconds: float | timedelta) -> str:
     return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Return a number of things in words.
+
+    Parameters
+    ----------
+    one, many
+        What they are called; by default the plural has an ``s``.
+
+    Examples
+    --------
+    >>> counted(1, "view"), counted(1_000, "entity", "entities")
+    ('1 view', '1,000 entities')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def listed(names: Sequence[str], shown: int = SHOWN_NAMES) -> str:
     """Return names in a row, the rest counted.
 

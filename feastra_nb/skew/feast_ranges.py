@@ -14,6 +14,7 @@ from feastra_nb import codec
 from feastra_nb.adapter.feast_cells import NO_TTL, FeastCells, FeastEntities, pivot
 from feastra_nb.adapter.feast_keys import UNREADABLE, VERSION_2, VERSION_3, from_hex, parse_keys
 from feastra_nb.codec.splicing import splice
+from feastra_nb.reporting.words import counted
 from feastra_nb.skew.events import NO_US, at
 from feastra_nb.skew.online_ranges import same_payloads
 from feastra_nb.skew.online_side import Answers, column_of_protos
@@ -70,10 +71,13 @@ class LeftOut:
         clauses = []
         if self.old_keys:
             clauses.append(
-                f"{self.old_keys:,} entities are stored under keys of serialization 2, which Feast has not read since 0.50"
+                f"{counted(self.old_keys, 'entity has a key', 'entities have keys')} of serialization 2, "
+                "which Feast has not read since 0.50"
             )
         if self.unreadable:
-            clauses.append(f"{self.unreadable:,} entities are stored under keys that are not of the view's join keys")
+            clauses.append(
+                f"{counted(self.unreadable, 'entity has a key', 'entities have keys')} that the view's join keys do not make"
+            )
         if self.features:
             names = ", ".join(f"{name} ({count:,})" for name, count in self.features.most_common(5))
             clauses.append(f"the table holds features that the view has not: {names}")
