@@ -38,6 +38,10 @@ STARTS_PROGRAMS = {
 }
 
 
+# Modules that measure: beside other tests they would have too few samples to tell anything.
+MEASURES = {"test_latency_store", "test_latency_truth", "test_latency_load"}
+
+
 # Modules whose promises are held by both ways to the server: past the driver's event loop, and through the driver.
 BOTH_WAYS = {"test_promises", "test_history", "test_online_store", "test_forks"}
 BOTH_WAYS_TESTS = {
@@ -71,16 +75,18 @@ def pytest_collection_modifyitems(items):
             item.add_marker("cassandra")
         if item.path.stem in STARTS_PROGRAMS:
             item.add_marker("slow")
+        if item.path.stem in MEASURES or item.get_closest_marker("several_nodes"):
+            item.add_marker("alone")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item):
-    """Let a test that starts several nodes have the machine for itself, where tests run in several processes."""
+    """Let a test that measures, or starts several nodes, have the machine for itself, where tests run in several processes."""
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
     with contextlib.ExitStack() as turn:
         if run is not None:
             turns = Turns(Path(tempfile.gettempdir()) / f"feastra-turns-{run}")
-            turn.enter_context(turns.alone() if item.get_closest_marker("several_nodes") else turns.beside_others())
+            turn.enter_context(turns.alone() if item.get_closest_marker("alone") else turns.beside_others())
         with _refused_nodes(item):
             return (yield)
 

@@ -1,8 +1,10 @@
 """Repositories whose online store is Feast's own, on the node of the tests."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from cassandra.cluster import NoHostAvailable
 from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.infra.key_encoding_utils import serialize_entity_key
 from feast.protos.feast.types.EntityKey_pb2 import EntityKey
@@ -44,8 +46,16 @@ def feast_store(folder, online, project, objects, **options):
         "offline_store": {"type": "duckdb"}, "entity_key_serialization_version": 3, **options,
     }  # fmt: skip
     store = FeatureStore(config=RepoConfig(online_store=online, **config))
-    store.apply(objects)
+    patiently(lambda: store.apply(objects))
     return store
+
+
+def patiently(work):
+    """Do what Feast's own store connects for: its driver bears two seconds for the schema, of a node with hundreds of tables."""
+    for _ in range(4):
+        with suppress(NoHostAvailable):
+            return work()
+    return work()
 
 
 def value(content):

@@ -1,6 +1,7 @@
 """Repositories of Feast's whose online store is another than ours."""
 
 import pandas as pd
+from feasts_own import patiently
 
 
 def build_repository(folder, planes, online, offline="duckdb", created_timestamp_column="made", until=None):
@@ -25,7 +26,7 @@ def build_repository(folder, planes, online, offline="duckdb", created_timestamp
         schema=[Field(name="mean_delay", dtype=Float64), Field(name="flights", dtype=Int64)],
     )  # fmt: skip
     store = FeatureStore(repo_path=str(folder))
-    store.apply([plane, view])
+    patiently(lambda: store.apply([plane, view]))
     end = until or planes["event_timestamp"].max() + pd.Timedelta("1s")
     store.materialize(pd.Timestamp("2000-01-01", tz="UTC").to_pydatetime(), end.to_pydatetime())
     cluster = getattr(store._get_provider().online_store, "_cluster", None)  # Feast's Cassandra store never closes it
