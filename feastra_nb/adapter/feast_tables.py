@@ -189,11 +189,6 @@ def find_tables(db: Database, project: str, views: Iterable[str]) -> FeastTables
     return FeastTables(found, tuple(missing), unfit, tuple(sorted(orphans)))
 
 
-def all_tables(db: Database) -> list[FeastTable]:
-    """Return every table of a keyspace that has the shape of Feast's, by name."""
-    return [_table(db.keyspace, name, columns) for name, columns in _columns_of(db).items() if not _why_unfit(columns)]
-
-
 _Columns = dict[str, tuple[str, str]]  # by column: its type and what it is in the key
 
 

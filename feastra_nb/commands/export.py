@@ -4,38 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from feastra_nb.commands.inputs import add_quiet, add_store_options, open_workspace, read_block, tell
-from feastra_nb.errors import ConfigurationError, FeastraError
+from feastra_nb.commands.inputs import add_quiet, add_store_options, read_block, run_step
 
 if TYPE_CHECKING:
     import argparse
 
+    from feastra_nb.migration.reports import MigrationReport
+    from feastra_nb.workspace import Workspace
+
 SUMMARY = "write what the online store serves into tables of Feast's own Cassandra store"
 EXAMPLE = "feastra export --layout feast-cassandra --repo feature_repo"
 DETAILS = "A repository with `type: cassandra` then serves the same. It can be run again, and writes the newest values."
-EXIT_FAILED = 1
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Export, print the report, and return its exit code."""
-    try:
-        with open_workspace(arguments, read_only=False) as ws:
-            report = ws.export(
-                arguments.layout,
-                arguments.views or None,
-                to=read_block(arguments.to) if arguments.to else None,
-                rows_per_s=arguments.rows_per_s,
-                progress=not arguments.quiet,
-            )
-    except ConfigurationError as error:
-        tell(error)
-        return EXIT_FAILED
-    except FeastraError as error:
-        return tell(error)
-    print(report)
-    for path in arguments.save:
-        print(f"saved: {report.save(path)}")
-    return int(report.exit_code)
+
+    def export(ws: Workspace) -> MigrationReport:
+        to = read_block(arguments.to) if arguments.to else None
+        views, quiet = arguments.views or None, arguments.quiet
+        return ws.export(arguments.layout, views, to=to, rows_per_s=arguments.rows_per_s, progress=not quiet)
+
+    return run_step(arguments, export, read_only=False)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -6,18 +6,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.errors import ConfigurationError
+from feastra_nb.errors import ConfigurationError, FeastraError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     import pandas as pd
 
-    from feastra_nb.errors import FeastraError
+    from feastra_nb.migration.reports import MigrationReport
     from feastra_nb.workspace import Workspace
 
 # Not 1: that says that what was looked for is there, such as skew, or a missed objective.
 EXIT_UNKNOWN = 2
+EXIT_PROBLEMS = 1  # of a step of a migration
 
 
 def add_store_options(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +36,22 @@ FRAME_FILE = "csv or parquet"
 def add_quiet(parser: argparse.ArgumentParser) -> None:
     """Add the option of every command that shows progress."""
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+
+
+def run_step(arguments: argparse.Namespace, step: Callable[[Workspace], MigrationReport], *, read_only: bool) -> int:
+    """Open the feature store, take one step of a migration, print and save its report, and return its exit code."""
+    try:
+        with open_workspace(arguments, read_only=read_only) as ws:
+            report = step(ws)
+    except ConfigurationError as error:
+        tell(error)
+        return EXIT_PROBLEMS
+    except FeastraError as error:
+        return tell(error)
+    print(report)
+    for path in arguments.save:
+        print(f"saved: {report.save(path)}")
+    return int(report.exit_code)
 
 
 def open_workspace(arguments: argparse.Namespace, *, read_only: bool = True) -> Workspace:

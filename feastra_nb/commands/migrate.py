@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from feastra_nb.commands.inputs import add_quiet, open_workspace, read_block, tell
-from feastra_nb.errors import ConfigurationError, FeastraError
+from feastra_nb.commands.inputs import add_quiet, read_block, run_step
 
 if TYPE_CHECKING:
     import argparse
+
+    from feastra_nb.migration.reports import MigrationReport
+    from feastra_nb.workspace import Workspace
 
 SUMMARY = "move a Feast repository from Feast's own Cassandra or Scylla tables to ours, without a maintenance window"
 EXAMPLE = "feastra migrate plan --repo feature_repo"
@@ -16,7 +18,6 @@ DETAILS = (
     "The steps are plan, copy, verify, switch, finish; each can be stopped and run again, and none stops those who write or read. "
     "Exits with 0 when it is done and clean, 1 when there are problems or differences, 2 when it could not tell."
 )
-EXIT_PROBLEMS = 1
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -24,20 +25,14 @@ def run(arguments: argparse.Namespace) -> int:
     verb = arguments.verb
     options = {name: getattr(arguments, name) for name in _OPTIONS[verb]}
     options |= {"views": arguments.views or None} if verb in _OF_VIEWS else {}
-    try:
-        with open_workspace(arguments, read_only=verb == "plan") as ws:
-            own = read_block(arguments.to) if arguments.to else None
-            migration = ws.migration(retain=arguments.retain, to=own)
-            report = getattr(migration, verb)(progress=not arguments.quiet, **options)
-    except ConfigurationError as error:
-        tell(error)
-        return EXIT_PROBLEMS
-    except FeastraError as error:
-        return tell(error)
-    print(report)
-    for path in arguments.save:
-        print(f"saved: {report.save(path)}")
-    return int(report.exit_code)
+
+    def step(ws: Workspace) -> MigrationReport:
+        own = read_block(arguments.to) if arguments.to else None
+        migration = ws.migration(retain=arguments.retain, to=own)
+        report: MigrationReport = getattr(migration, verb)(progress=not arguments.quiet, **options)
+        return report
+
+    return run_step(arguments, step, read_only=verb == "plan")
 
 
 _OF_VIEWS = ("plan", "copy", "verify")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from feastra_nb.migration.translation import Terms, problems_of, translate
+from feastra_nb.migration.translation import Terms, problems_of, translate, unread
 from feastra_nb.storage import writer
 from feastra_nb.storage.forgetting import sweep
 from feastra_nb.storage.journal import journalled, new_run
@@ -73,10 +73,7 @@ class CopiedView:
     @property
     def unknown(self) -> list[str]:
         """The ranges that could not be read."""
-        return [
-            f"{self.view}: range {part.after} to {part.upto} could not be read: {error.message}"
-            for part, error in self.failed
-        ]
+        return unread(self.view, self.failed)
 
     @property
     def row(self) -> dict[str, Any]:

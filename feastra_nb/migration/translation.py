@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from feastra_nb.adapter.feast_cells import FeastCells, LogRows
     from feastra_nb.storage.catalog import ViewEntry
+    from feastra_nb.storage.scanning import FailedRange
 
     Int64s = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
@@ -205,6 +206,11 @@ def _shorter(first_s: Int64s, second_s: Int64s) -> Int64s:
     ever = np.iinfo(np.int64).max
     least = np.minimum(np.where(first_s == 0, ever, first_s), np.where(second_s == 0, ever, second_s))
     return np.where(least == ever, 0, least)
+
+
+def unread(view: str, failed: Sequence[FailedRange]) -> list[str]:
+    """Return in sentences which ranges of a view's table could not be read, and why."""
+    return [f"{view}: range {part.after} to {part.upto} could not be read: {error.message}" for part, error in failed]
 
 
 def problems_of(view: str, counts: Mapping[str, int], samples: Sequence[str]) -> list[str]:

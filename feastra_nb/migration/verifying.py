@@ -16,7 +16,7 @@ from feastra_nb.adapter.feast_cells import NO_US
 from feastra_nb.connection.cluster import Database, quoted
 from feastra_nb.migration.comparison import EXPIRY_MARGIN_US, Ours, compare
 from feastra_nb.migration.differences import differences_of, missing_in_feast
-from feastra_nb.migration.translation import Terms, entities_of
+from feastra_nb.migration.translation import Terms, entities_of, unread
 from feastra_nb.retrieval.lookup import newest_at
 from feastra_nb.storage import reader
 from feastra_nb.storage.row_selection import CLOCK_SKEW_US
@@ -74,10 +74,7 @@ class VerifiedView:
     @property
     def unknown(self) -> list[str]:
         """The ranges that could not be read."""
-        return [
-            f"{self.view}: range {part.after} to {part.upto} could not be read: {error.message}"
-            for part, error in self.failed
-        ]
+        return unread(self.view, self.failed)
 
     @property
     def notes(self) -> list[str]:

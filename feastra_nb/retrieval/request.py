@@ -46,6 +46,11 @@ class Requested:
         object.__setattr__(self, "label", str(projection.name_to_use()))
         object.__setattr__(self, "keys", keys)
 
+    @property
+    def kinds(self) -> dict[str, ValueType]:
+        """The value type of each feature of the view."""
+        return {each.name: each.dtype.to_value_type() for each in self.view.features}
+
     def columns(self, *, full_feature_names: bool) -> list[str]:
         """Names of the result's columns, as Feast names them."""
         return [f"{self.label}__{name}" if full_feature_names else name for name in self.features]

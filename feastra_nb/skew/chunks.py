@@ -119,7 +119,7 @@ def whole_entities(questions: Questions, *, offline_rows: int) -> Iterator[Chunk
     length = max(1, -(-len(entities) // count))
     order = np.argsort(codes // length, kind="stable")
     cuts = np.searchsorted((codes // length)[order], np.arange(1, -(-len(entities) // length)))
-    first = _first_rows(codes, len(entities))
+    first = first_rows(codes, len(entities))
     for number, index in enumerate(np.split(order, cuts)):
         part = slice(number * length, (number + 1) * length)
         yield Chunk(
@@ -130,7 +130,8 @@ def whole_entities(questions: Questions, *, offline_rows: int) -> Iterator[Chunk
         )
 
 
-def _first_rows(codes: Int64s, entities: int) -> Int64s:
+def first_rows(codes: Int64s, entities: int) -> Int64s:
+    """Return the first row of each entity; each has one."""
     first = np.empty(entities, dtype=np.int64)
     first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
     return first

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
-    from feast.value_type import ValueType
 
     from feastra_nb.retrieval.request import Requested
     from feastra_nb.skew.chunks import Chunk
@@ -111,7 +110,7 @@ class FeastRange:
         """Return which of some served entities are stored with just these features."""
         names = list(self.view_request.features)
         held = (self.entities.place[:, places] >= 0).all(axis=0)  # a feature that is not there is no null
-        same = same_payloads(self._payloads(places), names, [self._kinds[name] for name in names], features)
+        same = same_payloads(self._payloads(places), names, [self.view_request.kinds[name] for name in names], features)
         return None if same is None else same & held
 
     def answers(self, places: Int64s, _t0_us: int, *, alike: bool) -> Answers:
@@ -136,17 +135,13 @@ class FeastRange:
         """Return nothing: such a table keeps one value."""
         return
 
-    @property
-    def _kinds(self) -> dict[str, ValueType]:
-        return {each.name: each.dtype.to_value_type() for each in self.view_request.view.features}
-
     def _payloads(self, places: Int64s) -> pa.LargeBinaryArray:
         return splice(self.entities.cells.value, self.entities.place[:, places].T)
 
     def _decoded(self, place: Int64s, *, alike: bool) -> list[pa.Array]:
         """Return the values at some places (features, n): of another type than the view's where one of them is."""
-        kinds = [self._kinds[name] for name in self.view_request.features]
-        misfits = {} if alike else self.entities.misfits(self._kinds)
+        kinds = [self.view_request.kinds[name] for name in self.view_request.features]
+        misfits = {} if alike else self.entities.misfits(self.view_request.kinds)
         payloads = splice(
             self.entities.cells.value, np.where(_fitting(self.entities.features, misfits)[:, None], place, -1).T
         )

@@ -18,7 +18,7 @@ from feastra_nb.retrieval.entities import shown_keys
 from feastra_nb.retrieval.request import ttl_us
 from feastra_nb.skew import cells
 from feastra_nb.skew.cells import CellChunk
-from feastra_nb.skew.chunks import Chunk, Questions
+from feastra_nb.skew.chunks import Chunk, Questions, first_rows
 from feastra_nb.skew.comparison import MATCH
 from feastra_nb.skew.events import NO_US, at, codes_of
 from feastra_nb.skew.offline_ranges import ENTITY_KEY
@@ -191,7 +191,7 @@ class _Range:
         same = self.online.same_bytes(self.places[both], table)
         if same is None:
             return equal
-        for name, kind in _kinds(self.rules.view_request).items():
+        for name, kind in self.rules.view_request.kinds.items():
             same &= ~lost(table.column(name), kind)
         equal[both] = same
         return equal
@@ -235,29 +235,18 @@ class _Range:
         )  # fmt: skip
 
 
-def _kinds(view_request: Requested) -> dict[str, Any]:
-    return {field.name: field.dtype.to_value_type() for field in view_request.view.features}
-
-
 def _shown(offline: pa.Table | None, codes: Int64s, orphans: pa.Array, rules: Rules) -> pa.Table:
     """Return the join keys of all entities, as the report shows them: of those that are offline, then of the others."""
     keys = rules.view_request.keys
     decoded = codec.decode_entity_keys(orphans, [name for name, *_ in keys], [kind for *_, kind in keys])
     if offline is None:
         return pa.table({shown: column for (_, shown, _), column in zip(keys, decoded, strict=True)})
-    first = pa.array(_first_places(codes))
+    first = pa.array(first_rows(codes, int(codes.max(initial=-1)) + 1))
     columns = {}
     for (name, shown, _kind), column in zip(keys, decoded, strict=True):
         known = offline.column(name).take(first)
         columns[shown] = pa.chunked_array([*known.chunks, column.cast(known.type)]).combine_chunks()
     return pa.table(columns)
-
-
-def _first_places(codes: Int64s) -> Int64s:
-    """Return where each number, counted in order of appearance, appears first."""
-    first = np.empty(int(codes.max(initial=-1)) + 1, dtype=np.int64)
-    first[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
-    return first
 
 
 class _Unread:

@@ -61,9 +61,8 @@ class OfflineRanges:
         self._bytes, self._keep_bytes = 0, keep_bytes
         self._folder = _Folder()
         self._ends = np.array([each.upto for each in ranges[:-1]], dtype=np.int64)
-        entities, self._schema = Distinct(), None
+        entities = Distinct()
         for table in offline.tables():
-            self._schema = table.schema
             if table.num_rows:
                 entities.add_hashes(self._share_out(_keyed(offline, table)).view(np.uint64))
         self.entities = entities.count() if self.rows else 0
@@ -101,11 +100,6 @@ class OfflineRanges:
         """Return the rows of a range, in no order; None where there are none. They are given once."""
         parts, self._kept[number] = [*self._folder.tables(number), *self._kept[number]], []
         return pa.concat_tables(parts).combine_chunks() if parts else None
-
-    @property
-    def schema(self) -> pa.Schema | None:
-        """The columns of the view's rows; None where the offline store gave none at all."""
-        return self._schema
 
 
 def _keyed(offline: OfflineRows, table: pa.Table) -> pa.Table:

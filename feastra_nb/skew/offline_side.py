@@ -167,7 +167,7 @@ class OfflineEvents:
 
     def values(self, view_request: Requested, feature: str, index: Int64s) -> pa.Array:
         """Return a feature of some versions, null where the index is -1, as Feast converts it on its way online."""
-        kind = {field.name: field.dtype.to_value_type() for field in view_request.view.features}[feature]
+        kind = view_request.kinds[feature]
         distinct, places = _distinct(index, len(self.versions))
         source = self.versions.source[distinct] if len(self.versions) else distinct
         some = self.table.column(feature).take(pa.array(source, mask=distinct < 0))
@@ -175,7 +175,7 @@ class OfflineEvents:
 
     def unconverted(self, view_request: Requested, feature: str, index: Int64s) -> tuple[pa.Array, Bools] | None:
         """Return a feature of some versions before its conversion, and which of them that changes; None where it changes none."""
-        kind = {field.name: field.dtype.to_value_type() for field in view_request.view.features}[feature]
+        kind = view_request.kinds[feature]
         distinct, places = _distinct(index, len(self.versions))
         source = self.versions.source[distinct] if len(self.versions) else distinct
         some = self.table.column(feature).take(pa.array(source, mask=distinct < 0))

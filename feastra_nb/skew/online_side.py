@@ -69,7 +69,7 @@ class Answers:
 def nothing_known(view_request: Requested, rows: int) -> Answers:
     """Return the answers of a store that could not be asked."""
     nothing, no = np.full(rows, NO_US), np.zeros(rows, dtype=bool)
-    kinds = {field.name: field.dtype.to_value_type() for field in view_request.view.features}
+    kinds = view_request.kinds
     values = {name: pa.nulls(rows, codec.arrow_type(kinds[name])) for name in view_request.features}
     return Answers(values, dict.fromkeys(values, no), no, ~no, ~no, nothing, nothing, nothing)
 
@@ -224,7 +224,7 @@ def column_of_protos(protos: Sequence[Any], view_request: Requested, name: str) 
     from feast.protos.feast.types.Value_pb2 import RepeatedValue
     from feast.type_map import feast_value_type_to_python_type
 
-    kind = {field.name: field.dtype.to_value_type() for field in view_request.view.features}[name]
+    kind = view_request.kinds[name]
     payloads = [b"" if proto is None else RepeatedValue(val=[proto]).SerializeToString() for proto in protos]
     try:
         return codec.decode_payloads(payloads, [0], [kind])[0]
@@ -317,7 +317,7 @@ def _told(logged: pa.Table, values: Mapping[str, pa.Array]) -> Answers:
 
 def _logged_column(column: pa.ChunkedArray, view_request: Requested, name: str) -> pa.Array:
     """Return logged values in the feature's type; as they are where they are not of that type."""
-    kind = {field.name: field.dtype.to_value_type() for field in view_request.view.features}[name]
+    kind = view_request.kinds[name]
     try:
         # What was logged was served: where storing would change it, it did not come from the store.
         return unconverted(column, kind) if lost(column, kind).any() else converted(column, kind, name)

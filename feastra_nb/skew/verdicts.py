@@ -177,8 +177,7 @@ def _with_shifted(table: pa.Table, shift: ShiftCount, shifted: Bools) -> pa.Tabl
 
 
 def _kind(compared: Compared, name: str) -> ValueType:
-    fields = compared.chunk.questions.view_request.view.features
-    return next(field.dtype.to_value_type() for field in fields if field.name == name)
+    return compared.chunk.questions.view_request.kinds[name]
 
 
 def _tolerated(tolerance: Tolerance, name: str) -> float | None:

@@ -136,7 +136,10 @@ class Distinct:
 
     def add(self, keys: pa.Array) -> None:
         """Count some more keys."""
-        self.add_hashes(_hashes(keys))
+        import duckdb
+
+        with duckdb.connect() as connection:
+            self.add_hashes(key_hashes(keys, connection))
 
     def add_hashes(self, hashes: npt.NDArray[np.uint64]) -> None:
         """Count some more keys, each by its hash; all by the same one."""
@@ -172,15 +175,6 @@ def key_hashes(keys: pa.Array, connection: Any) -> npt.NDArray[np.uint64]:
     """
     hashed = connection.from_arrow(pa.table({"key": keys})).project("hash(key) AS hash")
     return np.asarray(hashed.to_arrow_table()["hash"])
-
-
-def _hashes(keys: pa.Array) -> npt.NDArray[np.uint64]:
-    import duckdb
-
-    table = pa.table({"key": keys})
-    with duckdb.connect() as connection:
-        distinct = connection.from_arrow(table).aggregate("hash(key) AS hash", "hash").to_arrow_table()
-    return np.asarray(distinct.column("hash"))
 
 
 def last_of_repeats(
